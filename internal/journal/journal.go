@@ -1,0 +1,152 @@
+// Package journal is the append-only, hash-chained log that a run is.
+//
+// The format of a record and the bytes that its hash covers are in
+// docs/journal.md. Memory keeps a journal in memory; package sqlite keeps it
+// on disk. Both pass the same contract tests, in package journaltest.
+package journal
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+)
+
+// MaxPayload is the largest payload of a record, in bytes. Anything bigger is
+// an object, and the payload has its digest.
+const MaxPayload = 64 << 10
+
+// Hash is a SHA-256.
+type Hash [sha256.Size]byte
+
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// MarshalText writes the hash in hexadecimal.
+func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// Entry is what a writer gives.
+type Entry struct {
+	Time    time.Time       `json:"time"` // kept to the microsecond, in UTC
+	Type    string          `json:"type"`
+	Version int             `json:"version"` // of the payload's form
+	Payload json.RawMessage `json:"payload"` // JSON, kept byte for byte
+}
+
+// Record is an entry in its place.
+type Record struct {
+	Seq int64 `json:"seq"` // from 1, without gaps
+	Entry
+	Prev Hash `json:"prev"` // hash of the record before; zero in the first
+	Hash Hash `json:"hash"`
+}
+
+// Head names the last record of a run; the zero Head is that of a run without
+// records.
+type Head struct {
+	Seq  int64 `json:"seq"`
+	Hash Hash  `json:"hash"`
+}
+
+// Journal holds the records of many runs. It is safe for concurrent use, by
+// several processes where the implementation is on disk.
+type Journal interface {
+	// Append adds entries behind the head that the writer expects and returns
+	// the new head when they are durable. If the run's head is another, the
+	// error is a ConflictError and nothing is appended. After any other error
+	// the writer must not assume that the entries are absent before it has
+	// read the journal again; nobody was told of them.
+	Append(ctx context.Context, run string, expected Head, entries ...Entry) (Head, error)
+	// Read yields the records of a run from a sequence number on, in order,
+	// each checked against the chain. It ends at the first error, which is a
+	// DamageError where the records are not what was written.
+	Read(ctx context.Context, run string, from int64) iter.Seq2[Record, error]
+	// Head is the run's head as of now.
+	Head(ctx context.Context, run string) (Head, error)
+	// Runs lists the runs that have records, sorted.
+	Runs(ctx context.Context) ([]string, error)
+	// Close waits for appends in flight.
+	Close() error
+}
+
+// ConflictError says that another writer was there first.
+type ConflictError struct {
+	Run              string
+	Expected, Actual Head
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("run %s: expected to append behind record %d, but its last record is %d", e.Run, e.Expected.Seq, e.Actual.Seq)
+}
+
+// DamageError says that a record is not what was written.
+type DamageError struct {
+	Run string
+	Seq int64
+	Why string
+}
+
+func (e *DamageError) Error() string {
+	return fmt.Sprintf("run %s, record %d is damaged: %s", e.Run, e.Seq, e.Why)
+}
+
+// ErrClosed is the error of a journal that was closed.
+var ErrClosed = errors.New("the journal is closed")
+
+// hashDomain separates these hashes from any other use of SHA-256.
+const hashDomain = "ratchet journal record v1\n"
+
+// Sum is the hash of a record, over all of it but the hash itself. The
+// encoding is given byte by byte in docs/journal.md.
+func Sum(run string, r Record) Hash {
+	b := make([]byte, 0, len(hashDomain)+len(r.Prev)+len(run)+len(r.Type)+len(r.Payload)+40)
+	b = append(b, hashDomain...)
+	b = append(b, r.Prev[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(run)))
+	b = append(b, run...)
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Seq))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Time.UnixMicro()))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Type)))
+	b = append(b, r.Type...)
+	b = binary.BigEndian.AppendUint32(b, uint32(r.Version))
+	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Payload)))
+	b = append(b, r.Payload...)
+	return sha256.Sum256(b)
+}
+
+// Chain makes the records that entries become behind a head. It refuses what
+// a journal cannot hold.
+func Chain(run string, head Head, entries []Entry) ([]Record, error) {
+	records := make([]Record, 0, len(entries))
+	for _, e := range entries {
+		if len(e.Payload) > MaxPayload {
+			return nil, fmt.Errorf("run %s: the payload of a %s record has %d bytes; at most %d fit", run, e.Type, len(e.Payload), MaxPayload)
+		}
+		if !json.Valid(e.Payload) {
+			return nil, fmt.Errorf("run %s: the payload of a %s record is not JSON", run, e.Type)
+		}
+		e.Time = e.Time.UTC().Truncate(time.Microsecond)
+		r := Record{Seq: head.Seq + 1, Entry: e, Prev: head.Hash}
+		r.Hash = Sum(run, r)
+		head = Head{r.Seq, r.Hash}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// Verify checks a record that was read against its place in the chain.
+func Verify(run string, before Head, r Record) error {
+	switch {
+	case r.Seq != before.Seq+1:
+		return &DamageError{run, before.Seq + 1, fmt.Sprintf("it is missing; the next one there is %d", r.Seq)}
+	case r.Prev != before.Hash:
+		return &DamageError{run, r.Seq, "it does not follow the record before it"}
+	case Sum(run, r) != r.Hash:
+		return &DamageError{run, r.Seq, "its content does not match its hash"}
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"ratchet/internal/journal"
+)
+
+const headQuery = `SELECT seq, hash FROM records WHERE run = ? ORDER BY seq DESC LIMIT 1`
+
+// maxGroup bounds one transaction, in appends.
+const maxGroup = 1024
+
+// writer owns the writing connection. Only its goroutine uses it.
+type writer struct {
+	conn           *sqlite3.Conn
+	begin, commit  *sqlite3.Stmt
+	insert, headOf *sqlite3.Stmt
+	// doubt is set after a commit that failed: its frames may lie in the log
+	// behind the last commit that counts. The next commit overwrites them; if
+	// none comes, leaving does.
+	doubt bool
+}
+
+func newWriter(c *sqlite3.Conn) (*writer, error) {
+	w := &writer{conn: c}
+	for _, s := range []struct {
+		to  **sqlite3.Stmt
+		sql string
+	}{
+		{&w.begin, `BEGIN IMMEDIATE`},
+		{&w.commit, `COMMIT`},
+		{&w.insert, `INSERT INTO records (run, seq, time, type, version, payload, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&w.headOf, headQuery},
+	} {
+		stmt, _, err := c.PrepareFlags(s.sql, sqlite3.PREPARE_PERSISTENT)
+		if err != nil {
+			return nil, err
+		}
+		*s.to = stmt
+	}
+	return w, nil
+}
+
+// run writes until the channel is closed, then closes the connection.
+func (w *writer) run(appends <-chan *appendRequest) {
+	group := make([]*appendRequest, 0, maxGroup)
+	for a := range appends {
+		group = append(group[:0], a)
+		for waiting := true; waiting && len(group) < maxGroup; {
+			select {
+			case next, open := <-appends:
+				if waiting = open; open {
+					group = append(group, next)
+				}
+			default:
+				waiting = false
+			}
+		}
+		if err := w.write(group); err != nil {
+			w.doubt = true
+			for _, a := range group {
+				if a.err == nil {
+					a.head, a.err = journal.Head{}, err
+				}
+			}
+		}
+		for _, a := range group {
+			close(a.answered)
+		}
+	}
+	if w.doubt {
+		// Best effort: if the fault is still there, the next process that
+		// opens the journal reads whatever is whole, and no one was told.
+		_ = w.conn.Exec(fmt.Sprintf(`PRAGMA user_version=%d`, format))
+	}
+	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf} {
+		_ = s.Close()
+	}
+	_ = w.conn.Close() // every commit is durable already
+}
+
+// write makes one transaction of a group. A conflict concerns its append
+// alone; any other error undoes the whole group.
+func (w *writer) write(group []*appendRequest) error {
+	if err := w.begin.Exec(); err != nil {
+		return fmt.Errorf("beginning a transaction of the journal: %w", err)
+	}
+	for _, a := range group {
+		if err := w.add(a); err != nil {
+			return errors.Join(fmt.Errorf("run %s: writing to the journal: %w", a.run, err), w.undo())
+		}
+	}
+	if err := w.commit.Exec(); err != nil {
+		return errors.Join(fmt.Errorf("committing to the journal: %w", err), w.undo())
+	}
+	w.doubt = false
+	return nil
+}
+
+func (w *writer) undo() error {
+	if w.conn.GetAutocommit() {
+		return nil // SQLite has rolled back already
+	}
+	return w.conn.Exec(`ROLLBACK`)
+}
+
+func (w *writer) add(a *appendRequest) error {
+	head, err := headOf(w.headOf, a.run)
+	if err != nil {
+		return err
+	}
+	if head != a.expected {
+		a.err = &journal.ConflictError{Run: a.run, Expected: a.expected, Actual: head}
+		return nil
+	}
+	records, err := journal.Chain(a.run, head, a.entries)
+	if err != nil {
+		a.err = err
+		return nil
+	}
+	for _, r := range records {
+		err := errors.Join(
+			w.insert.BindText(1, a.run), w.insert.BindInt64(2, r.Seq), w.insert.BindInt64(3, r.Time.UnixMicro()),
+			w.insert.BindText(4, r.Type), w.insert.BindInt(5, r.Version), w.insert.BindBlob(6, r.Payload),
+			w.insert.BindBlob(7, r.Prev[:]), w.insert.BindBlob(8, r.Hash[:]))
+		if err == nil {
+			err = w.insert.Exec()
+		}
+		if err != nil {
+			return errors.Join(err, w.insert.Reset())
+		}
+		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
+	}
+	a.head = head
+	return nil
+}
+
+func headOf(s *sqlite3.Stmt, run string) (head journal.Head, err error) {
+	if err := s.BindText(1, run); err != nil {
+		return head, err
+	}
+	if s.Step() {
+		head.Seq = s.ColumnInt64(0)
+		if copy(head.Hash[:], s.ColumnRawBlob(1)) != len(head.Hash) {
+			err = &journal.DamageError{Run: run, Seq: head.Seq, Why: "its hash is not whole"}
+		}
+	}
+	return head, errors.Join(err, s.Err(), s.Reset())
+}

@@ -1,0 +1,269 @@
+// Package objects is a content-addressed store of files: artifacts, program
+// outputs, code snapshots.
+//
+// An object is named by the SHA-256 of its content and is kept compressed
+// with zstd in <store>/<first two digits>/<digest>. It is written once, by a
+// temporary file that is synced and renamed, and never modified, so that an
+// object that is there is whole. Every read is checked against the name.
+package objects
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"ratchet/internal/failpoint"
+)
+
+// Digest is the SHA-256 of an object's content, in hexadecimal.
+type Digest string
+
+// Valid reports whether d has the form of a digest.
+func (d Digest) Valid() bool {
+	b, err := hex.DecodeString(string(d))
+	return err == nil && len(b) == sha256.Size && hex.EncodeToString(b) == string(d)
+}
+
+// DigestOf is the digest of content.
+func DigestOf(content []byte) Digest {
+	sum := sha256.Sum256(content)
+	return Digest(hex.EncodeToString(sum[:]))
+}
+
+// DamageError says that an object is missing or is not what its name says.
+type DamageError struct {
+	Digest Digest
+	Why    string
+}
+
+func (e *DamageError) Error() string { return fmt.Sprintf("object %s: %s", e.Digest, e.Why) }
+
+// window bounds the memory of compression and decompression, in bytes.
+const window = 1 << 20
+
+// Store is a folder of objects. It is safe for concurrent use, by several
+// processes too.
+type Store struct {
+	dir      string
+	encoders sync.Pool
+	decoders sync.Pool
+}
+
+// Open opens the store in a folder, and creates the folder if need be.
+func Open(dir string) (*Store, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("opening the object store: %w", err)
+	}
+	return &Store{dir: dir}, nil
+}
+
+func (s *Store) path(d Digest) string { return filepath.Join(s.dir, string(d[:2]), string(d)) }
+
+// PutBytes stores content. See Put.
+func (s *Store) PutBytes(content []byte) (Digest, error) {
+	d, _, err := s.Put(bytes.NewReader(content))
+	return d, err
+}
+
+// Put stores what r gives and returns its digest and its size in bytes. When
+// it returns, the object is durable. Storing the same content again costs a
+// read of it and nothing else.
+func (s *Store) Put(r io.Reader) (Digest, int64, error) {
+	tmp, err := os.CreateTemp(s.dir, "new-*")
+	if err != nil {
+		return "", 0, fmt.Errorf("storing an object: %w", err)
+	}
+	digest, size, err := s.fill(tmp, r)
+	if err == nil {
+		err = s.place(tmp, digest)
+	}
+	if err != nil {
+		return "", 0, errors.Join(fmt.Errorf("storing an object: %w", err), tmp.Close(), os.Remove(tmp.Name()))
+	}
+	return digest, size, nil
+}
+
+// fill writes the compressed content and returns the digest of the plain one.
+func (s *Store) fill(tmp *os.File, r io.Reader) (Digest, int64, error) {
+	enc, ok := s.encoders.Get().(*zstd.Encoder)
+	if !ok {
+		var err error
+		if enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(window), zstd.WithLowerEncoderMem(true)); err != nil {
+			return "", 0, err
+		}
+	}
+	defer s.encoders.Put(enc)
+	enc.Reset(tmp)
+	sum := sha256.New()
+	size, err := io.Copy(io.MultiWriter(enc, sum), r)
+	if err = errors.Join(err, enc.Close()); err != nil {
+		return "", 0, err
+	}
+	return Digest(hex.EncodeToString(sum.Sum(nil))), size, nil
+}
+
+// place gives a whole temporary file its name, durably.
+func (s *Store) place(tmp *os.File, d Digest) error {
+	path := s.path(d)
+	folder := filepath.Dir(path)
+	if _, err := os.Stat(path); err == nil {
+		// Whoever wrote it may not have synced the folder yet.
+		return errors.Join(tmp.Close(), os.Remove(tmp.Name()), syncFolder(folder))
+	}
+	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o700); err == nil {
+		if err := syncFolder(s.dir); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	failpoint.Hit("rename.before")
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	failpoint.Hit("rename.after")
+	return syncFolder(folder)
+}
+
+func syncFolder(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Open opens an object for reading. The reader gives a DamageError instead of
+// io.EOF if what it gave is not what the digest says: a reader that saw EOF
+// has seen the true content.
+func (s *Store) Open(d Digest) (io.ReadCloser, error) {
+	if !d.Valid() {
+		return nil, &DamageError{d, "this is not a digest"}
+	}
+	f, err := os.Open(s.path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &DamageError{d, "it is missing"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening object %s: %w", d, err)
+	}
+	dec, ok := s.decoders.Get().(*zstd.Decoder)
+	if !ok {
+		if dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window*8)); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
+	if err := dec.Reset(f); err != nil {
+		return nil, errors.Join(&DamageError{d, err.Error()}, f.Close())
+	}
+	return &reader{store: s, digest: d, file: f, dec: dec, sum: sha256.New()}, nil
+}
+
+type reader struct {
+	store  *Store
+	digest Digest
+	file   *os.File
+	dec    *zstd.Decoder
+	sum    hash.Hash
+}
+
+func (r *reader) Read(p []byte) (int, error) {
+	n, err := r.dec.Read(p)
+	r.sum.Write(p[:n])
+	switch {
+	case err == io.EOF:
+		if got := Digest(hex.EncodeToString(r.sum.Sum(nil))); got != r.digest {
+			return n, &DamageError{r.digest, "its content has the digest " + string(got)}
+		}
+	case err != nil:
+		return n, &DamageError{r.digest, "it cannot be read: " + err.Error()}
+	}
+	return n, err
+}
+
+func (r *reader) Close() error {
+	if r.dec != nil {
+		_ = r.dec.Reset(nil) // drops its reference to the file
+		r.store.decoders.Put(r.dec)
+		r.dec = nil
+	}
+	return r.file.Close()
+}
+
+// Get reads a whole object.
+func (s *Store) Get(d Digest) ([]byte, error) {
+	r, err := s.Open(d)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(r)
+	return b, errors.Join(err, r.Close())
+}
+
+// Verify reads an object and reports whether it is whole.
+func (s *Store) Verify(d Digest) error {
+	r, err := s.Open(d)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, r)
+	return errors.Join(err, r.Close())
+}
+
+// All yields the digests of all objects in the store. A file that is not an
+// object is passed over.
+func (s *Store) All() iter.Seq2[Digest, error] {
+	return func(yield func(Digest, error) bool) {
+		err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			d := Digest(e.Name())
+			if e.IsDir() || !d.Valid() || path != s.path(d) {
+				return nil
+			}
+			if !yield(d, nil) {
+				return fs.SkipAll
+			}
+			return nil
+		})
+		if err != nil {
+			yield("", fmt.Errorf("listing objects: %w", err))
+		}
+	}
+}
+
+// Sweep removes the objects that nothing reaches. reached must be complete:
+// the caller makes sure that nobody stores objects meanwhile. It returns how
+// many it removed.
+func (s *Store) Sweep(reached func(Digest) bool) (int, error) {
+	var garbage []Digest
+	for d, err := range s.All() {
+		if err != nil {
+			return 0, err
+		}
+		if !reached(d) {
+			garbage = append(garbage, d)
+		}
+	}
+	for i, d := range garbage {
+		if err := os.Remove(s.path(d)); err != nil {
+			return i, fmt.Errorf("removing an unreachable object: %w", err)
+		}
+	}
+	return len(garbage), nil
+}

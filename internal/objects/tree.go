@@ -1,0 +1,130 @@
+package objects
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// File is one file of a tree.
+type File struct {
+	Path       string `json:"path"` // relative, with slashes
+	Digest     Digest `json:"digest"`
+	Size       int64  `json:"size"` // bytes
+	Executable bool   `json:"executable,omitempty"`
+}
+
+// Tree is a manifest of files, sorted by path. It is stored as an object
+// itself, so that one digest names all of them.
+type Tree []File
+
+// PutTree stores a manifest.
+func (s *Store) PutTree(t Tree) (Digest, error) {
+	slices.SortFunc(t, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
+	b, err := json.Marshal(t)
+	if err != nil {
+		return "", fmt.Errorf("storing a manifest: %w", err)
+	}
+	return s.PutBytes(b)
+}
+
+// Tree reads a manifest.
+func (s *Store) Tree(d Digest) (Tree, error) {
+	b, err := s.Get(d)
+	if err != nil {
+		return nil, err
+	}
+	var t Tree
+	if err := json.Unmarshal(b, &t); err != nil {
+		return nil, &DamageError{d, "it is not a manifest: " + err.Error()}
+	}
+	for _, f := range t {
+		if !filepath.IsLocal(f.Path) || !f.Digest.Valid() {
+			return nil, &DamageError{d, fmt.Sprintf("it is not a manifest: %q", f.Path)}
+		}
+	}
+	return t, nil
+}
+
+// PutFile stores one file of a folder.
+func (s *Store) PutFile(dir, path string) (File, error) {
+	f, err := os.Open(filepath.Join(dir, path))
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close() // only read from
+	info, err := f.Stat()
+	if err != nil {
+		return File{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return File{}, fmt.Errorf("%s is not a regular file", path)
+	}
+	d, size, err := s.Put(f)
+	if err != nil {
+		return File{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return File{filepath.ToSlash(path), d, size, info.Mode()&0o111 != 0}, nil
+}
+
+// PutPaths stores the named files, and all regular files of the named
+// folders, relative to dir, as a tree.
+func (s *Store) PutPaths(dir string, paths []string) (Tree, error) {
+	t := Tree{}
+	for _, p := range paths {
+		err := filepath.WalkDir(filepath.Join(dir, p), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			rel, err := filepath.Rel(dir, path)
+			if err != nil {
+				return err
+			}
+			f, err := s.PutFile(dir, rel)
+			t = append(t, f)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("storing %s: %w", p, err)
+		}
+	}
+	return t, nil
+}
+
+// CopyOut writes the files of a tree below a folder. The copies are fresh:
+// whoever changes them changes nothing in the store.
+func (s *Store) CopyOut(t Tree, dir string) error {
+	for _, f := range t {
+		path := filepath.Join(dir, filepath.FromSlash(f.Path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		if f.Executable {
+			mode = 0o755
+		}
+		if err := s.copyOut(f.Digest, path, mode); err != nil {
+			return fmt.Errorf("copying %s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (s *Store) copyOut(d Digest, path string, mode fs.FileMode) error {
+	r, err := s.Open(d)
+	if err != nil {
+		return err
+	}
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
+	if err != nil {
+		return errors.Join(err, r.Close())
+	}
+	_, err = io.Copy(w, r)
+	return errors.Join(err, w.Close(), r.Close())
+}

@@ -1,0 +1,237 @@
+package research
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"ratchet/study"
+)
+
+// Decide says what follows from the state at the time now: the events to be
+// journaled next. None means that the run waits, for pending actions, for the
+// end of a back-off (see Wake) or for a person, or that it has ended. After
+// its events are folded, Decide is asked again.
+//
+// The same state and time always give the same events, and no event asks for
+// an action that was decided before.
+func Decide(s *State, now time.Time) []Payload {
+	switch {
+	case s.Seq == 0 || s.Ended() || s.Status == Paused:
+		return nil
+	case s.Cancel != "":
+		if len(s.Pending) > 0 {
+			return nil
+		}
+		return []Payload{RunCompleted{Status: Cancelled, Why: "cancelled by " + s.Cancel}}
+	case s.WantPause != "":
+		return s.pause("paused by " + s.WantPause)
+	}
+	if spent, limit := s.Driven+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
+		return s.pause(fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
+			study.Duration(spent.Round(time.Second)), study.Duration(limit)))
+	}
+	if s.Stage == "" {
+		return []Payload{StageStarted{Stage: Ideation}}
+	}
+	if last := s.StageRecord[len(s.StageRecord)-1]; !last.Ended.IsZero() {
+		next := slices.Index(Stages, s.Stage) + 1
+		if next < len(Stages) {
+			return []Payload{StageStarted{Stage: Stages[next]}}
+		}
+		return s.conclude()
+	}
+	switch s.Stage {
+	case Ideation:
+		return s.ideate()
+	case Planning:
+		return s.plan()
+	case Experimentation:
+		return s.experiment(now)
+	case Validation:
+		return s.validate(now)
+	default:
+		return s.report()
+	}
+}
+
+// TimeLimit is limits.run.time and what was added to it; 0: none.
+func (s *State) TimeLimit() time.Duration {
+	if s.Created.Study.Limits.Run.Time == 0 {
+		return 0
+	}
+	return time.Duration(s.Created.Study.Limits.Run.Time) + s.MoreTime
+}
+
+// pause waits for what is in flight, then pauses.
+func (s *State) pause(reason string) []Payload {
+	if len(s.Pending) > 0 {
+		return nil
+	}
+	return []Payload{RunPaused{Reason: reason}}
+}
+
+// Wake is the earliest time at which a pending action's back-off ends or a
+// time limit is reached; zero: no such time.
+func (s *State) Wake(now time.Time) time.Time {
+	var wake time.Time
+	earliest := func(t time.Time) {
+		if t.After(now) && (wake.IsZero() || t.Before(wake)) {
+			wake = t
+		}
+	}
+	if limit := s.TimeLimit(); limit > 0 {
+		earliest(s.Time.Add(limit - s.Driven))
+	}
+	if limit := time.Duration(s.Created.Study.Limits.Stage.Time); limit > 0 && len(s.StageRecord) > 0 {
+		earliest(s.StageRecord[len(s.StageRecord)-1].Started.Add(limit))
+	}
+	return wake
+}
+
+func (s *State) stageOver(now time.Time) string {
+	limit := time.Duration(s.Created.Study.Limits.Stage.Time)
+	began := s.StageRecord[len(s.StageRecord)-1].Started
+	if limit > 0 && now.Sub(began) >= limit {
+		return fmt.Sprintf("limits.stage.time, %s, is spent", study.Duration(limit))
+	}
+	return ""
+}
+
+// ideate states the hypotheses: the study's own, or one for each parameter
+// with a few values.
+func (s *State) ideate() []Payload {
+	var out []Payload
+	st := s.Created.Study
+	for _, h := range st.Hypotheses[min(len(s.Hypotheses), len(st.Hypotheses)):] {
+		out = append(out, HypothesisStated{Hypothesis: h})
+	}
+	if len(st.Hypotheses) == 0 && len(s.Hypotheses) == 0 {
+		for _, d := range st.Parameters {
+			if d.Kind != study.Categorical || len(d.Values) < 2 {
+				continue
+			}
+			expect := study.Greater
+			if st.Objective.Goal == study.Minimize {
+				expect = study.Less
+			}
+			out = append(out, HypothesisStated{Derived: d.Name, Hypothesis: study.Hypothesis{
+				ID:     "derived-" + idOf(d.Name),
+				Claim:  fmt.Sprintf("The best value of %s gives a better %s than the next best", d.Name, st.Objective.Metric),
+				Expect: expect,
+			}})
+		}
+	}
+	return append(out, StageCompleted{Stage: Ideation})
+}
+
+// idOf makes an id of a parameter's name.
+func idOf(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			b[i] = c - 'A' + 'a'
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9':
+		default:
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// plan makes the design, and builds the program where it must be built.
+func (s *State) plan() []Payload {
+	if s.Plan == nil {
+		p := design(s.Created, s.Hypotheses)
+		out := []Payload{PlanMade{Plan: p}}
+		if p.Refused != "" {
+			out = append(out, RunCompleted{Status: Failed, Why: "the plan cannot be carried out: " + p.Refused})
+		}
+		return out
+	}
+	if len(s.Created.Study.Program.Build) > 0 && s.Snapshot == s.Created.Snapshot {
+		switch {
+		case len(s.Pending) > 0:
+			return nil
+		case s.BuildFailed != "":
+			return []Payload{RunCompleted{Status: Failed, Why: "the program could not be built: " + s.BuildFailed}}
+		}
+		return []Payload{ActionDecided{Action: Action{ID: "build", Kind: Build}}}
+	}
+	return []Payload{StageCompleted{Stage: Planning}}
+}
+
+// experiment keeps as many attempts in flight as the study allows and asks
+// for the next configuration as soon as the outcomes that it may depend on
+// are complete.
+func (s *State) experiment(now time.Time) []Payload {
+	if out := s.advance(); len(out) > 0 {
+		return out
+	}
+	cut := s.stageOver(now)
+	if cut == "" {
+		parallel := s.Created.Study.Parallel
+		next := len(s.Experiments)
+		proposing := slices.ContainsFunc(s.Pending, func(a Action) bool { return a.Kind == Propose })
+		if !s.Exhausted && !proposing && next < s.Plan.Experiments && next-s.Frontier < parallel {
+			return []Payload{ActionDecided{Action: Action{ID: fmt.Sprintf("propose-%d", next+1), Kind: Propose, Index: next}}}
+		}
+		if out := s.schedule(); len(out) > 0 {
+			return out
+		}
+	}
+	if len(s.Pending) > 0 || cut == "" && len(s.Open) > 0 {
+		return nil
+	}
+	return []Payload{StageCompleted{Stage: Experimentation, Cut: cut}}
+}
+
+// advance completes the trials whose last attempt settles them.
+func (s *State) advance() []Payload {
+	var out []Payload
+	for _, t := range s.Open {
+		if len(t.Attempts) == 0 || len(t.Attempts) < t.Tries {
+			continue
+		}
+		if again, why := retry(s.Created.Study.Retries, t); !again {
+			out = append(out, TrialCompleted{Trial: t.ID, Outcome: t.Last().Class, Why: why})
+		}
+	}
+	return out
+}
+
+// schedule decides attempts of open trials, up to the parallelism.
+func (s *State) schedule() []Payload {
+	flying := 0
+	for _, a := range s.Pending {
+		if a.Kind == Try {
+			flying++
+		}
+	}
+	var out []Payload
+	for _, t := range s.Open {
+		if flying >= s.Created.Study.Parallel {
+			break
+		}
+		if len(t.Attempts) < t.Tries {
+			continue // in flight
+		}
+		out = append(out, ActionDecided{Action: s.try(t)})
+		flying++
+	}
+	return out
+}
+
+func (s *State) try(t *Trial) Action {
+	a := Action{
+		ID: fmt.Sprintf("%s-a%d", t.ID, t.Tries+1), Kind: Try, Attempt: t.Tries + 1,
+		Experiment: t.Experiment, Trial: t.ID, Seed: t.Seed, Purpose: t.Purpose,
+	}
+	if last := t.Last(); last != nil {
+		if wait := backoff(s.Created.Seed, a.ID, last.Class, len(t.Attempts)); wait > 0 {
+			a.NotBefore = s.Time.Add(wait)
+		}
+	}
+	return a
+}

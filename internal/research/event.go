@@ -1,0 +1,331 @@
+package research
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"ratchet/study"
+)
+
+// Event is one thing that happened in a run.
+type Event struct {
+	Seq  int64     // its number in the journal, from 1
+	Time time.Time // UTC; never before the event in front of it
+	Data Payload
+}
+
+// Payload is what happened. A payload's type and version name its form in the
+// journal for good: a form is never changed, only superseded by a new version.
+type Payload interface {
+	Type() string
+	Version() int
+}
+
+// Encode gives a payload's JSON form.
+func Encode(p Payload) (json.RawMessage, error) {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a %s event: %w", p.Type(), err)
+	}
+	return b, nil
+}
+
+// UnknownEventError says that this release cannot read an event.
+type UnknownEventError struct {
+	Type    string
+	Version int
+}
+
+func (e *UnknownEventError) Error() string {
+	return fmt.Sprintf("event %s version %d is not known to this release; use the release that wrote it, or a newer one", e.Type, e.Version)
+}
+
+// Decode reads a payload back. An unknown type or version is an
+// UnknownEventError, never a guess.
+func Decode(kind string, version int, payload json.RawMessage) (Payload, error) {
+	decode, ok := decoders[kind]
+	if !ok || version != 1 {
+		return nil, &UnknownEventError{kind, version}
+	}
+	p, err := decode(payload)
+	if err != nil {
+		return nil, fmt.Errorf("decoding a %s event: %w", kind, err)
+	}
+	return p, nil
+}
+
+// v1 gives a payload type its version; a form that supersedes another embeds
+// a v2.
+type v1 struct{}
+
+func (v1) Version() int { return 1 }
+
+// RunCreated begins every journal.
+type RunCreated struct {
+	v1
+	Run         string       `json:"run"`
+	Study       *study.Study `json:"study"`
+	StudyFile   string       `json:"study_file"` // digest of the file as it was given
+	Folder      string       `json:"folder"`     // the study file's folder, absolute
+	Snapshot    string       `json:"snapshot"`   // digest of the manifest of the program's files
+	Inputs      string       `json:"inputs,omitempty"`
+	Environment string       `json:"environment"` // digest of environment.json
+	Seed        int64        `json:"seed"`
+	Isolation   string       `json:"isolation"`
+	Output      string       `json:"output"` // folder of the report, absolute
+	Machine     Machine      `json:"machine"`
+	Release     string       `json:"release"`
+}
+
+// Machine is what attempts can use where the run was created.
+type Machine struct {
+	CPUs   int   `json:"cpus"`
+	Memory int64 `json:"memory"` // bytes
+	GPUs   int   `json:"gpus"`
+}
+
+// EngineStarted says which process drives the run from here on. An engine
+// that sees another's EngineStarted behind its own stops.
+type EngineStarted struct {
+	v1
+	Engine  string `json:"engine"`
+	Host    string `json:"host"`
+	PID     int    `json:"pid"`
+	Release string `json:"release"`
+}
+
+// EngineStopped says that the engine left the run on purpose.
+type EngineStopped struct {
+	v1
+	Engine string `json:"engine"`
+	Reason string `json:"reason"`
+}
+
+// StageStarted and StageCompleted bound a stage.
+type StageStarted struct {
+	v1
+	Stage string `json:"stage"`
+}
+
+// StageCompleted ends a stage. Cut says why it ended before its plan did.
+type StageCompleted struct {
+	v1
+	Stage string `json:"stage"`
+	Cut   string `json:"cut,omitempty"`
+}
+
+// HypothesisStated puts a claim into the run before anything was measured.
+// Derived names the parameter of a claim that the study did not state; its
+// sides are fixed when the search is over.
+type HypothesisStated struct {
+	v1
+	Hypothesis study.Hypothesis `json:"hypothesis"`
+	Derived    string           `json:"derived,omitempty"`
+}
+
+// PlanMade is the design of the run.
+type PlanMade struct {
+	v1
+	Plan Plan `json:"plan"`
+}
+
+// ActionDecided asks for an effect. It is in the journal before the effect
+// begins.
+type ActionDecided struct {
+	v1
+	Action Action `json:"action"`
+}
+
+// ProgramBuilt is the outcome of a Build action.
+type ProgramBuilt struct {
+	v1
+	Action   string `json:"action"`
+	Snapshot string `json:"snapshot,omitempty"` // digest of the manifest of the built files
+	Failure  string `json:"failure,omitempty"`
+	Log      string `json:"log,omitempty"` // digest
+}
+
+// ExperimentProposed is the outcome of a Propose action.
+type ExperimentProposed struct {
+	v1
+	Action     string       `json:"action"`
+	Experiment string       `json:"experiment"`
+	Arm        int          `json:"arm"` // 0 is the free search; others are sides of hypotheses
+	Parent     string       `json:"parent,omitempty"`
+	Parameters study.Params `json:"parameters"`
+	// Rungs are where successive halving stops a trial that falls behind.
+	Rungs []Rung `json:"rungs,omitempty"`
+}
+
+// Rung stops a trial at Step when its objective there is worse than Bar.
+type Rung struct {
+	Step int     `json:"step"`
+	Bar  float64 `json:"bar"`
+}
+
+// SearchExhausted is the outcome of a Propose action that found every
+// configuration tried.
+type SearchExhausted struct {
+	v1
+	Action string `json:"action"`
+}
+
+// AttemptEnded is the outcome of a Try action.
+type AttemptEnded struct {
+	v1
+	Action  string  `json:"action"`
+	Attempt Attempt `json:"attempt"`
+}
+
+// TrialCompleted says that a trial has no further attempt. Which attempt
+// counts, and as what, is settled here for good.
+type TrialCompleted struct {
+	v1
+	Trial   string `json:"trial"`
+	Outcome Class  `json:"outcome"`
+	Why     string `json:"why,omitempty"`
+}
+
+// ValidationDesigned fixes, before any validating trial, what is compared.
+type ValidationDesigned struct {
+	v1
+	Best        string       `json:"best,omitempty"`
+	Seeds       []int64      `json:"seeds"`
+	Comparisons []Comparison `json:"comparisons"`
+}
+
+// Comparison is a hypothesis with each side's tuned experiment.
+type Comparison struct {
+	Hypothesis string       `json:"hypothesis"`
+	A          study.Params `json:"a"`
+	B          study.Params `json:"b"`
+	// ExperimentA and ExperimentB are empty where a side has no configuration
+	// that succeeded.
+	ExperimentA string `json:"experiment_a,omitempty"`
+	ExperimentB string `json:"experiment_b,omitempty"`
+	TunedOver   int    `json:"tuned_over"` // configurations tried for each side
+}
+
+// HypothesisJudged is the verdict on one hypothesis.
+type HypothesisJudged struct {
+	v1
+	Action   string   `json:"action"`
+	Judgment Judgment `json:"judgment"`
+}
+
+// ReproductionChecked compares a trial with its repetition from the record.
+type ReproductionChecked struct {
+	v1
+	Reproduction Reproduction `json:"reproduction"`
+}
+
+// GateEvaluated says whether a gate holds.
+type GateEvaluated struct {
+	v1
+	Gate   study.Gate `json:"gate"`
+	Passed bool       `json:"passed"`
+	Why    string     `json:"why,omitempty"`
+}
+
+// ReviewCompleted is the checklist that ends reporting.
+type ReviewCompleted struct {
+	v1
+	Checks []Check `json:"checks"`
+}
+
+// Check is one line of the review.
+type Check struct {
+	Name   string `json:"name"`
+	Passed bool   `json:"passed"`
+	Detail string `json:"detail"`
+}
+
+// PauseRequested and CancelRequested come from a person, by another process.
+type PauseRequested struct {
+	v1
+	By string `json:"by"`
+}
+
+// CancelRequested asks to end the run for good.
+type CancelRequested struct {
+	v1
+	By string `json:"by"`
+}
+
+// RunPaused says that nothing is in flight and why the run waits.
+type RunPaused struct {
+	v1
+	Reason string `json:"reason"`
+}
+
+// RunResumed ends a pause. MoreTime is added to limits.run.time.
+type RunResumed struct {
+	v1
+	MoreTime study.Duration `json:"more_time,omitempty"`
+}
+
+// RunCompleted ends a run for good.
+type RunCompleted struct {
+	v1
+	Status Status `json:"status"`
+	Why    string `json:"why,omitempty"`
+}
+
+func (RunCreated) Type() string          { return "run.created" }
+func (EngineStarted) Type() string       { return "engine.started" }
+func (EngineStopped) Type() string       { return "engine.stopped" }
+func (StageStarted) Type() string        { return "stage.started" }
+func (StageCompleted) Type() string      { return "stage.completed" }
+func (HypothesisStated) Type() string    { return "hypothesis.stated" }
+func (PlanMade) Type() string            { return "plan.made" }
+func (ActionDecided) Type() string       { return "action.decided" }
+func (ProgramBuilt) Type() string        { return "program.built" }
+func (ExperimentProposed) Type() string  { return "experiment.proposed" }
+func (SearchExhausted) Type() string     { return "search.exhausted" }
+func (AttemptEnded) Type() string        { return "attempt.ended" }
+func (TrialCompleted) Type() string      { return "trial.completed" }
+func (ValidationDesigned) Type() string  { return "validation.designed" }
+func (HypothesisJudged) Type() string    { return "hypothesis.judged" }
+func (ReproductionChecked) Type() string { return "reproduction.checked" }
+func (GateEvaluated) Type() string       { return "gate.evaluated" }
+func (ReviewCompleted) Type() string     { return "review.completed" }
+func (PauseRequested) Type() string      { return "pause.requested" }
+func (CancelRequested) Type() string     { return "cancel.requested" }
+func (RunPaused) Type() string           { return "run.paused" }
+func (RunResumed) Type() string          { return "run.resumed" }
+func (RunCompleted) Type() string        { return "run.completed" }
+
+var decoders = map[string]func(json.RawMessage) (Payload, error){
+	"run.created":          decode[RunCreated],
+	"engine.started":       decode[EngineStarted],
+	"engine.stopped":       decode[EngineStopped],
+	"stage.started":        decode[StageStarted],
+	"stage.completed":      decode[StageCompleted],
+	"hypothesis.stated":    decode[HypothesisStated],
+	"plan.made":            decode[PlanMade],
+	"action.decided":       decode[ActionDecided],
+	"program.built":        decode[ProgramBuilt],
+	"experiment.proposed":  decode[ExperimentProposed],
+	"search.exhausted":     decode[SearchExhausted],
+	"attempt.ended":        decode[AttemptEnded],
+	"trial.completed":      decode[TrialCompleted],
+	"validation.designed":  decode[ValidationDesigned],
+	"hypothesis.judged":    decode[HypothesisJudged],
+	"reproduction.checked": decode[ReproductionChecked],
+	"gate.evaluated":       decode[GateEvaluated],
+	"review.completed":     decode[ReviewCompleted],
+	"pause.requested":      decode[PauseRequested],
+	"cancel.requested":     decode[CancelRequested],
+	"run.paused":           decode[RunPaused],
+	"run.resumed":          decode[RunResumed],
+	"run.completed":        decode[RunCompleted],
+}
+
+func decode[P Payload](b json.RawMessage) (Payload, error) {
+	var p P
+	if err := json.Unmarshal(b, &p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}

@@ -1,0 +1,249 @@
+package research
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+)
+
+// New is the state of a run without events.
+func New() *State {
+	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}}
+}
+
+// Fold applies events to the state, in their order.
+func (s *State) Fold(events []Event) error {
+	for _, e := range events {
+		if err := s.Apply(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Apply folds one event into the state. It refuses an event that cannot
+// follow the ones before it; the state is then unchanged but for nothing.
+func (s *State) Apply(e Event) error {
+	if e.Seq != s.Seq+1 {
+		return fmt.Errorf("event %d follows event %d", e.Seq, s.Seq)
+	}
+	created, first := e.Data.(RunCreated)
+	if first != (s.Seq == 0) {
+		return fmt.Errorf("event %d is %s: run.created is the first event and no other", e.Seq, e.Data.Type())
+	}
+	if first {
+		s.Created, s.Began, s.Status, s.Snapshot = created, e.Time, Running, created.Snapshot
+	} else if err := s.apply(e); err != nil {
+		return fmt.Errorf("event %d, %s: %w", e.Seq, e.Data.Type(), err)
+	}
+	s.Seq, s.Time = e.Seq, e.Time
+	return nil
+}
+
+func (s *State) apply(e Event) error {
+	if s.Status == Running && s.Engine.Engine != "" {
+		if gap := e.Time.Sub(s.Time); gap > 0 {
+			if _, handover := e.Data.(EngineStarted); !handover {
+				s.Driven += gap
+			}
+		}
+	}
+	switch d := e.Data.(type) {
+	case EngineStarted:
+		s.Engine = d
+	case EngineStopped:
+		if s.Engine.Engine == d.Engine {
+			s.Engine = EngineStarted{}
+		}
+	case StageStarted:
+		s.Stage = d.Stage
+		s.StageRecord = append(s.StageRecord, StageRecord{Name: d.Stage, Started: e.Time})
+	case StageCompleted:
+		last := len(s.StageRecord) - 1
+		if last < 0 || s.StageRecord[last].Name != d.Stage {
+			return fmt.Errorf("stage %s was not begun", d.Stage)
+		}
+		s.StageRecord[last].Ended, s.StageRecord[last].Cut = e.Time, d.Cut
+	case HypothesisStated:
+		s.Hypotheses = append(s.Hypotheses, &Hypothesis{Hypothesis: d.Hypothesis, Derived: d.Derived})
+	case PlanMade:
+		s.Plan = &d.Plan
+	case ActionDecided:
+		return s.decided(d.Action)
+	case ProgramBuilt:
+		s.BuildFailed = d.Failure
+		if d.Failure == "" {
+			s.Snapshot = d.Snapshot
+		}
+		return s.settle(d.Action)
+	case ExperimentProposed:
+		s.proposed(d)
+		return s.settle(d.Action)
+	case SearchExhausted:
+		s.Exhausted = true
+		return s.settle(d.Action)
+	case AttemptEnded:
+		t := s.trials[d.Attempt.Trial]
+		if t == nil {
+			return fmt.Errorf("there is no trial %s", d.Attempt.Trial)
+		}
+		t.Attempts = append(t.Attempts, d.Attempt)
+		s.Tally.Attempts++
+		s.Tally.Wall += d.Attempt.Usage.Wall
+		s.Tally.CPU += d.Attempt.Usage.CPU
+		return s.settle(d.Action)
+	case TrialCompleted:
+		return s.completed(d)
+	case ValidationDesigned:
+		s.Designed = &d
+		for i := range d.Comparisons {
+			for _, h := range s.Hypotheses {
+				if h.ID == d.Comparisons[i].Hypothesis {
+					h.Comparison = &d.Comparisons[i]
+					h.A, h.B = h.Comparison.A, h.Comparison.B
+				}
+			}
+		}
+	case HypothesisJudged:
+		for _, h := range s.Hypotheses {
+			if h.ID == d.Judgment.Hypothesis {
+				h.Judgment = &d.Judgment
+			}
+		}
+		if !slices.ContainsFunc(s.Hypotheses, func(h *Hypothesis) bool { return h.Judgment == nil }) {
+			return s.settle(d.Action)
+		}
+	case ReproductionChecked:
+		s.Again = &d.Reproduction
+	case GateEvaluated:
+		s.Gates = append(s.Gates, d)
+	case ReviewCompleted:
+		s.Review = d.Checks
+	case PauseRequested:
+		s.WantPause = d.By
+	case CancelRequested:
+		s.Cancel = d.By
+	case RunPaused:
+		s.Status, s.Why, s.WantPause = Paused, d.Reason, ""
+	case RunResumed:
+		s.Status, s.Why, s.WantPause = Running, "", ""
+		s.MoreTime += time.Duration(d.MoreTime)
+	case RunCompleted:
+		s.Status, s.Why = d.Status, d.Why
+	default:
+		return fmt.Errorf("the fold has no case for it")
+	}
+	return nil
+}
+
+func (s *State) decided(a Action) error {
+	if slices.ContainsFunc(s.Pending, func(p Action) bool { return p.ID == a.ID }) {
+		return fmt.Errorf("action %s was decided before", a.ID)
+	}
+	if a.Kind == Try {
+		t := s.trials[a.Trial]
+		if t == nil {
+			x := s.experiments[a.Experiment]
+			if x == nil {
+				return fmt.Errorf("there is no experiment %s", a.Experiment)
+			}
+			t = s.open(x, a.Trial, a.Seed, a.Purpose)
+		}
+		if a.Attempt != t.Tries+1 {
+			return fmt.Errorf("attempt %d of %s follows attempt %d", a.Attempt, t.ID, t.Tries)
+		}
+		t.Tries = a.Attempt
+	}
+	s.Pending = append(s.Pending, a)
+	return nil
+}
+
+// open adds a trial to an experiment.
+func (s *State) open(x *Experiment, id string, seed int64, purpose string) *Trial {
+	t := &Trial{ID: id, Experiment: x.Experiment, Seed: seed, Purpose: purpose}
+	x.Trials = append(x.Trials, t)
+	s.trials[id] = t
+	s.Open = append(s.Open, t)
+	return t
+}
+
+func (s *State) proposed(d ExperimentProposed) {
+	x := &Experiment{ExperimentProposed: d, Index: len(s.Experiments)}
+	s.Experiments = append(s.Experiments, x)
+	s.experiments[d.Experiment] = x
+	for _, seed := range s.Plan.Seeds {
+		s.open(x, TrialID(d.Experiment, seed), seed, ForSearch)
+	}
+	x.waiting = len(s.Plan.Seeds)
+}
+
+// settle takes an action off the pending ones.
+func (s *State) settle(id string) error {
+	i := slices.IndexFunc(s.Pending, func(a Action) bool { return a.ID == id })
+	if i < 0 {
+		return fmt.Errorf("action %s is not pending", id)
+	}
+	s.Pending = slices.Delete(s.Pending, i, i+1)
+	return nil
+}
+
+func (s *State) completed(d TrialCompleted) error {
+	t := s.trials[d.Trial]
+	if t == nil || t.Outcome != "" {
+		return fmt.Errorf("trial %s is not open", d.Trial)
+	}
+	t.Outcome, t.Why = d.Outcome, d.Why
+	s.Open = slices.DeleteFunc(s.Open, func(o *Trial) bool { return o == t })
+	s.Tally.Trials++
+	if d.Outcome == Succeeded {
+		s.Tally.Succeeded++
+	} else {
+		s.Tally.Failed++
+	}
+	x := s.experiments[t.Experiment]
+	if t.Purpose != ForSearch {
+		return nil
+	}
+	if x.waiting--; x.waiting == 0 {
+		x.summarise(s.Created.Study.Objective.Metric)
+	}
+	for s.Frontier < len(s.Experiments) && s.Experiments[s.Frontier].waiting == 0 {
+		s.Frontier++
+	}
+	return nil
+}
+
+// summarise computes the experiment's means. A failed or halted trial leaves
+// the experiment without them: a gap is not filled.
+func (x *Experiment) summarise(objective string) {
+	sums, n := map[string]float64{}, 0
+	count := map[string]int{}
+	for _, t := range x.Trials {
+		if t.Purpose != ForSearch {
+			continue
+		}
+		if t.Outcome != Succeeded || t.Last().Halted > 0 {
+			return
+		}
+		n++
+		for name, v := range t.Metrics() {
+			sums[name] += v
+			count[name]++
+		}
+	}
+	x.Means = map[string]float64{}
+	for name, sum := range sums {
+		if count[name] == n && !math.IsInf(sum, 0) {
+			x.Means[name] = sum / float64(n)
+		}
+	}
+	if v, ok := x.Means[objective]; ok {
+		x.Value = &v
+	}
+}
+
+// TrialID names the trial of an experiment with a seed.
+func TrialID(experiment string, seed int64) string {
+	return fmt.Sprintf("%s-s%d", experiment, seed)
+}

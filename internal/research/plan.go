@@ -1,0 +1,93 @@
+package research
+
+import (
+	"fmt"
+	"time"
+
+	"ratchet/study"
+)
+
+// freshOffset separates the seeds of validation from those of the search,
+// which number at most 1,000.
+const freshOffset = 1000
+
+// design plans the run: which experiments at most, which seeds, in what
+// turns. A plan that cannot be carried out says so in Refused, with figures.
+func design(c RunCreated, hypotheses []*Hypothesis) Plan {
+	st := c.Study
+	p := Plan{Experiments: st.Search.Experiments, Arms: []study.Params{{}}}
+	if size := spaceSize(st.Parameters); size > 0 && size < p.Experiments {
+		p.Experiments = size
+	}
+	for i := range st.Search.Seeds {
+		p.Seeds = append(p.Seeds, c.Seed+int64(i))
+	}
+	for i := range st.Validation.Seeds {
+		p.Fresh = append(p.Fresh, c.Seed+freshOffset+int64(i))
+	}
+	seen := map[string]bool{"{}": true}
+	sides := 0
+	for _, h := range hypotheses {
+		if h.Derived != "" {
+			sides += 2
+			continue
+		}
+		for _, side := range []study.Params{h.A, h.B} {
+			if key := side.Key(); !seen[key] {
+				seen[key] = true
+				p.Arms = append(p.Arms, side)
+				sides++
+			}
+		}
+	}
+	p.SearchTrials = p.Experiments * len(p.Seeds)
+	p.ValidationTrials = min(sides+1, p.Experiments)*len(p.Fresh) + 1
+	a := st.Limits.Attempt
+	waves := (p.SearchTrials+st.Parallel-1)/st.Parallel + (p.ValidationTrials+st.Parallel-1)/st.Parallel
+	p.Longest = study.Duration(float64(a.Time) * float64(waves))
+	p.Refused = refusal(c, p)
+	return p
+}
+
+func refusal(c RunCreated, p Plan) string {
+	st := c.Study
+	a, run, m := st.Limits.Attempt, st.Limits.Run, c.Machine
+	switch {
+	case run.Experiments > 0 && p.Experiments > run.Experiments:
+		return fmt.Sprintf("it has %d experiments and limits.run.experiments allows %d; lower search.experiments or raise the limit", p.Experiments, run.Experiments)
+	case len(p.Arms)-1 > p.Experiments:
+		return fmt.Sprintf("the hypotheses have %d sides to measure and search.experiments allows %d configurations; raise it to at least %d", len(p.Arms)-1, p.Experiments, len(p.Arms)-1)
+	case run.Time > 0 && run.Time < a.Time:
+		return fmt.Sprintf("one attempt may take %s (limits.attempt.time) and the whole run %s (limits.run.time); lower the first or raise the second", a.Time, run.Time)
+	case a.GPUs > float64(m.GPUs):
+		return fmt.Sprintf("an attempt needs %v GPUs (limits.attempt.gpus) and this machine has %d", a.GPUs, m.GPUs)
+	case m.Memory > 0 && int64(a.Memory) > m.Memory:
+		return fmt.Sprintf("an attempt may use %s of memory (limits.attempt.memory) and this machine has %s", a.Memory, study.Bytes(m.Memory))
+	case m.CPUs > 0 && a.CPUs > float64(m.CPUs):
+		return fmt.Sprintf("an attempt may use %v processors (limits.attempt.cpus) and this machine has %d", a.CPUs, m.CPUs)
+	case float64(p.Longest) > float64(time.Duration(1<<62)):
+		return "its time cannot be counted; lower search.experiments or limits.attempt.time"
+	}
+	return ""
+}
+
+// spaceSize is how many configurations the parameters have at most; 0 if
+// they are not countable or too many to count. Conditions only lower it.
+func spaceSize(parameters []study.Parameter) int {
+	const enough = 1 << 24
+	conditional := false
+	size := 1
+	for _, d := range parameters {
+		n := d.Size()
+		if n == 0 {
+			return 0
+		}
+		if conditional = conditional || len(d.When) > 0; len(d.When) > 0 {
+			n++
+		}
+		if size *= n; size > enough {
+			return 0
+		}
+	}
+	return size
+}

@@ -1,0 +1,130 @@
+package research
+
+import (
+	"fmt"
+
+	"ratchet/study"
+)
+
+// Facts are what the study's gates are asked about.
+func (s *State) Facts() study.Facts {
+	f := study.Facts{Best: map[string]any{}, Verdict: map[string]string{}, Trials: s.Tally.Trials, Failed: s.Tally.Failed}
+	if s.Tally.Trials > 0 {
+		f.SuccessRate = float64(s.Tally.Succeeded) / float64(s.Tally.Trials)
+	}
+	for _, x := range s.Experiments {
+		if x.Value != nil {
+			f.Experiments++
+		}
+	}
+	for name, v := range s.BestMetrics() {
+		f.Best[name] = v
+	}
+	for _, h := range s.Hypotheses {
+		if h.Judgment == nil {
+			continue
+		}
+		f.Verdict[h.ID] = h.Judgment.Verdict
+		switch h.Judgment.Verdict {
+		case Supported:
+			f.Supported++
+		case Refuted:
+			f.Refuted++
+		default:
+			f.Undecided++
+		}
+	}
+	f.Reproduces = s.Again != nil && s.Again.Reproduces
+	return f
+}
+
+// BestMetrics are the means of the best configuration over the fresh seeds,
+// on which it was not chosen; nil unless all of these trials succeeded.
+func (s *State) BestMetrics() map[string]float64 {
+	if s.Designed == nil || s.Designed.Best == "" {
+		return nil
+	}
+	sums, count, n := map[string]float64{}, map[string]int{}, 0
+	for _, t := range s.experiments[s.Designed.Best].Trials {
+		if t.Purpose != ForValidation {
+			continue
+		}
+		if t.Outcome != Succeeded {
+			return nil
+		}
+		n++
+		for name, v := range t.Metrics() {
+			sums[name] += v
+			count[name]++
+		}
+	}
+	if n < len(s.Designed.Seeds) {
+		return nil
+	}
+	means := map[string]float64{}
+	for name, sum := range sums {
+		if count[name] == n {
+			means[name] = sum / float64(n)
+		}
+	}
+	return means
+}
+
+// report evaluates the gates and goes through the checklist.
+func (s *State) report() []Payload {
+	var out []Payload
+	facts := s.Facts()
+	for _, g := range s.Created.Study.Gates[len(s.Gates):] {
+		passed, err := g.Eval(facts)
+		e := GateEvaluated{Gate: g, Passed: passed}
+		if err != nil {
+			e.Why = err.Error()
+		}
+		out = append(out, e)
+	}
+	return append(out, ReviewCompleted{Checks: s.checklist()}, StageCompleted{Stage: Reporting})
+}
+
+// checklist asks of a finished run what a careful reader would.
+func (s *State) checklist() []Check {
+	judged, paired := 0, true
+	for _, h := range s.Hypotheses {
+		if h.Judgment != nil {
+			judged++
+			paired = paired && h.Judgment.N == len(s.Plan.Fresh)
+		}
+	}
+	cut := ""
+	for _, r := range s.StageRecord {
+		if r.Cut != "" {
+			cut = r.Name + ": " + r.Cut
+		}
+	}
+	checks := []Check{
+		{"every planned experiment was run", s.Frontier == len(s.Experiments) && cut == "" && (s.Exhausted || len(s.Experiments) == s.Plan.Experiments),
+			fmt.Sprintf("%d of %d%s", s.Frontier, s.Plan.Experiments, map[bool]string{true: "; every configuration was tried"}[s.Exhausted])},
+		{"no trial failed", s.Tally.Failed == 0, fmt.Sprintf("%d of %d failed", s.Tally.Failed, s.Tally.Trials)},
+		{"every hypothesis has a verdict", judged == len(s.Hypotheses), fmt.Sprintf("%d of %d", judged, len(s.Hypotheses))},
+		{"every comparison has all its pairs", paired, fmt.Sprintf("%d fresh seeds for each side", len(s.Plan.Fresh))},
+		{"a trial was repeated from its record and came out the same", s.Again != nil && s.Again.Reproduces, s.again()},
+	}
+	if cut != "" {
+		checks = append(checks, Check{"no stage was cut short", false, cut})
+	}
+	return checks
+}
+
+func (s *State) again() string {
+	if s.Again == nil {
+		return "not tried"
+	}
+	return s.Again.Why
+}
+
+// conclude ends the run.
+func (s *State) conclude() []Payload {
+	if s.Tally.Succeeded == 0 {
+		return []Payload{RunCompleted{Status: Failed, Why: "no trial succeeded"}}
+	}
+	return []Payload{RunCompleted{Status: Completed}}
+}

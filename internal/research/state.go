@@ -1,0 +1,277 @@
+package research
+
+import (
+	"time"
+
+	"ratchet/study"
+)
+
+// Status is where a run stands.
+type Status string
+
+// The states of a run. The last three are final.
+const (
+	Running   Status = "running"
+	Paused    Status = "paused"
+	Completed Status = "completed"
+	Failed    Status = "failed"
+	Cancelled Status = "cancelled"
+)
+
+// The five stages, in their order.
+const (
+	Ideation        = "ideation"
+	Planning        = "planning"
+	Experimentation = "experimentation"
+	Validation      = "validation"
+	Reporting       = "reporting"
+)
+
+// Stages are the stages of every run, in their order.
+var Stages = []string{Ideation, Planning, Experimentation, Validation, Reporting}
+
+// State is a run as its events made it. Only Apply changes it.
+type State struct {
+	Seq     int64      // of the last event
+	Time    time.Time  // of the last event
+	Created RunCreated // the first event
+	Began   time.Time  // time of the first event
+
+	Status    Status
+	Why       string // of a paused, failed or cancelled run
+	Engine    EngineStarted
+	Driven    time.Duration // time during which an engine drove the run
+	MoreTime  time.Duration // added to limits.run.time by resuming
+	WantPause string        // by whom
+	Cancel    string        // by whom
+
+	Stage       string
+	StageRecord []StageRecord
+	Plan        *Plan
+	Snapshot    string // of the files that attempts get; the built ones if there is a build
+	BuildFailed string
+
+	Hypotheses  []*Hypothesis
+	Experiments []*Experiment // in the order of their proposals
+	Exhausted   bool          // the search found nothing more to try
+	Designed    *ValidationDesigned
+	Again       *Reproduction
+	Gates       []GateEvaluated
+	Review      []Check
+
+	// Pending are the decided actions without an outcome, in their order.
+	Pending []Action
+	// Frontier is the index of the first experiment whose search is not over.
+	Frontier int
+	// Open are the trials that are not complete, in their order.
+	Open []*Trial
+	// Tally counts attempts and complete trials, so that nobody needs to.
+	Tally Tally
+
+	experiments map[string]*Experiment
+	trials      map[string]*Trial
+}
+
+// Tally are counts over the whole run.
+type Tally struct {
+	Attempts  int
+	Trials    int // complete ones
+	Succeeded int
+	Failed    int
+	Wall      float64 // seconds of wall time over all attempts
+	CPU       float64 // seconds of processor time over all attempts
+}
+
+// StageRecord is when a stage was.
+type StageRecord struct {
+	Name    string
+	Started time.Time
+	Ended   time.Time // zero: not yet
+	Cut     string
+}
+
+// Plan is the design that planning made.
+type Plan struct {
+	Experiments      int            `json:"experiments"` // at most
+	Seeds            []int64        `json:"seeds"`       // of each experiment's search trials
+	Fresh            []int64        `json:"fresh"`       // of validation
+	Arms             []study.Params `json:"arms"`        // what proposals fix in turn; the first fixes nothing
+	SearchTrials     int            `json:"search_trials"`
+	ValidationTrials int            `json:"validation_trials"` // at most
+	// Longest is the time the plan takes if every attempt uses all of its own.
+	Longest study.Duration `json:"longest"`
+	Refused string         `json:"refused,omitempty"` // why the plan cannot be carried out
+}
+
+// Hypothesis is a claim on its way to a verdict.
+type Hypothesis struct {
+	study.Hypothesis
+	Derived    string
+	Comparison *Comparison
+	Judgment   *Judgment
+}
+
+// Experiment is one configuration.
+type Experiment struct {
+	ExperimentProposed
+	Index  int
+	Trials []*Trial
+	// Value is the mean of the objective over the search's seeds; nil unless
+	// every one of these trials succeeded and ran to its end.
+	Value *float64
+	// Means has the same mean for every metric that all these trials have.
+	Means   map[string]float64
+	waiting int // search trials that are not complete
+}
+
+// Why a trial is run.
+const (
+	ForSearch       = "search"
+	ForValidation   = "validation"
+	ForReproduction = "reproduction"
+)
+
+// Trial is one experiment with one seed.
+type Trial struct {
+	ID         string
+	Experiment string
+	Seed       int64
+	Purpose    string
+	Attempts   []Attempt
+	Outcome    Class // empty: not complete
+	Why        string
+	Tries      int // attempts decided so far, the one in flight included
+}
+
+// Last is the attempt that counts, or nil.
+func (t *Trial) Last() *Attempt {
+	if len(t.Attempts) == 0 {
+		return nil
+	}
+	return &t.Attempts[len(t.Attempts)-1]
+}
+
+// Metrics are the values of a trial that succeeded; nil for any other.
+func (t *Trial) Metrics() map[string]float64 {
+	if t.Outcome != Succeeded || len(t.Attempts) == 0 {
+		return nil
+	}
+	return t.Last().Metrics
+}
+
+// Attempt is one process that tried to complete a trial, and how it ended.
+type Attempt struct {
+	ID      string             `json:"id"`
+	Trial   string             `json:"trial"`
+	Number  int                `json:"number"` // from 1
+	Class   Class              `json:"class"`
+	Message string             `json:"message,omitempty"` // for a person; at most 2 KiB
+	Exit    int                `json:"exit"`              // exit status; -1 after a signal
+	Signal  string             `json:"signal,omitempty"`
+	Metrics map[string]float64 `json:"metrics,omitempty"`
+	// Halted is the step at which successive halving ended it; 0: it ran to
+	// its own end.
+	Halted  int       `json:"halted,omitempty"`
+	Notes   []string  `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
+	Started time.Time `json:"started"`
+	Ended   time.Time `json:"ended"`
+	Usage   Usage     `json:"usage"`
+	Host    string    `json:"host"`
+	// Evidence is the digest of the manifest of everything it left: output,
+	// metrics, artifacts.
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// Usage is what an attempt used, its process tree together.
+type Usage struct {
+	Wall   float64 `json:"wall_s"`       // seconds
+	CPU    float64 `json:"cpu_s"`        // seconds, user and system
+	Memory int64   `json:"memory_bytes"` // at most, at any time
+	Disk   int64   `json:"disk_bytes"`   // blocks at the end
+}
+
+// Judgment is what the statistics conclude of a hypothesis.
+type Judgment struct {
+	Hypothesis string     `json:"hypothesis"`
+	Verdict    string     `json:"verdict"`
+	Why        string     `json:"why"`
+	N          int        `json:"n"` // pairs
+	Effect     *float64   `json:"effect"`
+	Interval   *[2]float64 `json:"interval"`
+	P          *float64   `json:"p"`
+	PAdjusted  *float64   `json:"p_adjusted"`
+	Test       string     `json:"test"`
+	Pairs      []Pair     `json:"pairs"`
+}
+
+// The verdicts.
+const (
+	Supported = "supported"
+	Refuted   = "refuted"
+	Undecided = "undecided"
+)
+
+// Pair are the two sides' values for one seed.
+type Pair struct {
+	Seed int64   `json:"seed"`
+	A    float64 `json:"a"`
+	B    float64 `json:"b"`
+}
+
+// Reproduction compares a trial with its repetition from the record alone.
+type Reproduction struct {
+	Trial      string             `json:"trial"`
+	Repetition string             `json:"repetition"`
+	Reproduces bool               `json:"reproduces"`
+	Why        string             `json:"why"`
+	First      map[string]float64 `json:"first,omitempty"`
+	Second     map[string]float64 `json:"second,omitempty"`
+}
+
+// ActionKind is the kind of an effect.
+type ActionKind string
+
+// The effects that a run asks for.
+const (
+	Build   ActionKind = "build"   // build the program's files
+	Propose ActionKind = "propose" // ask the search for the next configuration
+	Try     ActionKind = "try"     // execute an attempt of a trial
+	Judge   ActionKind = "judge"   // ask the statistics for the verdicts
+)
+
+// Action is an effect that was decided. Its ID is derived from what it does,
+// so that carrying it out again is recognised.
+type Action struct {
+	ID         string     `json:"id"`
+	Kind       ActionKind `json:"kind"`
+	Index      int        `json:"index,omitempty"`      // Propose: of the experiment, from 0
+	Experiment string     `json:"experiment,omitempty"` // Try
+	Trial      string     `json:"trial,omitempty"`      // Try
+	Seed       int64      `json:"seed,omitempty"`       // Try
+	Purpose    string     `json:"purpose,omitempty"`    // Try
+	Attempt    int        `json:"attempt,omitempty"`    // Try: from 1
+	NotBefore  time.Time  `json:"not_before,omitzero"`  // Try: end of the back-off
+}
+
+// Ended reports whether the run has come to its final state.
+func (s *State) Ended() bool {
+	return s.Status == Completed || s.Status == Failed || s.Status == Cancelled
+}
+
+// Experiment looks an experiment up; nil if there is none of that id.
+func (s *State) Experiment(id string) *Experiment { return s.experiments[id] }
+
+// Trial looks a trial up; nil if there is none of that id.
+func (s *State) Trial(id string) *Trial { return s.trials[id] }
+
+// Best is the experiment with the best value of the objective, the earliest
+// of equals; nil if none has one.
+func (s *State) Best() *Experiment {
+	var best *Experiment
+	for _, e := range s.Experiments {
+		if e.Value != nil && (best == nil || s.Created.Study.Objective.Better(*e.Value, *best.Value)) {
+			best = e
+		}
+	}
+	return best
+}

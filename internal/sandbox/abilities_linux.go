@@ -1,0 +1,97 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"ratchet/study"
+)
+
+// Probe reports why a level of isolation cannot be had here, by trying it.
+func Probe(level Isolation) error {
+	dir, err := os.MkdirTemp("", "ratchet-probe-")
+	if err != nil {
+		return fmt.Errorf("trying %s isolation: %w", level, err)
+	}
+	err = probe(level, filepath.Join(dir, "attempt"))
+	if removal := os.RemoveAll(dir); err == nil {
+		err = removal
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s isolation cannot be had here: %w%s", level, err, remedy(err))
+}
+
+func probe(level Isolation, folder string) error {
+	spec := &Spec{
+		Command: []string{"true"}, Env: []string{"PATH=/usr/bin:/bin:/run/current-system/sw/bin"}, Isolation: level,
+		Limits: study.AttemptLimits{
+			Time: study.Duration(10 * time.Second), Memory: 64 << 20, CPUs: 1, Disk: 1 << 20, Output: 1 << 10, Processes: 16, Network: study.NetworkNone,
+		},
+	}
+	h, err := Start(folder, spec, func(string) error { return nil })
+	if err != nil {
+		return err
+	}
+	e, err := h.Wait(context.Background())
+	switch {
+	case err != nil:
+		return err
+	case e.SetUp != "":
+		return errors.New(e.SetUp)
+	case e.Exit != 0:
+		return fmt.Errorf("a trivial command ended with exit status %d %s", e.Exit, e.Signal)
+	}
+	return nil
+}
+
+func remedy(err error) string {
+	if restricted, _ := os.ReadFile("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"); strings.HasPrefix(string(restricted), "1") {
+		return "; AppArmor restricts user namespaces here: set kernel.apparmor_restrict_unprivileged_userns=0, or accept --isolation process if you trust the program"
+	}
+	if none, _ := os.ReadFile("/proc/sys/user/max_user_namespaces"); strings.HasPrefix(string(none), "0\n") {
+		return "; user namespaces are off here: set user.max_user_namespaces above 0, or accept --isolation process if you trust the program"
+	}
+	if strings.Contains(err.Error(), "/proc") {
+		return "; this looks like a container with a masked /proc: start it with --security-opt systempaths=unconfined, or accept --isolation process if you trust the program"
+	}
+	return "; accept --isolation process (limits, but no walls) if you trust the program"
+}
+
+// Abilities says what this machine can do for isolation.
+func Abilities() []Ability {
+	out := []Ability{}
+	add := func(name string, err error, detail string) {
+		if err != nil {
+			detail = err.Error()
+		}
+		out = append(out, Ability{name, err == nil, detail})
+	}
+	add("strict isolation", Probe(Strict), "namespaces, read-only system, seccomp, no privileges")
+	add("process isolation", Probe(Process), "limits and control of the process tree")
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		add("Landlock", errors.New("this kernel has none; mounts and seccomp stand alone"), "")
+	} else {
+		add("Landlock", nil, fmt.Sprintf("version %d of its interface: a second wall around files", version))
+	}
+	g, err := newCgroup("probe", study.AttemptLimits{Memory: 64 << 20, CPUs: 1, Processes: 16})
+	switch {
+	case err != nil:
+	case len(g.dirs) == 0:
+		err = errors.New("not to be had by this user; memory is bounded by looking every 50 ms, processors are shared")
+	}
+	if g != nil {
+		g.remove()
+	}
+	add("control groups", err, "the kernel bounds memory, processors and processes")
+	return out
+}

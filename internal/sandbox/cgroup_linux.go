@@ -1,0 +1,177 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"ratchet/study"
+)
+
+// cgroup bounds the memory, processor share and number of processes of one
+// attempt, where this process may make control groups: as root, or in a tree
+// that was delegated to it. Elsewhere it is empty, and the watch bounds memory
+// by looking. Both versions of the kernel's interface are used
+// (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
+type cgroup struct {
+	dirs map[string]string // by controller; version 2 has one folder for all
+	v2   bool
+}
+
+// hierarchy is where this machine's control groups can be made.
+type hierarchy struct {
+	v2   bool
+	base map[string]string // by controller
+}
+
+const groupFolder = "ratchet"
+
+// findHierarchy looks once for control groups that can be used.
+var findHierarchy = sync.OnceValue(func() hierarchy {
+	own := map[string]string{}
+	b, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(b)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 {
+			for c := range strings.SplitSeq(parts[1], ",") {
+				own[c] = parts[2]
+			}
+		}
+	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	v1 := hierarchy{base: map[string]string{}}
+	for line := range strings.Lines(string(mounts)) {
+		f := strings.Fields(line)
+		if len(f) < 4 {
+			continue
+		}
+		switch f[2] {
+		case "cgroup2":
+			for _, dir := range []string{filepath.Join(f[1], own[""]), filepath.Join(f[1], filepath.Dir(own[""])), f[1]} {
+				if enableV2(dir) {
+					return hierarchy{v2: true, base: map[string]string{"": filepath.Join(dir, groupFolder)}}
+				}
+			}
+		case "cgroup":
+			for c := range strings.SplitSeq(f[3], ",") {
+				if c != "memory" && c != "pids" && c != "cpu" {
+					continue
+				}
+				dir := filepath.Join(f[1], own[c], groupFolder)
+				if os.MkdirAll(dir, 0o755) == nil {
+					v1.base[c] = dir
+				}
+			}
+		}
+	}
+	return v1
+})
+
+// enableV2 makes the folder of Ratchet's groups below dir and turns the
+// controllers on, in dir and in it.
+func enableV2(dir string) bool {
+	const on = "+memory +pids +cpu"
+	base := filepath.Join(dir, groupFolder)
+	if os.WriteFile(filepath.Join(dir, "cgroup.subtree_control"), []byte(on), 0o644) != nil || os.MkdirAll(base, 0o755) != nil {
+		return false
+	}
+	return os.WriteFile(filepath.Join(base, "cgroup.subtree_control"), []byte(on), 0o644) == nil
+}
+
+// newCgroup makes the group of an attempt. Where the machine has none to give,
+// the group is empty, without an error.
+func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
+	h := findHierarchy()
+	g := &cgroup{dirs: map[string]string{}, v2: h.v2}
+	name = fmt.Sprintf("%s-%d", name, os.Getpid())
+	for c, base := range h.base {
+		dir := filepath.Join(base, name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			g.remove()
+			return &cgroup{}, nil // it may not be ours to make after all
+		}
+		g.dirs[c] = dir
+	}
+	memory := strconv.FormatInt(int64(l.Memory), 10)
+	quota := strconv.FormatInt(int64(l.CPUs*100_000), 10)
+	tasks := strconv.Itoa(l.Processes + ownThreads)
+	settings := [][3]string{ // controller, file, value
+		{"memory", "memory.limit_in_bytes", memory}, {"memory", "memory.memsw.limit_in_bytes", memory},
+		{"pids", "pids.max", tasks}, {"cpu", "cpu.cfs_period_us", "100000"}, {"cpu", "cpu.cfs_quota_us", quota},
+	}
+	if g.v2 {
+		settings = [][3]string{
+			{"", "memory.max", memory}, {"", "memory.swap.max", "0"}, {"", "memory.oom.group", "1"},
+			{"", "pids.max", tasks}, {"", "cpu.max", quota + " 100000"},
+		}
+	}
+	for _, s := range settings {
+		dir, ok := g.dirs[s[0]]
+		if !ok {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, s[1]), []byte(s[2]), 0o644); err != nil && !strings.Contains(s[1], "sw") {
+			g.remove()
+			return nil, fmt.Errorf("limiting the attempt: %w", err)
+		}
+	}
+	return g, nil
+}
+
+// add puts a process into the group, before it starts anything.
+func (g *cgroup) add(pid int) error {
+	for _, dir := range g.dirs {
+		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
+			return fmt.Errorf("limiting the attempt: %w", err)
+		}
+	}
+	return nil
+}
+
+// limitsMemory reports whether the kernel holds the memory limit.
+func (g *cgroup) limitsMemory() bool { return g.v2 || g.dirs["memory"] != "" }
+
+// usage is the group's processor time in seconds, 0 where it is not known, and
+// whether the kernel killed for the memory limit.
+func (g *cgroup) usage() (cpu float64, oom bool) {
+	if g.v2 {
+		dir := g.dirs[""]
+		return float64(counter(dir, "cpu.stat", "usage_usec")) / 1e6, counter(dir, "memory.events", "oom_kill") > 0
+	}
+	return 0, counter(g.dirs["memory"], "memory.oom_control", "oom_kill") > 0
+}
+
+// counter reads the number behind a name in one of a group's files.
+func counter(dir, file, name string) int64 {
+	b, err := os.ReadFile(filepath.Join(dir, file))
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(b) {
+		f := bytes.Fields(line)
+		if len(f) == 2 && string(f[0]) == name {
+			n, _ := strconv.ParseInt(string(f[1]), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// remove takes the group away. All its processes are gone by then; the kernel
+// may need a moment to know it.
+func (g *cgroup) remove() {
+	for _, dir := range g.dirs {
+		for range 200 {
+			if err := os.Remove(dir); err == nil || errors.Is(err, os.ErrNotExist) {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}

@@ -1,0 +1,30 @@
+package sandbox
+
+import (
+	"os"
+	"os/exec"
+)
+
+// The names by which this program is executed again.
+const (
+	shimName = "ratchet-shim"
+	initName = "ratchet-init"
+)
+
+// Main must be called first thing in main, and in TestMain. In a process that
+// is a shim or a sandbox's first process it does that work and exits; in any
+// other it does nothing.
+func Main() {
+	switch os.Args[0] {
+	case shimName:
+		os.Exit(shimMain(os.Args[1]))
+	case initName:
+		os.Exit(initMain())
+	}
+}
+
+// itself is a command that executes this very program, by the file it was
+// started from even if that has been replaced or removed since.
+func itself(args ...string) *exec.Cmd {
+	return &exec.Cmd{Path: executable(), Args: args}
+}

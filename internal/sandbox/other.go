@@ -1,0 +1,129 @@
+//go:build !linux
+
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"ratchet/study"
+)
+
+// Outside Linux there is Process isolation only: the command has a process
+// group of its own and resource limits. A process that leaves its group is not
+// found again.
+
+func executable() string {
+	path, err := os.Executable()
+	if err != nil {
+		return os.Args[0]
+	}
+	return path
+}
+
+// Probe reports why a level of isolation cannot be had here.
+func Probe(level Isolation) error {
+	if level == Strict {
+		return errors.New("strict isolation needs Linux; accept --isolation process (limits, but no walls) if you trust the program")
+	}
+	return nil
+}
+
+// Abilities says what this machine can do for isolation.
+func Abilities() []Ability {
+	return []Ability{{"strict isolation", false, "needs Linux"}, {"process isolation", true, "limits of a process group"}}
+}
+
+func initAttributes(*Spec) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+func giveAway(*Spec, string) error { return nil }
+
+func becomeReaper() error { return nil }
+
+func initMain() int {
+	syscall.CloseOnExec(3)
+	syscall.CloseOnExec(4)
+	report := os.NewFile(4, "report")
+	var order initOrder
+	if json.NewDecoder(os.NewFile(3, "order")).Decode(&order) != nil {
+		return 1
+	}
+	end, err := contain(order.Spec, order.Folder)
+	if err != nil {
+		end = childEnd{SetUp: err.Error(), Missing: true, Exit: -1}
+	}
+	if json.NewEncoder(report).Encode(end) != nil {
+		return 1
+	}
+	return 0
+}
+
+func contain(spec *Spec, folder string) (childEnd, error) {
+	work := filepath.Join(Box(folder), WorkFolder)
+	for _, e := range spec.Env {
+		if v, ok := strings.CutPrefix(e, "PATH="); ok {
+			if err := os.Setenv("PATH", v); err != nil {
+				return childEnd{}, err
+			}
+		}
+	}
+	if err := os.Chdir(work); err != nil {
+		return childEnd{}, err
+	}
+	limit := &syscall.Rlimit{Cur: uint64(spec.Limits.Disk), Max: uint64(spec.Limits.Disk)}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, limit); err != nil {
+		return childEnd{}, err
+	}
+	cmd := exec.Command(spec.Command[0], spec.Command[1:]...)
+	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, work, os.Stdout, os.Stderr
+	if err := cmd.Start(); err != nil {
+		return childEnd{}, &missingError{fmt.Errorf("%s cannot be executed: %w", spec.Command[0], err)}
+	}
+	_ = cmd.Wait()
+	end := childEnd{Exit: cmd.ProcessState.ExitCode()}
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		end.Exit, end.Signal = -1, unix.SignalName(status.Signal())
+	}
+	end.CPU = (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()
+	if use, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		end.Memory = use.Maxrss
+	}
+	return end, nil
+}
+
+func identify(pid int) (identity, error) {
+	if err := syscall.Kill(pid, 0); err != nil {
+		return identity{}, err
+	}
+	info, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil {
+		return identity{}, err
+	}
+	start := info.Proc.P_starttime
+	return identity{PID: pid, Start: fmt.Sprintf("%d.%06d", start.Sec, start.Usec)}, nil
+}
+
+func treeUse(int, int64, bool) (float64, int64) { return 0, 0 }
+
+func terminate(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
+
+func killAll(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+
+func reapOrphans() {}
+
+// cgroup is Linux's.
+type cgroup struct{}
+
+func newCgroup(string, study.AttemptLimits) (*cgroup, error) { return &cgroup{}, nil }
+func (*cgroup) add(int) error                                { return nil }
+func (*cgroup) limitsMemory() bool                           { return false }
+func (*cgroup) usage() (float64, bool)                       { return 0, false }
+func (*cgroup) remove()                                      {}

@@ -1,0 +1,245 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"ratchet/study"
+)
+
+// shimMain is the shim of the attempt in a folder. Its exit status means
+// nothing: its ending file does.
+func shimMain(folder string) int {
+	// The first process dies with the thread that started it (PDEATHSIG): let
+	// that be the main one, which lives as long as the shim.
+	runtime.LockOSThread()
+	syscall.CloseOnExec(3) // the lock is the shim's alone
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	if err := shim(folder); err != nil {
+		fmt.Fprintln(os.Stderr, "ratchet-shim:", err)
+		return 1
+	}
+	return 0
+}
+
+func shim(folder string) error {
+	requests := make(chan os.Signal, 4)
+	signal.Notify(requests, syscall.SIGTERM, syscall.SIGINT)
+	if err := becomeReaper(); err != nil {
+		return fmt.Errorf("becoming the reaper of the attempt: %w", err)
+	}
+	me, err := identify(os.Getpid())
+	if err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(folder, shimFile), me, false); err != nil {
+		return err
+	}
+	var spec Spec
+	b, err := os.ReadFile(filepath.Join(folder, specFile))
+	if err == nil {
+		err = json.Unmarshal(b, &spec)
+	}
+	if err != nil {
+		return err
+	}
+	e := supervise(folder, &spec, requests)
+	return writeJSON(filepath.Join(folder, endingFile), e, true)
+}
+
+// supervise runs the command to its end.
+func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
+	e := Ending{Started: time.Now().UTC(), Exit: -1}
+	began := time.Now() // keeps a monotonic reading
+	finish := func(setUp error) Ending {
+		e.Ended, e.Wall = time.Now().UTC(), time.Since(began).Seconds()
+		if setUp != nil {
+			e.SetUp = setUp.Error()
+			e.Missing = errors.As(setUp, new(*missingError))
+		}
+		return e
+	}
+	group, err := newCgroup(filepath.Base(folder), spec.Limits)
+	if err != nil {
+		return finish(err)
+	}
+	defer group.remove()
+	c, err := startContained(folder, spec, group)
+	if err != nil {
+		return finish(err)
+	}
+	w := &watch{folder: folder, spec: spec, child: c, group: group, requests: requests, began: began}
+	e.EndedBy = w.run()
+	e.MetricsSize = fileSize(filepath.Join(Box(folder), MetricsFile))
+	end := c.wait()
+	c.killTree()
+	c.output.Wait()
+	if end.SetUp != "" {
+		err := errors.New(end.SetUp)
+		if end.Missing {
+			err = &missingError{err}
+		}
+		return finish(err)
+	}
+	e.Exit, e.Signal = end.Exit, end.Signal
+	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
+	e.CutOut, e.CutErr = c.stdout.cut, c.stderr.cut
+	if cpu, oom := group.usage(); oom {
+		e.CPU, e.Memory, e.OOMKilled = max(e.CPU, cpu), int64(spec.Limits.Memory), true
+	} else {
+		e.CPU = max(e.CPU, cpu)
+	}
+	e.Disk = diskUse(filepath.Join(folder, boxFolder), filepath.Join(folder, tmpFolder), spec.Checkpoint)
+	return finish(nil)
+}
+
+// missingError says that the command cannot be executed at all.
+type missingError struct{ err error }
+
+func (m *missingError) Error() string { return m.err.Error() }
+
+// childEnd is what the sandbox's first process reports of the command.
+type childEnd struct {
+	SetUp   string `json:",omitempty"`
+	Missing bool   `json:",omitempty"`
+	Exit    int
+	Signal  string `json:",omitempty"`
+	CPU     float64
+	Memory  int64
+}
+
+// contained is a running command with the pipes around it.
+type contained struct {
+	pid      int // of the sandbox's first process
+	process  *os.Process
+	kill     func()        // kills the whole tree
+	report   *os.File      // the first process writes a childEnd
+	ended    chan struct{} // closed when the main program has ended
+	end      childEnd
+	stdout   *capture
+	stderr   *capture
+	output   sync.WaitGroup // until both pipes are drained
+	isolated bool
+}
+
+// startContained starts the sandbox's first process, puts it into its group,
+// and only then tells it what to run.
+func startContained(folder string, spec *Spec, group *cgroup) (*contained, error) {
+	var pipes [4][2]*os.File // stdout, stderr, spec, report
+	for i := range pipes {
+		r, w, err := os.Pipe()
+		if err != nil {
+			return nil, err
+		}
+		pipes[i] = [2]*os.File{r, w}
+	}
+	cmd := itself(initName)
+	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1", "GOTRACEBACK=single"}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = pipes[0][1], pipes[1][1]
+	cmd.ExtraFiles = []*os.File{pipes[2][0], pipes[3][1]}
+	cmd.SysProcAttr = initAttributes(spec)
+	c := &contained{isolated: spec.Isolation == Strict, report: pipes[3][0], ended: make(chan struct{})}
+	err := cmd.Start()
+	for _, f := range []*os.File{pipes[0][1], pipes[1][1], pipes[2][0], pipes[3][1]} {
+		_ = f.Close() // the child's ends
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	c.pid, c.process = cmd.Process.Pid, cmd.Process
+	if err := group.add(c.pid); err != nil {
+		_ = cmd.Process.Kill()
+		_, _ = cmd.Process.Wait()
+		return nil, err
+	}
+	c.stdout = newCapture(Stdout(folder), int64(spec.Limits.Output))
+	c.stderr = newCapture(Stderr(folder), int64(spec.Limits.Output))
+	c.output.Go(func() { c.stdout.drain(pipes[0][0]) })
+	c.output.Go(func() { c.stderr.drain(pipes[1][0]) })
+	go func() {
+		defer close(c.ended)
+		if err := json.NewDecoder(io.LimitReader(c.report, 1<<16)).Decode(&c.end); err != nil {
+			c.end = childEnd{Exit: -1, Signal: "killed"} // with its sandbox
+		}
+	}()
+	err = json.NewEncoder(pipes[2][1]).Encode(initOrder{Spec: spec, Folder: folder})
+	if err = errors.Join(err, pipes[2][1].Close()); err != nil {
+		c.killTree()
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	return c, nil
+}
+
+// initOrder is what the first process is told.
+type initOrder struct {
+	Spec   *Spec
+	Folder string
+}
+
+// wait waits for the main program's end.
+func (c *contained) wait() childEnd {
+	<-c.ended
+	return c.end
+}
+
+// killTree ends every process of the attempt and waits until they are gone.
+func (c *contained) killTree() {
+	killAll(c.pid, c.isolated)
+	_, _ = c.process.Wait() // its state says nothing that the report did not
+	killAll(c.pid, c.isolated)
+	reapOrphans()
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
+}
+
+// writeJSON writes a file whole or not at all, by renaming.
+func writeJSON(path string, v any, durable bool) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	tmp := path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if durable {
+		err = errors.Join(err, f.Sync())
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, path); err != nil || !durable {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// reaches reports whether a metric's value reaches a rung's bar.
+func (h *Halt) reaches(v, bar float64) bool {
+	if h.Goal == study.Minimize {
+		return v <= bar
+	}
+	return v >= bar
+}

@@ -1,0 +1,167 @@
+package sandbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// bootID tells one boot of the machine from another.
+var bootID = sync.OnceValue(func() string {
+	b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // empty where it is hidden
+	return strings.TrimSpace(string(b))
+})
+
+// identify names a process that runs now.
+func identify(pid int) (identity, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return identity{}, err
+	}
+	return identity{PID: pid, Start: bootID() + "/" + fields[19]}, nil
+}
+
+// stat gives the fields of /proc/PID/stat behind the name: the first is the
+// process's state (proc_pid_stat(5), field 3).
+func stat(pid int) ([]string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 22 {
+		return nil, fmt.Errorf("process %d: /proc/PID/stat is not whole", pid)
+	}
+	return fields, nil
+}
+
+// descendants are the processes below one, itself not included.
+func descendants(pid int) []int {
+	var out []int
+	queue := []int{pid}
+	for len(queue) > 0 && len(out) < 1<<16 {
+		children := childrenOf(queue[0])
+		queue = append(queue[1:], children...)
+		out = append(out, children...)
+	}
+	return out
+}
+
+func childrenOf(pid int) []int {
+	var out []int
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil // gone
+	}
+	for _, t := range tasks {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/children", pid, t.Name()))
+		if err != nil {
+			continue
+		}
+		for f := range bytes.FieldsSeq(b) {
+			if child, err := strconv.Atoi(string(f)); err == nil {
+				out = append(out, child)
+			}
+		}
+	}
+	return out
+}
+
+// treeUse is the processor time in seconds and the memory in bytes of the
+// processes below the sandbox's first one. Memory is the sum of what each has
+// resident; where that is over the limit and nobody else watches it, pages
+// that processes share are counted once (PSS).
+func treeUse(pid int, limit int64, watched bool) (cpu float64, memory int64) {
+	const ticks = 100 // USER_HZ, fixed on Linux's user interface
+	pids := descendants(pid)
+	for _, p := range pids {
+		fields, err := stat(p)
+		if err != nil {
+			continue
+		}
+		for _, i := range []int{11, 12, 13, 14} { // own and waited-for children's, user and system
+			n, _ := strconv.ParseFloat(fields[i], 64)
+			cpu += n / ticks
+		}
+		pages, _ := strconv.ParseInt(fields[21], 10, 64)
+		memory += pages * int64(os.Getpagesize())
+	}
+	if memory > limit && !watched {
+		memory = 0
+		for _, p := range pids {
+			memory += proportional(p)
+		}
+	}
+	return cpu, memory
+}
+
+// proportional is a process's PSS in bytes (proc_pid_smaps_rollup).
+func proportional(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range bytes.Lines(b) {
+		if rest, ok := bytes.CutPrefix(line, []byte("Pss:")); ok {
+			kib, _ := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
+			return kib << 10
+		}
+	}
+	return 0
+}
+
+// terminate asks the processes of an attempt to end. The first process hands
+// it on.
+func terminate(pid int, _ bool) { _ = syscall.Kill(pid, syscall.SIGTERM) }
+
+// killAll ends every process of an attempt. With a pid namespace, the kernel
+// ends all of it with its first process; without, the tree is killed until it
+// stays empty, since a process may have children between a look and a kill.
+func killAll(pid int, isolated bool) {
+	if isolated {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		return
+	}
+	for range 100 {
+		pids := descendants(pid)
+		if len(pids) == 0 {
+			break
+		}
+		for _, p := range pids {
+			_ = syscall.Kill(p, syscall.SIGKILL)
+		}
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	for range 100 {
+		pids := descendants(os.Getpid())
+		if len(pids) == 0 {
+			return
+		}
+		for _, p := range pids {
+			if p != pid {
+				_ = syscall.Kill(p, syscall.SIGKILL)
+			}
+		}
+		reapOrphans()
+	}
+}
+
+// becomeReaper makes orphans of this process's descendants its children.
+func becomeReaper() error { return unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) }
+
+// reapOrphans takes the ends of killed processes, so that none stays a zombie.
+func reapOrphans() {
+	for {
+		pid, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
+		if pid <= 0 || errors.Is(err, syscall.ECHILD) {
+			return
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package sandbox
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"ratchet/internal/research"
+)
+
+// How often a watch looks. Looking at the disk costs by the file, so it is
+// rarer the longer it takes.
+const (
+	watchEvery  = 50 * time.Millisecond
+	diskEvery   = 500 * time.Millisecond
+	diskMaxLoad = 20 // a walk of duration d is repeated after d times this
+)
+
+// watch keeps a command to its limits until it ends.
+type watch struct {
+	folder   string
+	spec     *Spec
+	child    *contained
+	group    *cgroup
+	requests <-chan os.Signal
+	began    time.Time
+
+	cpu      float64 // seconds, at most seen
+	memory   int64   // bytes, at most seen
+	nextDisk time.Time
+	alive    sign
+	since    time.Time // of the last sign of life
+	series   *research.Series
+	metrics  *os.File
+}
+
+// sign is what a program that is alive changes.
+type sign struct {
+	cpu     float64
+	out     int64
+	metrics int64
+}
+
+// run returns when the main program has ended, with the reason if it was the
+// watch that ended it.
+func (w *watch) run() string {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	w.since = w.began
+	w.nextDisk = w.began.Add(diskEvery)
+	var deadline <-chan time.Time
+	if limit := time.Duration(w.spec.Limits.Time); limit > 0 {
+		timer := time.NewTimer(limit - time.Since(w.began))
+		defer timer.Stop()
+		deadline = timer.C
+	}
+	for {
+		select {
+		case <-w.child.ended:
+			if w.behind() {
+				return ByHalving // it ended before the watch saw the rung
+			}
+			return ByItself
+		case <-deadline:
+			return w.end(ByTime)
+		case sig := <-w.requests:
+			if sig == syscall.SIGINT {
+				killAll(w.child.pid, w.child.isolated)
+			}
+			return w.end(ByRequest)
+		case <-tick.C:
+			switch reason := w.look(); reason {
+			case ByItself:
+			case ByMemory, ByDisk:
+				// Every further moment makes it worse: no grace.
+				killAll(w.child.pid, w.child.isolated)
+				<-w.child.ended
+				return reason
+			default:
+				return w.end(reason)
+			}
+		}
+	}
+}
+
+// end gives the program its grace, then ends the whole tree.
+func (w *watch) end(reason string) string {
+	terminate(w.child.pid, w.child.isolated)
+	grace := time.NewTimer(time.Duration(w.spec.Limits.Grace))
+	defer grace.Stop()
+	for {
+		select {
+		case <-w.child.ended:
+			return reason
+		case <-grace.C:
+		case sig := <-w.requests:
+			if sig != syscall.SIGINT {
+				continue
+			}
+		}
+		killAll(w.child.pid, w.child.isolated)
+		<-w.child.ended
+		return reason
+	}
+}
+
+func (w *watch) look() string {
+	cpu, memory := treeUse(w.child.pid, int64(w.spec.Limits.Memory), w.group.limitsMemory())
+	w.cpu, w.memory = max(w.cpu, cpu), max(w.memory, memory)
+	if memory > int64(w.spec.Limits.Memory) && !w.group.limitsMemory() {
+		return ByMemory
+	}
+	if w.behind() {
+		return ByHalving
+	}
+	now := time.Now()
+	if now.After(w.nextDisk) {
+		used := diskUse(filepath.Join(w.folder, boxFolder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
+		w.nextDisk = now.Add(max(diskEvery, diskMaxLoad*time.Since(now)))
+		if used > int64(w.spec.Limits.Disk) {
+			return ByDisk
+		}
+	}
+	if stall := time.Duration(w.spec.Limits.Stall); stall > 0 {
+		is := sign{cpu, w.child.stdout.seen() + w.child.stderr.seen(), fileSize(w.metricsPath())}
+		if is != w.alive {
+			w.alive, w.since = is, now
+		} else if now.Sub(w.since) > stall {
+			return ByStall
+		}
+	}
+	return ByItself
+}
+
+func (w *watch) metricsPath() string { return filepath.Join(Box(w.folder), MetricsFile) }
+
+// behind reads what is new of the metrics and reports whether the program has
+// passed a rung below its bar.
+func (w *watch) behind() bool {
+	h := w.spec.Halt
+	if h == nil || len(h.Rungs) == 0 {
+		return false
+	}
+	if w.series == nil {
+		f, err := openRegular(w.metricsPath())
+		if err != nil {
+			return false
+		}
+		w.metrics, w.series = f, research.NewSeries()
+	}
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := w.metrics.Read(buf)
+		w.series.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	for _, rung := range h.Rungs {
+		if v, ok := w.series.At(h.Metric, rung.Step); ok && !h.reaches(v, rung.Bar) {
+			return true
+		}
+	}
+	return false
+}
+
+// diskUse is the blocks that the files below some folders occupy, in bytes.
+func diskUse(dirs ...string) int64 {
+	var total int64
+	for _, dir := range dirs {
+		if dir == "" {
+			continue
+		}
+		// A file that vanishes meanwhile occupies nothing.
+		_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
+			if err != nil {
+				return nil
+			}
+			if info, err := e.Info(); err == nil {
+				if st, ok := info.Sys().(*syscall.Stat_t); ok {
+					total += st.Blocks * 512
+				}
+			}
+			return nil
+		})
+	}
+	return total
+}
+
+func openRegular(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+}

@@ -1,0 +1,223 @@
+package study
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+// check looks at the study as a whole: what its parts say of each other.
+func (p *parsing) check(top ast.Node, seen map[string]bool) {
+	p.checkWhen()
+	p.checkSides()
+	p.checkCommand(top)
+	p.checkFiles()
+	if !seen["gates"] {
+		p.s.Gates = []Gate{DefaultGate}
+	}
+	s := p.s
+	if at, ok := p.at["search"]; ok && s.Search.Method == Grid {
+		for _, d := range s.Parameters {
+			if d.Size() == 0 {
+				p.complain(at, fmt.Sprintf("a grid over %q has no end", d.Name), "give it a step, list its values, or choose another search method")
+			}
+		}
+	}
+}
+
+func (p *parsing) checkWhen() {
+	s := p.s
+	for _, d := range s.Parameters {
+		for _, on := range sortedKeys(d.When) {
+			at := p.at["when parameters."+d.Name+" "+on]
+			other, known := s.Parameter(on)
+			switch {
+			case !known:
+				p.unknownParameter(at, on, fmt.Sprintf("%q depends on %q, which is not a parameter", d.Name, on))
+			case on == d.Name || len(other.When) > 0 && p.reaches(on, d.Name, 0):
+				p.complain(at, fmt.Sprintf("%q depends on itself", d.Name), "let it depend on another parameter")
+			default:
+				for _, v := range d.When[on] {
+					if !other.Allows(v) {
+						p.complain(at, fmt.Sprintf("%q is never %s", on, FormatValue(v)), "%s", allowed(other))
+					}
+				}
+			}
+		}
+	}
+	p.s.Parameters = dependencyOrder(p.s.Parameters)
+}
+
+func (p *parsing) reaches(from, to string, depth int) bool {
+	d, _ := p.s.Parameter(from)
+	for on := range d.When {
+		if on == to || depth < len(p.s.Parameters) && p.reaches(on, to, depth+1) {
+			return true
+		}
+	}
+	return false
+}
+
+// dependencyOrder puts every parameter behind those that it depends on and
+// leaves the file's order otherwise.
+func dependencyOrder(in []Parameter) []Parameter {
+	var out []Parameter
+	placed := func(name string) bool {
+		return slices.ContainsFunc(out, func(d Parameter) bool { return d.Name == name })
+	}
+	for len(out) < len(in) {
+		before := len(out)
+		for _, d := range in {
+			ready := !placed(d.Name)
+			for on := range d.When {
+				ready = ready && placed(on)
+			}
+			if ready {
+				out = append(out, d)
+			}
+		}
+		if len(out) == before {
+			return in // a cycle, or an unknown name: complained about already
+		}
+	}
+	return out
+}
+
+func (p *parsing) checkSides() {
+	for _, l := range p.pending {
+		d, known := p.s.Parameter(l.e.key)
+		if !known {
+			p.unknownParameter(l.e.at, l.e.key, fmt.Sprintf("the hypothesis compares %q, which is not a parameter", l.e.key))
+		} else if !d.Allows(l.v) {
+			p.complain(l.e.value, fmt.Sprintf("%q is never %s", d.Name, FormatValue(l.v)), "%s", allowed(d))
+		}
+	}
+	for _, h := range p.s.Hypotheses {
+		for what, side := range map[string]Params{"compare.a": h.A, "compare.b": h.B} {
+			for name := range side {
+				d, _ := p.s.Parameter(name)
+				for on, values := range d.When {
+					if v, fixed := side[on]; fixed && !slices.Contains(values, v) {
+						p.complain(p.at["side "+h.ID+what+" "+name], fmt.Sprintf("%q does not exist where %s is %s", name, on, FormatValue(v)), "remove it from this side")
+					}
+				}
+			}
+		}
+	}
+}
+
+func (p *parsing) unknownParameter(at ast.Node, name, what string) {
+	var known []string
+	for _, d := range p.s.Parameters {
+		known = append(known, d.Name)
+	}
+	remedy := "this study has none: declare it under `parameters`"
+	if len(known) > 0 {
+		remedy = "the parameters are " + strings.Join(known, ", ")
+	}
+	if near := nearest(name, known); near != "" {
+		remedy = fmt.Sprintf("did you mean %q? %s", near, remedy)
+	}
+	p.complain(at, what, "%s", remedy)
+}
+
+func allowed(d Parameter) string {
+	if d.Kind != Categorical {
+		return fmt.Sprintf("it is a number from %s to %s", FormatValue(d.Low), FormatValue(d.High))
+	}
+	var words []string
+	for _, v := range d.Values {
+		words = append(words, FormatValue(v))
+	}
+	return "its values are " + strings.Join(words, ", ")
+}
+
+func (p *parsing) checkCommand(top ast.Node) {
+	at := p.at["command"]
+	if at == nil {
+		at = top
+	}
+	for _, arg := range p.s.Program.Command {
+		_, err := Expand(arg, func(name string) (string, bool) {
+			_, known := p.s.Parameter(name)
+			return "", known || name == "seed"
+		})
+		if err != nil {
+			what, remedy, _ := strings.Cut(err.Error(), "; ")
+			p.complain(at, what, "%s", remedy)
+		}
+	}
+}
+
+func (p *parsing) checkFiles() {
+	places := map[string]string{}
+	for _, f := range p.s.Program.Files {
+		places[f] = "program.files"
+	}
+	for _, in := range p.s.Program.Inputs {
+		if other, taken := places[in.Path]; taken {
+			p.complain(p.at["input "+in.Path], fmt.Sprintf("%q is under %s already", in.Path, other), "give each file one place")
+		}
+	}
+}
+
+// CheckFiles reports the files that the study names and that are not there,
+// or are not what they should be. dir is the study file's folder. Its
+// Problems point at the lines of data, the same bytes that Parse read.
+func (s *Study) CheckFiles(file, dir string, data []byte) error {
+	p := &parsing{reader: reader{file: file}, s: defaults(), at: map[string]ast.Node{}}
+	if top := p.root(data); top != nil {
+		p.study(top)
+	}
+	p.problems = nil
+	for _, f := range s.Program.Files {
+		at := p.at["file "+f]
+		path, err := filepath.EvalSymlinks(filepath.Join(dir, f))
+		root, err2 := filepath.EvalSymlinks(dir)
+		if err != nil || err2 != nil {
+			p.complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder, %s", dir)
+			continue
+		}
+		if rel, err := filepath.Rel(root, path); err != nil || !filepath.IsLocal(rel) {
+			p.complain(at, fmt.Sprintf("%q leads out of the study's folder by a link", f), "copy the file here or declare it under program.inputs")
+		} else if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+			p.complain(at, fmt.Sprintf("%q is neither a file nor a folder", f), "name a regular file")
+		}
+	}
+	for _, in := range s.Program.Inputs {
+		if info, err := os.Stat(in.Locate(dir)); err != nil {
+			p.complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is not there", in.Source), "looked at %s", in.Locate(dir))
+		} else if !info.Mode().IsRegular() && !info.IsDir() {
+			p.complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is neither a file nor a folder", in.Source), "name a regular file or a folder")
+		}
+	}
+	if env := s.Program.Environment; env != "" {
+		if info, err := os.Stat(Resolve(dir, env)); err != nil || !info.IsDir() {
+			p.complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
+		}
+	}
+	if len(p.problems) > 0 {
+		return p.problems.sorted()
+	}
+	return nil
+}
+
+// Locate is where the input is on this machine.
+func (in Input) Locate(dir string) string { return Resolve(dir, in.Source) }
+
+// Resolve makes a path of the study absolute; dir is the study file's folder.
+func Resolve(dir, path string) string {
+	if rest, home := strings.CutPrefix(path, "~/"); home {
+		if h, err := os.UserHomeDir(); err == nil {
+			return filepath.Join(h, rest)
+		}
+	}
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(dir, path)
+}

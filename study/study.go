@@ -1,0 +1,251 @@
+package study
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Version is the version of the study file that this package reads.
+const Version = 1
+
+// MaxSize is the largest study file that Parse accepts, in bytes. The parsed
+// study stands whole in the first record of a run's journal, whose payload is
+// limited to 64 KiB.
+const MaxSize = 40 << 10
+
+// Study is one study file, checked and with its defaults filled in. It is
+// plain data: its JSON form is what the journal keeps.
+type Study struct {
+	Version    int                `json:"version"`
+	Name       string             `json:"name"`
+	Question   string             `json:"question,omitempty"`
+	Program    Program            `json:"program"`
+	Objective  Objective          `json:"objective"`
+	Metrics    map[string]Extract `json:"metrics,omitempty"`
+	Parameters []Parameter        `json:"parameters,omitempty"`
+	Hypotheses []Hypothesis       `json:"hypotheses,omitempty"`
+	Search     Search             `json:"search"`
+	Validation Validation         `json:"validation"`
+	Gates      []Gate             `json:"gates"`
+	Limits     Limits             `json:"limits"`
+	Retries    Retries            `json:"retries"`
+	Executor   string             `json:"executor"`
+	Parallel   int                `json:"parallel"`
+	Model      string             `json:"model,omitempty"`
+}
+
+// Program is what an attempt executes.
+type Program struct {
+	// Command holds the arguments; {name} stands for a parameter, {seed} for
+	// the trial's seed, {{ and }} for braces.
+	Command []string `json:"command"`
+	// Files are copied into each attempt's working folder; paths relative to
+	// the study file, below its folder.
+	Files []string `json:"files,omitempty"`
+	// Inputs are seen read-only where the key says; never copied.
+	Inputs []Input `json:"inputs,omitempty"`
+	// Build runs once per code snapshot, before the first attempt.
+	Build []string `json:"build,omitempty"`
+	// Environment is a virtual environment, conda prefix or the like, seen
+	// read-only, its bin folder first in PATH.
+	Environment string `json:"environment,omitempty"`
+}
+
+// Input is a file or folder that programs may read.
+type Input struct {
+	Path   string `json:"path"`           // where the program sees it, relative to its working folder
+	Source string `json:"source"`         // where it is, relative to the study file, or absolute
+	Hash   string `json:"hash,omitempty"` // "full": digest the content whatever its size
+}
+
+// Objective is the metric that the search improves.
+type Objective struct {
+	Metric string `json:"metric"`
+	Goal   string `json:"goal"`          // Maximize or Minimize
+	Use    string `json:"use,omitempty"` // which of the reported values counts: last (default), best or mean
+}
+
+// The two goals of an objective.
+const (
+	Maximize = "maximize"
+	Minimize = "minimize"
+)
+
+// Better reports whether a is a better value of the objective than b.
+func (o Objective) Better(a, b float64) bool {
+	if o.Goal == Minimize {
+		return a < b
+	}
+	return a > b
+}
+
+// Extract says where to read a metric of a program that writes none itself.
+type Extract struct {
+	Stdout string `json:"stdout,omitempty"` // regular expression with one group; its last match counts
+	File   string `json:"file,omitempty"`   // JSON file, relative to the working folder
+	Key    string `json:"key,omitempty"`    // path into File, names separated by dots
+	Use    string `json:"use,omitempty"`    // last (default), best or mean
+}
+
+// Hypothesis is a falsifiable claim: under A the metric stands in the stated
+// relation to what it is under B.
+type Hypothesis struct {
+	ID     string  `json:"id"`
+	Claim  string  `json:"claim"`
+	A      Params  `json:"a"`
+	B      Params  `json:"b"`
+	Expect string  `json:"expect"`           // Greater or Less
+	Metric string  `json:"metric,omitempty"` // default: the objective's
+	By     float64 `json:"by,omitempty"`     // smallest difference that matters, in the metric's unit
+}
+
+// The two relations that a hypothesis can expect.
+const (
+	Greater = "a > b"
+	Less    = "a < b"
+)
+
+// Search says how parameters are proposed.
+type Search struct {
+	Method      string `json:"method"`
+	Experiments int    `json:"experiments"` // configurations to try
+	Seeds       int    `json:"seeds"`       // trials of each
+	// Eta, MinStep are of successive halving: at the steps MinStep·Eta^k a
+	// trial goes on only if it is among the best 1/Eta.
+	Eta     int `json:"eta,omitempty"`
+	MinStep int `json:"min_step,omitempty"`
+}
+
+// The search methods.
+const (
+	Grid           = "grid"
+	Random         = "random"
+	LatinHypercube = "lhs"
+	TPE            = "tpe"
+	Halving        = "halving"
+	Tree           = "tree"
+)
+
+// Validation says how hypotheses are judged.
+type Validation struct {
+	Seeds      int     `json:"seeds"` // fresh ones, for each side
+	Alpha      float64 `json:"alpha"`
+	Correction string  `json:"correction"` // holm, bonferroni or none
+}
+
+// Limits bound what an attempt, a stage and a run may use.
+type Limits struct {
+	Attempt AttemptLimits `json:"attempt"`
+	Stage   StageLimits   `json:"stage,omitzero"`
+	Run     RunLimits     `json:"run,omitzero"`
+}
+
+// AttemptLimits bound one attempt, its whole process tree together.
+type AttemptLimits struct {
+	Time      Duration `json:"time"`   // wall time
+	Grace     Duration `json:"grace"`  // between SIGTERM and SIGKILL
+	Stall     Duration `json:"stall"`  // without output and without CPU use; 0: never
+	Memory    Bytes    `json:"memory"` // of all its processes
+	CPUs      float64  `json:"cpus"`
+	GPUs      float64  `json:"gpus"`
+	Disk      Bytes    `json:"disk"`   // blocks below its folders
+	Output    Bytes    `json:"output"` // kept of each of stdout and stderr
+	Processes int      `json:"processes"`
+	Network   string   `json:"network"` // NetworkNone or NetworkHost
+}
+
+// What of the network an attempt sees.
+const (
+	NetworkNone = "none"
+	NetworkHost = "host"
+)
+
+// StageLimits bound one stage.
+type StageLimits struct {
+	Time Duration `json:"time,omitempty"`
+}
+
+// RunLimits bound a run. Zero means no limit.
+type RunLimits struct {
+	Time        Duration `json:"time,omitempty"`
+	Cost        Money    `json:"cost,omitempty"`
+	Tokens      int64    `json:"tokens,omitempty"`
+	Experiments int      `json:"experiments,omitempty"`
+}
+
+// Retries bound the attempts of a trial.
+type Retries struct {
+	Max int `json:"max"` // after the first attempt
+}
+
+// Params gives parameters their values: string, bool or float64 (integers
+// too: exact up to 2^53, which the study's ranges are checked against).
+type Params map[string]any
+
+// Key is the canonical form of p: equal configurations have equal keys.
+func (p Params) Key() string {
+	b, err := json.Marshal(p) // sorts its keys
+	if err != nil {
+		panic(fmt.Sprintf("study: parameters that Parse lets through always marshal: %v", err))
+	}
+	return string(b)
+}
+
+// Matches reports whether p has every value that fixed asks for.
+func (p Params) Matches(fixed Params) bool {
+	for name, want := range fixed {
+		if got, ok := p[name]; !ok || got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Parameter looks up a parameter of the study by name.
+func (s *Study) Parameter(name string) (Parameter, bool) {
+	for _, p := range s.Parameters {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return Parameter{}, false
+}
+
+// MetricOf is the metric that h is about.
+func (s *Study) MetricOf(h Hypothesis) string {
+	if h.Metric != "" {
+		return h.Metric
+	}
+	return s.Objective.Metric
+}
+
+// UseOf says which of a metric's reported values counts: last, best or mean.
+func (s *Study) UseOf(metric string) string {
+	if e, ok := s.Metrics[metric]; ok && e.Use != "" {
+		return e.Use
+	}
+	if metric == s.Objective.Metric && s.Objective.Use != "" {
+		return s.Objective.Use
+	}
+	return "last"
+}
+
+// defaults is the study that a file's keys are laid over.
+func defaults() *Study {
+	return &Study{
+		Version: Version,
+		Search:  Search{Method: TPE, Experiments: 20, Seeds: 1},
+		Validation: Validation{
+			Seeds: 10, Alpha: 0.05, Correction: "holm",
+		},
+		Limits: Limits{Attempt: AttemptLimits{
+			Time: Duration(time.Hour), Grace: Duration(10 * time.Second),
+			Memory: 4 << 30, CPUs: 1, Disk: 1 << 30, Output: 4 << 20, Processes: 256,
+			Network: NetworkNone,
+		}},
+		Retries:  Retries{Max: 3},
+		Executor: "local",
+		Parallel: 1,
+	}
+}
