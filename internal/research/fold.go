@@ -9,7 +9,7 @@ import (
 
 // New is the state of a run without events.
 func New() *State {
-	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}}
+	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}, tried: map[string]bool{}, perArm: map[int]int{}}
 }
 
 // Fold applies events to the state, in their order.
@@ -172,6 +172,8 @@ func (s *State) proposed(d ExperimentProposed) {
 	x := &Experiment{ExperimentProposed: d, Index: len(s.Experiments)}
 	s.Experiments = append(s.Experiments, x)
 	s.experiments[d.Experiment] = x
+	s.tried[d.Parameters.Key()] = true
+	s.perArm[d.Arm]++
 	for _, seed := range s.Plan.Seeds {
 		s.open(x, TrialID(d.Experiment, seed), seed, ForSearch)
 	}

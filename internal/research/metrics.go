@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"ratchet/study"
@@ -105,11 +107,11 @@ func (s *Series) add(line []byte) {
 		}
 	}
 	good := true
-	for name, v := range object {
+	for _, name := range slices.Sorted(maps.Keys(object)) {
 		if name == "step" {
 			continue
 		}
-		value, ok := number(v)
+		value, ok := number(object[name])
 		good = ok && s.Add(name, Point{step, value}) && good
 	}
 	if !good {

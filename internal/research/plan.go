@@ -16,7 +16,9 @@ const freshOffset = 1000
 func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	st := c.Study
 	p := Plan{Experiments: st.Search.Experiments, Arms: []study.Params{{}}}
-	if size := spaceSize(st.Parameters); size > 0 && size < p.Experiments {
+	size := spaceSize(st.Parameters)
+	covered := size > 0 && size <= p.Experiments // then every side is tried whole
+	if covered {
 		p.Experiments = size
 	}
 	for i := range st.Search.Seeds {
@@ -33,10 +35,14 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 			continue
 		}
 		for _, side := range []study.Params{h.A, h.B} {
-			if key := side.Key(); !seen[key] {
-				seen[key] = true
+			key := side.Key()
+			if seen[key] {
+				continue
+			}
+			seen[key] = true
+			sides++
+			if !covered {
 				p.Arms = append(p.Arms, side)
-				sides++
 			}
 		}
 	}

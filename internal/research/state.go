@@ -70,6 +70,8 @@ type State struct {
 
 	experiments map[string]*Experiment
 	trials      map[string]*Trial
+	tried       map[string]bool // parameters' keys
+	perArm      map[int]int
 }
 
 // Tally are counts over the whole run.
@@ -171,7 +173,9 @@ type Attempt struct {
 	Metrics map[string]float64 `json:"metrics,omitempty"`
 	// Halted is the step at which successive halving ended it; 0: it ran to
 	// its own end.
-	Halted  int       `json:"halted,omitempty"`
+	Halted int `json:"halted,omitempty"`
+	// Rungs are the objective's values at the steps of successive halving.
+	Rungs   []Rung    `json:"rungs,omitempty"`
 	Notes   []string  `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
@@ -192,16 +196,16 @@ type Usage struct {
 
 // Judgment is what the statistics conclude of a hypothesis.
 type Judgment struct {
-	Hypothesis string     `json:"hypothesis"`
-	Verdict    string     `json:"verdict"`
-	Why        string     `json:"why"`
-	N          int        `json:"n"` // pairs
-	Effect     *float64   `json:"effect"`
+	Hypothesis string      `json:"hypothesis"`
+	Verdict    string      `json:"verdict"`
+	Why        string      `json:"why"`
+	N          int         `json:"n"` // pairs
+	Effect     *float64    `json:"effect"`
 	Interval   *[2]float64 `json:"interval"`
-	P          *float64   `json:"p"`
-	PAdjusted  *float64   `json:"p_adjusted"`
-	Test       string     `json:"test"`
-	Pairs      []Pair     `json:"pairs"`
+	P          *float64    `json:"p"`
+	PAdjusted  *float64    `json:"p_adjusted"`
+	Test       string      `json:"test"`
+	Pairs      []Pair      `json:"pairs"`
 }
 
 // The verdicts.
@@ -263,6 +267,12 @@ func (s *State) Experiment(id string) *Experiment { return s.experiments[id] }
 
 // Trial looks a trial up; nil if there is none of that id.
 func (s *State) Trial(id string) *Trial { return s.trials[id] }
+
+// Tried reports whether a configuration was proposed already.
+func (s *State) Tried(p study.Params) bool { return s.tried[p.Key()] }
+
+// Proposed is how many configurations an arm has proposed.
+func (s *State) Proposed(arm int) int { return s.perArm[arm] }
 
 // Best is the experiment with the best value of the objective, the earliest
 // of equals; nil if none has one.

@@ -1,0 +1,65 @@
+// Package executor is where attempts run: what a job is, and what is known of
+// it when it has ended. Package local runs jobs on this machine.
+package executor
+
+import (
+	"context"
+
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// Job is an attempt to be executed.
+type Job struct {
+	ID         string // the attempt's; names the job for good
+	Run        string
+	Experiment string
+	Trial      string
+	Attempt    int
+	Command    []string
+	Parameters study.Params
+	Seed       int64
+	Limits     study.AttemptLimits
+	Isolation  sandbox.Isolation
+	Inputs     []sandbox.Bind
+	ReadOnly   []string // folders of this machine that the program needs
+	Path       string   // PATH for the program
+	Halt       *sandbox.Halt
+	// Fill puts the program's files into the working folder. It is called
+	// only where the job has not been started before.
+	Fill func(dir string) error
+}
+
+// Outcome is how a job ended and where it left what it left. The files stay
+// until Clean.
+type Outcome struct {
+	sandbox.Ending
+	Lost    bool // it is gone without an ending
+	Host    string
+	Work    string // folder
+	Output  string // folder
+	Metrics string // file
+	Stdout  string // file
+	Stderr  string // file
+}
+
+// Executor runs jobs. Its methods are safe for concurrent use.
+type Executor interface {
+	// Start starts a job, or attaches to it if a job of that id was started
+	// before, by this process or another, running or ended.
+	Start(ctx context.Context, job Job) (Handle, error)
+	// Clean removes everything of a job that has ended. Cleaning twice, or
+	// what was never started, does nothing.
+	Clean(id string) error
+	// Jobs lists the ids of the jobs that were started and not cleaned.
+	Jobs() ([]string, error)
+}
+
+// Handle is a job that was started.
+type Handle interface {
+	// Wait waits for the job's end. Giving up by ctx leaves the job running.
+	Wait(ctx context.Context) (Outcome, error)
+	// Stop ends the job: gracefully, or at once. Stopping a job that has
+	// ended does nothing.
+	Stop(atOnce bool) error
+}

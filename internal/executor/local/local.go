@@ -1,0 +1,159 @@
+// Package local executes jobs on this machine, each in a sandbox of its own.
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// Executor keeps the jobs of one run in folders below its own.
+type Executor struct {
+	attempts    string
+	checkpoints string
+}
+
+// New returns the executor of the run in a folder.
+func New(folder string) *Executor {
+	return &Executor{filepath.Join(folder, "attempts"), filepath.Join(folder, "checkpoints")}
+}
+
+// Folder is where a job's files are while it runs.
+func (e *Executor) Folder(id string) string { return filepath.Join(e.attempts, id) }
+
+// Start implements executor.Executor.
+func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	folder := e.Folder(job.ID)
+	spec := &sandbox.Spec{
+		Command: job.Command, Isolation: job.Isolation, Limits: job.Limits, Inputs: job.Inputs,
+		ReadOnly: job.ReadOnly, Checkpoint: filepath.Join(e.checkpoints, job.Trial), Halt: job.Halt,
+	}
+	if job.Isolation == sandbox.Process {
+		// What the program sees is the folder itself; under Strict the
+		// checkpoint has a place in the box.
+		spec.Env = environment(job, spec, folder, spec.Checkpoint)
+	} else {
+		spec.Env = environment(job, spec, folder, spec.Path(folder, sandbox.CheckpointFolder))
+	}
+	h, err := sandbox.Start(folder, spec, func(box string) error {
+		params, err := json.Marshal(job.Parameters)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(box, sandbox.ParamsFile), params, 0o600); err != nil {
+			return err
+		}
+		return job.Fill(filepath.Join(box, sandbox.WorkFolder))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("attempt %s: %w", job.ID, err)
+	}
+	return &handle{Handle: h, folder: folder}, nil
+}
+
+// environment is the whole environment of a program: nothing of the engine's
+// own is in it.
+func environment(job executor.Job, spec *sandbox.Spec, folder, checkpoint string) []string {
+	home := "/tmp"
+	if job.Isolation == sandbox.Process {
+		home = filepath.Join(sandbox.Box(folder), sandbox.WorkFolder)
+	}
+	env := []string{
+		"PATH=" + job.Path, "HOME=" + home, "LANG=C.UTF-8", "TZ=UTC", "PYTHONDONTWRITEBYTECODE=1", "PYTHONHASHSEED=0",
+		"RATCHET_RUN=" + job.Run, "RATCHET_EXPERIMENT=" + job.Experiment, "RATCHET_TRIAL=" + job.Trial,
+		"RATCHET_ATTEMPT=" + strconv.Itoa(job.Attempt), "RATCHET_SEED=" + strconv.FormatInt(job.Seed, 10),
+		"RATCHET_PARAMS=" + spec.Path(folder, sandbox.ParamsFile),
+		"RATCHET_METRICS=" + spec.Path(folder, sandbox.MetricsFile),
+		"RATCHET_OUTPUT=" + spec.Path(folder, sandbox.OutputFolder),
+		"RATCHET_CHECKPOINT=" + checkpoint,
+	}
+	for name, v := range job.Parameters {
+		env = append(env, "RATCHET_PARAM_"+strings.ToUpper(name)+"="+study.FormatValue(v))
+	}
+	return env
+}
+
+// Clean implements executor.Executor.
+func (e *Executor) Clean(id string) error {
+	if err := removeAll(e.Folder(id)); err != nil {
+		return fmt.Errorf("removing the files of attempt %s: %w", id, err)
+	}
+	return nil
+}
+
+// removeAll removes a folder even where a program has taken the rights on its
+// own folders away.
+func removeAll(dir string) error {
+	if os.RemoveAll(dir) == nil {
+		return nil
+	}
+	// What cannot be opened for its owner now is reported by the second try.
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, _ error) error {
+		if e != nil && e.IsDir() {
+			_ = os.Chmod(path, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(dir)
+}
+
+// Jobs implements executor.Executor.
+func (e *Executor) Jobs() ([]string, error) {
+	entries, err := os.ReadDir(e.attempts)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, entry := range entries {
+		out = append(out, entry.Name())
+	}
+	return out, err
+}
+
+type handle struct {
+	*sandbox.Handle
+	folder string
+}
+
+// Wait implements executor.Handle.
+func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
+	box := sandbox.Box(h.folder)
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	out := executor.Outcome{
+		Host: host, Work: filepath.Join(box, sandbox.WorkFolder), Output: filepath.Join(box, sandbox.OutputFolder),
+		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder),
+	}
+	end, err := h.Handle.Wait(ctx)
+	switch {
+	case errors.Is(err, sandbox.ErrLost):
+		out.Lost = true
+	case err != nil:
+		return executor.Outcome{}, err
+	}
+	out.Ending = end
+	return out, nil
+}
+
+// Stop implements executor.Handle.
+func (h *handle) Stop(atOnce bool) error {
+	if atOnce {
+		return h.Kill()
+	}
+	return h.Handle.Stop()
+}
