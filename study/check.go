@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"ratchet/internal/yamlfile"
 )
 
 // check looks at the study as a whole: what its parts say of each other.
@@ -23,7 +25,7 @@ func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	if at, ok := p.at["search"]; ok && s.Search.Method == Grid {
 		for _, d := range s.Parameters {
 			if d.Size() == 0 {
-				p.complain(at, fmt.Sprintf("a grid over %q has no end", d.Name), "give it a step, list its values, or choose another search method")
+				p.Complain(at, fmt.Sprintf("a grid over %q has no end", d.Name), "give it a step, list its values, or choose another search method")
 			}
 		}
 	}
@@ -39,11 +41,11 @@ func (p *parsing) checkWhen() {
 			case !known:
 				p.unknownParameter(at, on, fmt.Sprintf("%q depends on %q, which is not a parameter", d.Name, on))
 			case on == d.Name || len(other.When) > 0 && p.reaches(on, d.Name, 0):
-				p.complain(at, fmt.Sprintf("%q depends on itself", d.Name), "let it depend on another parameter")
+				p.Complain(at, fmt.Sprintf("%q depends on itself", d.Name), "let it depend on another parameter")
 			default:
 				for _, v := range d.When[on] {
 					if !other.Allows(v) {
-						p.complain(at, fmt.Sprintf("%q is never %s", on, FormatValue(v)), "%s", allowed(other))
+						p.Complain(at, fmt.Sprintf("%q is never %s", on, FormatValue(v)), "%s", allowed(other))
 					}
 				}
 			}
@@ -89,11 +91,11 @@ func dependencyOrder(in []Parameter) []Parameter {
 
 func (p *parsing) checkSides() {
 	for _, l := range p.pending {
-		d, known := p.s.Parameter(l.e.key)
+		d, known := p.s.Parameter(l.e.Key)
 		if !known {
-			p.unknownParameter(l.e.at, l.e.key, fmt.Sprintf("the hypothesis compares %q, which is not a parameter", l.e.key))
+			p.unknownParameter(l.e.At, l.e.Key, fmt.Sprintf("the hypothesis compares %q, which is not a parameter", l.e.Key))
 		} else if !d.Allows(l.v) {
-			p.complain(l.e.value, fmt.Sprintf("%q is never %s", d.Name, FormatValue(l.v)), "%s", allowed(d))
+			p.Complain(l.e.Value, fmt.Sprintf("%q is never %s", d.Name, FormatValue(l.v)), "%s", allowed(d))
 		}
 	}
 	for _, h := range p.s.Hypotheses {
@@ -102,7 +104,7 @@ func (p *parsing) checkSides() {
 				d, _ := p.s.Parameter(name)
 				for on, values := range d.When {
 					if v, fixed := side[on]; fixed && !slices.Contains(values, v) {
-						p.complain(p.at["side "+h.ID+what+" "+name], fmt.Sprintf("%q does not exist where %s is %s", name, on, FormatValue(v)), "remove it from this side")
+						p.Complain(p.at["side "+h.ID+what+" "+name], fmt.Sprintf("%q does not exist where %s is %s", name, on, FormatValue(v)), "remove it from this side")
 					}
 				}
 			}
@@ -119,10 +121,10 @@ func (p *parsing) unknownParameter(at ast.Node, name, what string) {
 	if len(known) > 0 {
 		remedy = "the parameters are " + strings.Join(known, ", ")
 	}
-	if near := nearest(name, known); near != "" {
+	if near := yamlfile.Nearest(name, known); near != "" {
 		remedy = fmt.Sprintf("did you mean %q? %s", near, remedy)
 	}
-	p.complain(at, what, "%s", remedy)
+	p.Complain(at, what, "%s", remedy)
 }
 
 func allowed(d Parameter) string {
@@ -148,7 +150,7 @@ func (p *parsing) checkCommand(top ast.Node) {
 		})
 		if err != nil {
 			what, remedy, _ := strings.Cut(err.Error(), "; ")
-			p.complain(at, what, "%s", remedy)
+			p.Complain(at, what, "%s", remedy)
 		}
 	}
 }
@@ -160,7 +162,7 @@ func (p *parsing) checkFiles() {
 	}
 	for _, in := range p.s.Program.Inputs {
 		if other, taken := places[in.Path]; taken {
-			p.complain(p.at["input "+in.Path], fmt.Sprintf("%q is under %s already", in.Path, other), "give each file one place")
+			p.Complain(p.at["input "+in.Path], fmt.Sprintf("%q is under %s already", in.Path, other), "give each file one place")
 		}
 	}
 }
@@ -169,39 +171,39 @@ func (p *parsing) checkFiles() {
 // or are not what they should be. dir is the study file's folder. Its
 // Problems point at the lines of data, the same bytes that Parse read.
 func (s *Study) CheckFiles(file, dir string, data []byte) error {
-	p := &parsing{reader: reader{file: file}, s: defaults(), at: map[string]ast.Node{}}
-	if top := p.root(data); top != nil {
+	p := &parsing{Reader: yamlfile.Reader{File: file, MaxSize: MaxSize}, s: defaults(), at: map[string]ast.Node{}}
+	if top := p.Root(data); top != nil {
 		p.study(top)
 	}
-	p.problems = nil
+	p.Problems = nil
 	for _, f := range s.Program.Files {
 		at := p.at["file "+f]
 		path, err := filepath.EvalSymlinks(filepath.Join(dir, f))
 		root, err2 := filepath.EvalSymlinks(dir)
 		if err != nil || err2 != nil {
-			p.complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder, %s", dir)
+			p.Complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder, %s", dir)
 			continue
 		}
 		if rel, err := filepath.Rel(root, path); err != nil || !filepath.IsLocal(rel) {
-			p.complain(at, fmt.Sprintf("%q leads out of the study's folder by a link", f), "copy the file here or declare it under program.inputs")
+			p.Complain(at, fmt.Sprintf("%q leads out of the study's folder by a link", f), "copy the file here or declare it under program.inputs")
 		} else if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			p.complain(at, fmt.Sprintf("%q is neither a file nor a folder", f), "name a regular file")
+			p.Complain(at, fmt.Sprintf("%q is neither a file nor a folder", f), "name a regular file")
 		}
 	}
 	for _, in := range s.Program.Inputs {
 		if info, err := os.Stat(in.Locate(dir)); err != nil {
-			p.complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is not there", in.Source), "looked at %s", in.Locate(dir))
+			p.Complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is not there", in.Source), "looked at %s", in.Locate(dir))
 		} else if !info.Mode().IsRegular() && !info.IsDir() {
-			p.complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is neither a file nor a folder", in.Source), "name a regular file or a folder")
+			p.Complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is neither a file nor a folder", in.Source), "name a regular file or a folder")
 		}
 	}
 	if env := s.Program.Environment; env != "" {
 		if info, err := os.Stat(Resolve(dir, env)); err != nil || !info.IsDir() {
-			p.complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
+			p.Complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
 		}
 	}
-	if len(p.problems) > 0 {
-		return p.problems.sorted()
+	if len(p.Problems) > 0 {
+		return p.Problems.Sorted()
 	}
 	return nil
 }

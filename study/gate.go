@@ -7,6 +7,8 @@ import (
 
 	"github.com/expr-lang/expr"
 	"github.com/goccy/go-yaml/ast"
+
+	"ratchet/internal/yamlfile"
 )
 
 // Gate is a condition on a run's results that must hold for the run to count
@@ -60,10 +62,10 @@ func firstLine(err error) error {
 
 func (p *parsing) gates(n ast.Node) {
 	p.s.Gates = []Gate{}
-	for _, item := range p.list(n, "gates") {
-		g := Gate(p.text(item, "a gate"))
+	for _, item := range p.List(n, "gates") {
+		g := Gate(p.Text(item, "a gate"))
 		if _, err := expr.Compile(string(g), expr.Env(Facts{}), expr.AsBool()); err != nil {
-			p.complain(item, fmt.Sprintf("the gate %q cannot be read: %v", shorten(string(g)), firstLine(err)),
+			p.Complain(item, fmt.Sprintf("the gate %q cannot be read: %v", yamlfile.Shorten(string(g)), firstLine(err)),
 				"write a condition on success_rate, best.METRIC, experiments, trials, failed, supported, refuted, undecided, reproduces or verdict[\"id\"]")
 		}
 		p.s.Gates = append(p.s.Gates, g)

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"ratchet/internal/yamlfile"
 )
 
 var (
@@ -20,12 +22,12 @@ var (
 // Parse reads a study file. file is its name for messages. The error is
 // Problems, every mistake of the file in its order.
 func Parse(file string, data []byte) (*Study, error) {
-	p := &parsing{reader: reader{file: file}, s: defaults(), at: map[string]ast.Node{}}
-	if top := p.root(data); top != nil {
+	p := &parsing{Reader: yamlfile.Reader{File: file, MaxSize: MaxSize}, s: defaults(), at: map[string]ast.Node{}}
+	if top := p.Root(data); top != nil {
 		p.study(top)
 	}
-	if len(p.problems) > 0 {
-		return nil, p.problems.sorted()
+	if len(p.Problems) > 0 {
+		return nil, p.Problems.Sorted()
 	}
 	return p.s, nil
 }
@@ -33,7 +35,7 @@ func Parse(file string, data []byte) (*Study, error) {
 // parsing is one call of Parse: the file's tree becoming a study. at keeps
 // where things were read, for the checks that see the study as a whole.
 type parsing struct {
-	reader
+	yamlfile.Reader
 	s       *Study
 	at      map[string]ast.Node
 	pending []later
@@ -41,18 +43,18 @@ type parsing struct {
 
 func (p *parsing) study(top ast.Node) {
 	s := p.s
-	seen := p.fields(top, "the study", map[string]func(ast.Node){
+	seen := p.Fields(top, "the study", map[string]func(ast.Node){
 		"version": func(n ast.Node) {
-			if s.Version = p.whole(n, "version", 0, 1<<30); s.Version != Version {
-				p.complain(n, fmt.Sprintf("this is version %d of the study file", s.Version), "this release reads version %d", Version)
+			if s.Version = p.Whole(n, "version", 0, 1<<30); s.Version != Version {
+				p.Complain(n, fmt.Sprintf("this is version %d of the study file", s.Version), "this release reads version %d", Version)
 			}
 		},
 		"name": func(n ast.Node) {
-			if s.Name = p.text(n, "name"); !nameForm.MatchString(s.Name) {
-				p.complain(n, fmt.Sprintf("the name is %q", shorten(s.Name)), "use up to 40 lower-case letters, digits and hyphens; it becomes part of file names")
+			if s.Name = p.Text(n, "name"); !nameForm.MatchString(s.Name) {
+				p.Complain(n, fmt.Sprintf("the name is %q", yamlfile.Shorten(s.Name)), "use up to 40 lower-case letters, digits and hyphens; it becomes part of file names")
 			}
 		},
-		"question":   func(n ast.Node) { s.Question = strings.TrimSpace(p.text(n, "question")) },
+		"question":   func(n ast.Node) { s.Question = strings.TrimSpace(p.Text(n, "question")) },
 		"program":    p.program,
 		"objective":  p.objective,
 		"metrics":    p.metrics,
@@ -63,20 +65,20 @@ func (p *parsing) study(top ast.Node) {
 		"gates":      p.gates,
 		"limits":     p.limits,
 		"retries": func(n ast.Node) {
-			p.fields(n, "retries", map[string]func(ast.Node){
-				"max": func(n ast.Node) { s.Retries.Max = p.whole(n, "retries.max", 0, 100) },
+			p.Fields(n, "retries", map[string]func(ast.Node){
+				"max": func(n ast.Node) { s.Retries.Max = p.Whole(n, "retries.max", 0, 100) },
 			})
 		},
-		"executor": func(n ast.Node) { s.Executor = p.choice(n, "executor", "local", "slurm", "kubernetes") },
-		"parallel": func(n ast.Node) { s.Parallel = p.whole(n, "parallel", 1, 10_000) },
-		"model":    func(n ast.Node) { s.Model = p.text(n, "model") },
+		"executor": func(n ast.Node) { s.Executor = p.Choice(n, "executor", "local", "slurm", "kubernetes") },
+		"parallel": func(n ast.Node) { s.Parallel = p.Whole(n, "parallel", 1, 10_000) },
+		"model":    func(n ast.Node) { s.Model = p.Text(n, "model") },
 	})
-	if len(p.problems) > 0 && len(seen) == 0 {
+	if len(p.Problems) > 0 && len(seen) == 0 {
 		return
 	}
 	for _, key := range []string{"version", "name", "program", "objective"} {
 		if !seen[key] {
-			p.complain(top, fmt.Sprintf("the key %q is missing", key), "%s", map[string]string{
+			p.Complain(top, fmt.Sprintf("the key %q is missing", key), "%s", map[string]string{
 				"version":   "add `version: 1`",
 				"name":      "add `name: my-study`",
 				"program":   "add `program: {command: [python3, train.py, --seed, \"{seed}\"], files: [train.py]}`",
@@ -90,47 +92,47 @@ func (p *parsing) study(top ast.Node) {
 func (p *parsing) program(n ast.Node) {
 	g := &p.s.Program
 	p.at["program"] = n
-	seen := p.fields(n, "program", map[string]func(ast.Node){
+	seen := p.Fields(n, "program", map[string]func(ast.Node){
 		"command": func(n ast.Node) {
 			p.at["command"] = n
-			if g.Command = p.texts(n, "program.command"); len(g.Command) == 0 || g.Command[0] == "" {
-				p.complain(n, "program.command is empty", "give the program and its arguments, [python3, train.py]")
+			if g.Command = p.Texts(n, "program.command"); len(g.Command) == 0 || g.Command[0] == "" {
+				p.Complain(n, "program.command is empty", "give the program and its arguments, [python3, train.py]")
 			}
 		},
 		"files": func(n ast.Node) {
-			for _, item := range p.list(n, "program.files") {
-				g.Files = append(g.Files, p.inside(item, p.text(item, "a file"), "a program's file"))
+			for _, item := range p.List(n, "program.files") {
+				g.Files = append(g.Files, p.inside(item, p.Text(item, "a file"), "a program's file"))
 			}
 		},
 		"inputs": func(n ast.Node) { p.inputs(n) },
-		"build":  func(n ast.Node) { g.Build = p.texts(n, "program.build") },
+		"build":  func(n ast.Node) { g.Build = p.Texts(n, "program.build") },
 		"environment": func(n ast.Node) {
-			g.Environment = p.text(n, "program.environment")
+			g.Environment = p.Text(n, "program.environment")
 		},
 	})
 	if !seen["command"] {
-		p.complain(n, `the key "command" is missing in program`, "add `command: [python3, train.py]`")
+		p.Complain(n, `the key "command" is missing in program`, "add `command: [python3, train.py]`")
 	}
 }
 
 func (p *parsing) inputs(n ast.Node) {
-	for _, e := range p.mapping(n, "program.inputs") {
-		in := Input{Path: p.inside(e.at, e.key, "an input's place")}
-		if _, nested := p.resolve(e.value).(*ast.MappingNode); nested {
-			seen := p.fields(e.value, "an input", map[string]func(ast.Node){
-				"from": func(n ast.Node) { in.Source = p.text(n, "from") },
-				"hash": func(n ast.Node) { in.Hash = p.choice(n, "hash", "full") },
+	for _, e := range p.Mapping(n, "program.inputs") {
+		in := Input{Path: p.inside(e.At, e.Key, "an input's place")}
+		if _, nested := p.Resolve(e.Value).(*ast.MappingNode); nested {
+			seen := p.Fields(e.Value, "an input", map[string]func(ast.Node){
+				"from": func(n ast.Node) { in.Source = p.Text(n, "from") },
+				"hash": func(n ast.Node) { in.Hash = p.Choice(n, "hash", "full") },
 			})
 			if !seen["from"] {
-				p.complain(e.at, fmt.Sprintf("the input %q does not say where it is", e.key), "write `%s: {from: ../data/file, hash: full}`", e.key)
+				p.Complain(e.At, fmt.Sprintf("the input %q does not say where it is", e.Key), "write `%s: {from: ../data/file, hash: full}`", e.Key)
 			}
 		} else {
-			in.Source = p.text(e.value, "an input's source")
+			in.Source = p.Text(e.Value, "an input's source")
 		}
 		if in.Source == "" {
-			p.complain(e.value, fmt.Sprintf("the input %q has an empty source", e.key), "name a file or folder")
+			p.Complain(e.Value, fmt.Sprintf("the input %q has an empty source", e.Key), "name a file or folder")
 		}
-		p.at["input "+in.Path] = e.value
+		p.at["input "+in.Path] = e.Value
 		p.s.Program.Inputs = append(p.s.Program.Inputs, in)
 	}
 	slices.SortFunc(p.s.Program.Inputs, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
@@ -140,70 +142,70 @@ func (p *parsing) inputs(n ast.Node) {
 func (p *parsing) inside(at ast.Node, path, what string) string {
 	clean := filepath.ToSlash(filepath.Clean(path))
 	if path == "" || !filepath.IsLocal(path) || strings.ContainsAny(path, "\x00\n") {
-		p.complain(at, fmt.Sprintf("%s is %q, which leaves its folder", what, shorten(path)), "write a relative path without .. ; data from elsewhere is declared under program.inputs")
+		p.Complain(at, fmt.Sprintf("%s is %q, which leaves its folder", what, yamlfile.Shorten(path)), "write a relative path without .. ; data from elsewhere is declared under program.inputs")
 	}
 	p.at["file "+clean] = at
 	return clean
 }
 
 func (p *parsing) metricName(n ast.Node, what string) string {
-	s := p.text(n, what)
+	s := p.Text(n, what)
 	if !metricForm.MatchString(s) {
-		p.complain(n, fmt.Sprintf("%s is %q", what, shorten(s)), "use 1 to 128 printable characters")
+		p.Complain(n, fmt.Sprintf("%s is %q", what, yamlfile.Shorten(s)), "use 1 to 128 printable characters")
 	}
 	return s
 }
 
 func (p *parsing) objective(n ast.Node) {
 	o := &p.s.Objective
-	seen := p.fields(n, "objective", map[string]func(ast.Node){
+	seen := p.Fields(n, "objective", map[string]func(ast.Node){
 		"metric": func(n ast.Node) { o.Metric = p.metricName(n, "objective.metric") },
-		"goal":   func(n ast.Node) { o.Goal = p.choice(n, "objective.goal", Maximize, Minimize) },
-		"use":    func(n ast.Node) { o.Use = p.choice(n, "objective.use", "last", "best", "mean") },
+		"goal":   func(n ast.Node) { o.Goal = p.Choice(n, "objective.goal", Maximize, Minimize) },
+		"use":    func(n ast.Node) { o.Use = p.Choice(n, "objective.use", "last", "best", "mean") },
 	})
 	if !seen["metric"] || !seen["goal"] {
-		p.complain(n, "the objective is not whole", "write `objective: {metric: accuracy, goal: maximize}`")
+		p.Complain(n, "the objective is not whole", "write `objective: {metric: accuracy, goal: maximize}`")
 	}
 }
 
 func (p *parsing) metrics(n ast.Node) {
 	p.s.Metrics = map[string]Extract{}
-	for _, m := range p.mapping(n, "metrics") {
+	for _, m := range p.Mapping(n, "metrics") {
 		var e Extract
-		where := "metrics." + m.key
-		p.fields(m.value, where, map[string]func(ast.Node){
+		where := "metrics." + m.Key
+		p.Fields(m.Value, where, map[string]func(ast.Node){
 			"stdout": func(n ast.Node) {
-				e.Stdout = p.text(n, where+".stdout")
+				e.Stdout = p.Text(n, where+".stdout")
 				if re, err := regexp.Compile(e.Stdout); err != nil {
-					p.complain(n, fmt.Sprintf("%s is not a regular expression: %v", where, err), "see https://pkg.go.dev/regexp/syntax")
+					p.Complain(n, fmt.Sprintf("%s is not a regular expression: %v", where, err), "see https://pkg.go.dev/regexp/syntax")
 				} else if re.NumSubexp() != 1 {
-					p.complain(n, fmt.Sprintf("%s has %d groups", where, re.NumSubexp()), "put ( ) around the number, and around nothing else")
+					p.Complain(n, fmt.Sprintf("%s has %d groups", where, re.NumSubexp()), "put ( ) around the number, and around nothing else")
 				}
 			},
-			"file": func(n ast.Node) { e.File = p.inside(n, p.text(n, where+".file"), "a metrics file") },
-			"key":  func(n ast.Node) { e.Key = p.text(n, where+".key") },
-			"use":  func(n ast.Node) { e.Use = p.choice(n, where+".use", "last", "best", "mean") },
+			"file": func(n ast.Node) { e.File = p.inside(n, p.Text(n, where+".file"), "a metrics file") },
+			"key":  func(n ast.Node) { e.Key = p.Text(n, where+".key") },
+			"use":  func(n ast.Node) { e.Use = p.Choice(n, where+".use", "last", "best", "mean") },
 		})
 		if (e.Stdout == "") == (e.File == "") || (e.File == "") != (e.Key == "") {
 			if e.Use == "" || e.Stdout != "" || e.File != "" || e.Key != "" {
-				p.complain(m.at, fmt.Sprintf("%s does not say where to read it", where), "write {stdout: 'loss=(\\S+)'} or {file: out.json, key: test.acc}")
+				p.Complain(m.At, fmt.Sprintf("%s does not say where to read it", where), "write {stdout: 'loss=(\\S+)'} or {file: out.json, key: test.acc}")
 			}
 		}
-		p.s.Metrics[m.key] = e
+		p.s.Metrics[m.Key] = e
 	}
 }
 
 func (p *parsing) search(n ast.Node) {
 	s := &p.s.Search
 	p.at["search"] = n
-	p.fields(n, "search", map[string]func(ast.Node){
+	p.Fields(n, "search", map[string]func(ast.Node){
 		"method": func(n ast.Node) {
-			s.Method = p.choice(n, "search.method", Grid, Random, LatinHypercube, TPE, Halving, Tree)
+			s.Method = p.Choice(n, "search.method", Grid, Random, LatinHypercube, TPE, Halving, Tree)
 		},
-		"experiments": func(n ast.Node) { s.Experiments = p.whole(n, "search.experiments", 1, 1_000_000) },
-		"seeds":       func(n ast.Node) { s.Seeds = p.whole(n, "search.seeds", 1, 1000) },
-		"eta":         func(n ast.Node) { s.Eta = p.whole(n, "search.eta", 2, 100) },
-		"min_step":    func(n ast.Node) { s.MinStep = p.whole(n, "search.min_step", 1, 1<<30) },
+		"experiments": func(n ast.Node) { s.Experiments = p.Whole(n, "search.experiments", 1, 1_000_000) },
+		"seeds":       func(n ast.Node) { s.Seeds = p.Whole(n, "search.seeds", 1, 1000) },
+		"eta":         func(n ast.Node) { s.Eta = p.Whole(n, "search.eta", 2, 100) },
+		"min_step":    func(n ast.Node) { s.MinStep = p.Whole(n, "search.min_step", 1, 1<<30) },
 	})
 	if s.Method == Halving {
 		s.Eta = max(s.Eta, 0)
@@ -212,66 +214,66 @@ func (p *parsing) search(n ast.Node) {
 		}
 		s.MinStep = max(s.MinStep, 1)
 	} else if s.Eta != 0 || s.MinStep != 0 {
-		p.complain(n, "eta and min_step are of successive halving", "set method: halving, or remove them")
+		p.Complain(n, "eta and min_step are of successive halving", "set method: halving, or remove them")
 	}
 }
 
 func (p *parsing) validation(n ast.Node) {
 	v := &p.s.Validation
 	p.at["validation"] = n
-	p.fields(n, "validation", map[string]func(ast.Node){
-		"seeds":      func(n ast.Node) { v.Seeds = p.whole(n, "validation.seeds", 2, 1000) },
-		"alpha":      func(n ast.Node) { v.Alpha = p.number(n, "validation.alpha", 0.0001, 0.5) },
-		"correction": func(n ast.Node) { v.Correction = p.choice(n, "validation.correction", "holm", "bonferroni", "none") },
+	p.Fields(n, "validation", map[string]func(ast.Node){
+		"seeds":      func(n ast.Node) { v.Seeds = p.Whole(n, "validation.seeds", 2, 1000) },
+		"alpha":      func(n ast.Node) { v.Alpha = p.Number(n, "validation.alpha", 0.0001, 0.5) },
+		"correction": func(n ast.Node) { v.Correction = p.Choice(n, "validation.correction", "holm", "bonferroni", "none") },
 	})
 }
 
 func (p *parsing) limits(n ast.Node) {
 	l := &p.s.Limits
 	duration := func(to *Duration, what string) func(ast.Node) {
-		return func(n ast.Node) { *to = unit(&p.reader, n, what, ParseDuration) }
+		return func(n ast.Node) { *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration) }
 	}
 	positive := func(to *Duration, what string) func(ast.Node) {
 		return func(n ast.Node) {
-			before := len(p.problems)
-			if *to = unit(&p.reader, n, what, ParseDuration); *to <= 0 && len(p.problems) == before {
-				p.complain(n, what+" is zero", "give a time, like 60s")
+			before := len(p.Problems)
+			if *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration); *to <= 0 && len(p.Problems) == before {
+				p.Complain(n, what+" is zero", "give a time, like 60s")
 			}
 		}
 	}
 	amount := func(to *Bytes, what string, least Bytes) func(ast.Node) {
 		return func(n ast.Node) {
-			before := len(p.problems)
-			if *to = unit(&p.reader, n, what, ParseBytes); *to < least && len(p.problems) == before {
-				p.complain(n, fmt.Sprintf("%s is %s", what, *to), "give at least %s", least)
+			before := len(p.Problems)
+			if *to = yamlfile.Unit(&p.Reader, n, what, ParseBytes); *to < least && len(p.Problems) == before {
+				p.Complain(n, fmt.Sprintf("%s is %s", what, *to), "give at least %s", least)
 			}
 		}
 	}
-	p.fields(n, "limits", map[string]func(ast.Node){
+	p.Fields(n, "limits", map[string]func(ast.Node){
 		"attempt": func(n ast.Node) {
 			a := &l.Attempt
-			p.fields(n, "limits.attempt", map[string]func(ast.Node){
+			p.Fields(n, "limits.attempt", map[string]func(ast.Node){
 				"time":      positive(&a.Time, "limits.attempt.time"),
 				"grace":     duration(&a.Grace, "limits.attempt.grace"),
 				"stall":     duration(&a.Stall, "limits.attempt.stall"),
 				"memory":    amount(&a.Memory, "limits.attempt.memory", 1<<20),
 				"disk":      amount(&a.Disk, "limits.attempt.disk", 1<<20),
 				"output":    amount(&a.Output, "limits.attempt.output", 1<<10),
-				"cpus":      func(n ast.Node) { a.CPUs = p.number(n, "limits.attempt.cpus", 0.01, 4096) },
-				"gpus":      func(n ast.Node) { a.GPUs = p.number(n, "limits.attempt.gpus", 0, 1024) },
-				"processes": func(n ast.Node) { a.Processes = p.whole(n, "limits.attempt.processes", 1, 1<<20) },
-				"network":   func(n ast.Node) { a.Network = p.choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
+				"cpus":      func(n ast.Node) { a.CPUs = p.Number(n, "limits.attempt.cpus", 0.01, 4096) },
+				"gpus":      func(n ast.Node) { a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024) },
+				"processes": func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
+				"network":   func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
 			})
 		},
 		"stage": func(n ast.Node) {
-			p.fields(n, "limits.stage", map[string]func(ast.Node){"time": positive(&l.Stage.Time, "limits.stage.time")})
+			p.Fields(n, "limits.stage", map[string]func(ast.Node){"time": positive(&l.Stage.Time, "limits.stage.time")})
 		},
 		"run": func(n ast.Node) {
-			p.fields(n, "limits.run", map[string]func(ast.Node){
+			p.Fields(n, "limits.run", map[string]func(ast.Node){
 				"time":        positive(&l.Run.Time, "limits.run.time"),
-				"cost":        func(n ast.Node) { l.Run.Cost = unit(&p.reader, n, "limits.run.cost", ParseMoney) },
-				"tokens":      func(n ast.Node) { l.Run.Tokens = int64(p.whole(n, "limits.run.tokens", 0, 1<<50)) },
-				"experiments": func(n ast.Node) { l.Run.Experiments = p.whole(n, "limits.run.experiments", 1, 1_000_000) },
+				"cost":        func(n ast.Node) { l.Run.Cost = yamlfile.Unit(&p.Reader, n, "limits.run.cost", ParseMoney) },
+				"tokens":      func(n ast.Node) { l.Run.Tokens = int64(p.Whole(n, "limits.run.tokens", 0, 1<<50)) },
+				"experiments": func(n ast.Node) { l.Run.Experiments = p.Whole(n, "limits.run.experiments", 1, 1_000_000) },
 			})
 		},
 	})

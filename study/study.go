@@ -4,7 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"ratchet/internal/yamlfile"
 )
+
+// Problems is the error of Parse: every mistake, in the order of the file.
+type Problems = yamlfile.Problems
+
+// Problem is one mistake in a study file, with its place and its remedy.
+type Problem = yamlfile.Problem
 
 // Version is the version of the study file that this package reads.
 const Version = 1

@@ -48,9 +48,9 @@ type Executor interface {
 	// Start starts a job, or attaches to it if a job of that id was started
 	// before, by this process or another, running or ended.
 	Start(ctx context.Context, job Job) (Handle, error)
-	// Clean removes everything of a job that has ended. Cleaning twice, or
-	// what was never started, does nothing.
-	Clean(id string) error
+	// Clean removes everything of a job, and ends it first if it still runs.
+	// Cleaning twice, or what was never started, does nothing.
+	Clean(ctx context.Context, id string) error
 	// Jobs lists the ids of the jobs that were started and not cleaned.
 	Jobs() ([]string, error)
 }

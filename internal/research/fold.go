@@ -64,7 +64,7 @@ func (s *State) apply(e Event) error {
 		if last < 0 || s.StageRecord[last].Name != d.Stage {
 			return fmt.Errorf("stage %s was not begun", d.Stage)
 		}
-		s.StageRecord[last].Ended, s.StageRecord[last].Cut = e.Time, d.Cut
+		s.StageRecord[last].Ended, s.StageRecord[last].Cut, s.StageRecord[last].Seq = e.Time, d.Cut, e.Seq
 	case HypothesisStated:
 		s.Hypotheses = append(s.Hypotheses, &Hypothesis{Hypothesis: d.Hypothesis, Derived: d.Derived})
 	case PlanMade:

@@ -35,8 +35,8 @@ type Series struct {
 
 // Point is one reported value.
 type Point struct {
-	Step  int // -1 where the line has none
-	Value float64
+	Step  int     `json:"step"` // -1 where the line has none
+	Value float64 `json:"value"`
 }
 
 // NewSeries returns an empty series.

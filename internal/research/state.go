@@ -89,6 +89,7 @@ type StageRecord struct {
 	Name    string
 	Started time.Time
 	Ended   time.Time // zero: not yet
+	Seq     int64     // of the event that ended it
 	Cut     string
 }
 
@@ -175,7 +176,7 @@ type Attempt struct {
 	// its own end.
 	Halted int `json:"halted,omitempty"`
 	// Rungs are the objective's values at the steps of successive halving.
-	Rungs   []Rung    `json:"rungs,omitempty"`
+	Rungs   []Point   `json:"rungs,omitempty"`
 	Notes   []string  `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`

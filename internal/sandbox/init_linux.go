@@ -56,6 +56,9 @@ func giveAway(spec *Spec, folder string) error {
 		return nil
 	}
 	for _, dir := range []string{Box(folder), filepath.Join(folder, tmpFolder), spec.Checkpoint} {
+		if dir == "" {
+			continue
+		}
 		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 			if err != nil {
 				return err

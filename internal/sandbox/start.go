@@ -106,6 +106,9 @@ func lay(folder string, spec *Spec, prepare func(box string) error) error {
 		filepath.Join(folder, tmpFolder), filepath.Join(folder, rootFolder), spec.Checkpoint,
 		filepath.Join(box, WorkFolder), filepath.Join(box, OutputFolder),
 	} {
+		if dir == "" {
+			continue // it has no checkpoint folder
+		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
 		}
@@ -201,6 +204,25 @@ func Live(folder string) bool {
 	}
 	defer lock.Close()
 	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+}
+
+// End kills the attempt in a folder if it is running, and waits until it is
+// gone.
+func End(ctx context.Context, folder string) error {
+	if !Live(folder) {
+		return nil
+	}
+	h, err := attach(folder)
+	if err != nil {
+		return err
+	}
+	if err := h.Kill(); err != nil {
+		return err
+	}
+	if _, err := h.Wait(ctx); err != nil && !errors.Is(err, ErrLost) {
+		return err
+	}
+	return nil
 }
 
 // Wait waits until the shim is gone and returns how the command ended, or

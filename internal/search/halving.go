@@ -56,7 +56,7 @@ func atRung(x *research.Experiment, step int) (float64, bool) {
 		}
 		for _, r := range t.Last().Rungs {
 			if r.Step == step {
-				sum += r.Bar
+				sum += r.Value
 				n++
 			}
 		}

@@ -87,7 +87,10 @@ func environment(job executor.Job, spec *sandbox.Spec, folder, checkpoint string
 }
 
 // Clean implements executor.Executor.
-func (e *Executor) Clean(id string) error {
+func (e *Executor) Clean(ctx context.Context, id string) error {
+	if err := sandbox.End(ctx, e.Folder(id)); err != nil {
+		return fmt.Errorf("ending attempt %s: %w", id, err)
+	}
 	if err := removeAll(e.Folder(id)); err != nil {
 		return fmt.Errorf("removing the files of attempt %s: %w", id, err)
 	}

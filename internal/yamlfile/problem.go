@@ -1,4 +1,7 @@
-package study
+// Package yamlfile reads YAML files that people write, and reports every
+// mistake in them at once, each with file, line and column and what would be
+// right.
+package yamlfile
 
 import (
 	"fmt"
@@ -6,7 +9,7 @@ import (
 	"strings"
 )
 
-// Problem is one mistake in a study file.
+// Problem is one mistake in a file.
 type Problem struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`   // from 1
@@ -19,7 +22,7 @@ func (p Problem) String() string {
 	return fmt.Sprintf("%s:%d:%d: %s; %s", p.File, p.Line, p.Column, p.What, p.Remedy)
 }
 
-// Problems is the error of Parse: every mistake, in the order of the file.
+// Problems is an error: every mistake of a file, in the order of the file.
 type Problems []Problem
 
 func (ps Problems) Error() string {
@@ -30,7 +33,8 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (ps Problems) sorted() Problems {
+// Sorted puts the problems into the order of the file, each once.
+func (ps Problems) Sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		if a.Line != b.Line {
 			return a.Line - b.Line
@@ -40,8 +44,8 @@ func (ps Problems) sorted() Problems {
 	return slices.Compact(ps)
 }
 
-// nearest is the known word that word was most likely meant to be, or "".
-func nearest(word string, known []string) string {
+// Nearest is the known word that word was most likely meant to be, or "".
+func Nearest(word string, known []string) string {
 	best, least := "", 1+len(word)/3
 	for _, k := range known {
 		if d := distance(strings.ToLower(word), k); d <= least {
@@ -72,7 +76,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-func oneOf(words []string) string {
+// OneOf writes words as alternatives.
+func OneOf(words []string) string {
 	if len(words) == 1 {
 		return words[0]
 	}

@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/engine"
+	"ratchet/internal/journal"
+	"ratchet/internal/objects"
+	"ratchet/study"
+)
+
+// The exit statuses of the command line.
+const (
+	exitDone        = 0
+	exitInternal    = 1
+	exitUsage       = 2
+	exitGate        = 3
+	exitFailed      = 4
+	exitPaused      = 5
+	exitDamaged     = 6
+	exitInterrupted = 130
+)
+
+// app is what all commands share: the global flags and where to print.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	home     string
+	json     bool
+	quiet    bool
+	noColor  bool
+	logLevel string
+	log      *slog.Logger
+	status   int // exit status of a command that ended without an error
+}
+
+// run executes a command line and returns the exit status.
+func run(args []string, in io.Reader, out, errs io.Writer) int {
+	a := &app{in: in, out: out, err: errs}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	err := root.Execute()
+	if err == nil {
+		return a.status
+	}
+	a.report(err)
+	return statusOf(err)
+}
+
+// usageError is a mistake in how a command was called.
+type usageError struct{ error }
+
+// silentError ends with a status; what there is to say has been said.
+type silentError struct{ status int }
+
+func (s silentError) Error() string { return fmt.Sprintf("exit status %d", s.status) }
+
+func statusOf(err error) int {
+	var silent silentError
+	var problems study.Problems
+	var use usageError
+	var unknown *engine.UnknownRunError
+	var notYet *engine.NotYetError
+	var record *journal.DamageError
+	var object *objects.DamageError
+	switch {
+	case errors.As(err, &silent):
+		return silent.status
+	case errors.Is(err, engine.ErrInterrupted):
+		return exitInterrupted
+	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet), errors.Is(err, fs.ErrNotExist):
+		return exitUsage
+	case errors.As(err, &record), errors.As(err, &object):
+		return exitDamaged
+	}
+	return exitInternal
+}
+
+// report prints an error for a person, or as JSON.
+func (a *app) report(err error) {
+	if errors.As(err, new(silentError)) {
+		return
+	}
+	var problems study.Problems
+	if errors.As(err, &problems) {
+		if a.json {
+			a.printJSON(map[string]any{"problems": problems})
+			return
+		}
+		fmt.Fprintln(a.err, problems.Error())
+		if len(problems) > 1 {
+			fmt.Fprintf(a.err, "%d mistakes; nothing was run\n", len(problems))
+		}
+		return
+	}
+	if a.json {
+		a.printJSON(map[string]any{"error": err.Error()})
+	}
+	fmt.Fprintln(a.err, "ratchet:", err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "ratchet",
+		Short: "Carries a study from its question to an evidence-backed report, and survives being killed",
+		Long: `Ratchet carries a study from its question to an evidence-backed report,
+unattended, for minutes or for days. Whatever crashes, what was acknowledged is
+never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       ratchet.Release,
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.home, "home", "", "folder of journal, objects and runs (default $RATCHET_HOME, else the nearest .ratchet at or above the working folder)")
+	f.BoolVar(&a.json, "json", false, "print one JSON document on stdout, and logs on stderr")
+	f.BoolVarP(&a.quiet, "quiet", "q", false, "print results only, no progress")
+	f.BoolVar(&a.noColor, "no-color", false, "no colours (also $NO_COLOR)")
+	f.StringVar(&a.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if err := a.applyConfig(c); err != nil {
+			return err
+		}
+		return a.setLogging()
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+	})
+	root.AddCommand(
+		a.runCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
+		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
+		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
+	)
+	for _, c := range root.Commands() {
+		wrapArgs(c)
+	}
+	return root
+}
+
+// wrapArgs makes a wrong number of arguments a usage error.
+func wrapArgs(c *cobra.Command) {
+	check := c.Args
+	if check == nil {
+		check = cobra.NoArgs
+	}
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+		}
+		return nil
+	}
+}
+
+// homeFolder finds the home: the flag, the variable, the nearest .ratchet at
+// or above the working folder, or .ratchet here.
+func (a *app) homeFolder() (path, source string, err error) {
+	if a.home != "" {
+		return a.home, "--home", nil
+	}
+	if h := os.Getenv("RATCHET_HOME"); h != "" {
+		return h, "$RATCHET_HOME", nil
+	}
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", "", err
+	}
+	for dir := wd; ; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(filepath.Join(dir, ".ratchet")); err == nil && info.IsDir() {
+			return filepath.Join(dir, ".ratchet"), "found at or above the working folder", nil
+		}
+		if dir == filepath.Dir(dir) {
+			return filepath.Join(wd, ".ratchet"), "default", nil
+		}
+	}
+}
+
+// open opens the home. A command that only reads does not make one.
+func (a *app) open(create bool) (*ratchet.Engine, error) {
+	home, _, err := a.homeFolder()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(filepath.Join(home, "journal.db")); err != nil && !create {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, &engine.UnknownRunError{}
+		}
+		return nil, fmt.Errorf("opening the home: %w", err)
+	}
+	e, err := ratchet.Open(home)
+	if err != nil && strings.Contains(err.Error(), "not a database") {
+		return nil, fmt.Errorf("%w; `ratchet verify` says what can be read", &journal.DamageError{Why: err.Error()})
+	}
+	return e, err
+}
+
+// with opens the home, finds the run that the first argument names, and calls
+// f with it.
+func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) bool, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
+	e, err := a.open(false)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	name := ""
+	if len(args) > 0 {
+		name = args[0]
+	}
+	run, err := e.Find(c.Context(), name, prefer)
+	if err != nil {
+		return err
+	}
+	return f(c.Context(), e, run)
+}
+
+// interruptible gives a context that the first Ctrl-C, SIGTERM or hang-up
+// ends; the second ends the process at once.
+func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	stop := make(chan struct{})
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-signals:
+				if n > 0 {
+					os.Exit(exitInterrupted)
+				}
+				cancel()
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(stop)
+		<-finished
+		cancel()
+	}
+}
+
+func (a *app) printJSON(v any) {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	_ = enc.Encode(v) // a closed stdout is nobody's loss
+}
+
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }

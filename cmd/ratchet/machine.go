@@ -1,0 +1,122 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Say what this machine can do",
+		RunE: func(*cobra.Command, []string) error {
+			abilities := sandbox.Abilities()
+			home, _, err := a.homeFolder()
+			if err != nil {
+				return err
+			}
+			abilities = append(abilities, homeAbility(home), programAbility("python3", "for studies whose program is Python"), programAbility("nvidia-smi", "to see NVIDIA GPUs"))
+			if !abilities[0].Has {
+				a.status = exitInternal
+			}
+			if a.json {
+				a.printJSON(map[string]any{"release": ratchet.Release, "os": runtime.GOOS, "arch": runtime.GOARCH, "cpus": runtime.NumCPU(), "abilities": abilities})
+				return nil
+			}
+			a.printf("ratchet %s on %s/%s, %d processors\n\n", ratchet.Release, runtime.GOOS, runtime.GOARCH, runtime.NumCPU())
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			for _, b := range abilities {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", b.Name, map[bool]string{true: "yes", false: "no"}[b.Has], b.Detail)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+// homeAbility tries whether the home can be written to, without making it.
+func homeAbility(home string) sandbox.Ability {
+	dir := home
+	for {
+		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	f, err := os.CreateTemp(dir, ".ratchet-doctor-*")
+	if err != nil {
+		return sandbox.Ability{Name: "home", Has: false, Detail: err.Error()}
+	}
+	_ = f.Close()
+	_ = os.Remove(f.Name())
+	return sandbox.Ability{Name: "home", Has: true, Detail: home + free(dir)}
+}
+
+func free(dir string) string {
+	n, ok := sandbox.FreeSpace(dir)
+	if !ok {
+		return ""
+	}
+	return ", " + study.Bytes(n).String() + " free"
+}
+
+func programAbility(name, what string) sandbox.Ability {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return sandbox.Ability{Name: name, Has: false, Detail: "not found; " + what}
+	}
+	return sandbox.Ability{Name: name, Has: true, Detail: path}
+}
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the release",
+		RunE: func(*cobra.Command, []string) error {
+			if a.json {
+				a.printJSON(map[string]string{"release": ratchet.Release, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+				return nil
+			}
+			a.printf("ratchet %s %s/%s\n", ratchet.Release, runtime.GOOS, runtime.GOARCH)
+			return nil
+		},
+	}
+}
+
+// setting is one effective setting of the engine, with where it came from.
+type setting struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Source string `json:"source"`
+}
+
+func (a *app) configCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the effective settings of the engine, with where each came from",
+		RunE: func(c *cobra.Command, _ []string) error {
+			settings, err := a.settings(c)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				a.printJSON(settings)
+				return nil
+			}
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			for _, s := range settings {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
+			}
+			return w.Flush()
+		},
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"ratchet"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
+)
+
+// progress shows how a run goes: on a terminal one line that is kept up to
+// date, elsewhere a plain line when something has changed.
+type progress struct {
+	a        *app
+	run      string
+	terminal bool
+	width    int
+
+	mu      sync.Mutex
+	line    string
+	printed time.Time
+	last    string
+	began   time.Time
+	first   int // trials that were complete when this began
+	stage   string
+}
+
+// plainEvery is the least time between two lines where there is no terminal.
+const plainEvery = 2 * time.Second
+
+func (a *app) newProgress(run string) *progress {
+	p := &progress{a: a, run: run, width: 100, began: time.Now(), first: -1}
+	if f, ok := a.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet && !a.json {
+		p.terminal = true
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			p.width = w
+		}
+	}
+	if !a.quiet && !a.json {
+		fmt.Fprintf(a.err, "run %s\n", run)
+	}
+	return p
+}
+
+// observe is told of every step of the run.
+func (p *progress) observe(s *ratchet.State, events []research.Payload) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range events {
+		if p.a.log != nil {
+			p.a.log.Debug("journaled", "run", p.run, "event", e.Type())
+		}
+		if t, ok := e.(research.TrialCompleted); ok && t.Outcome != research.Succeeded {
+			p.note(fmt.Sprintf("trial %s failed: %s: %s", t.Trial, t.Outcome, message(s, t.Trial)))
+		}
+	}
+	if p.a.quiet || p.a.json {
+		return
+	}
+	if p.first < 0 {
+		p.first = s.Tally.Trials
+	}
+	line := p.describe(s)
+	if line == p.last {
+		return
+	}
+	switch {
+	case p.terminal:
+		p.last = line
+		fmt.Fprintf(p.a.err, "\r\x1b[K%s", clip(line, p.width-1))
+		p.line = line
+	case s.Stage != p.stage || time.Since(p.printed) >= plainEvery:
+		p.last, p.stage, p.printed = line, s.Stage, time.Now()
+		fmt.Fprintln(p.a.err, line)
+	}
+}
+
+func message(s *ratchet.State, trial string) string {
+	if t := s.Trial(trial); t != nil && t.Last() != nil {
+		return t.Last().Message
+	}
+	return ""
+}
+
+// note prints a line of its own.
+func (p *progress) note(text string) {
+	if p.a.json {
+		return
+	}
+	if p.terminal && p.line != "" {
+		fmt.Fprint(p.a.err, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.a.err, text)
+	if p.terminal && p.line != "" {
+		fmt.Fprint(p.a.err, clip(p.line, p.width-1))
+	}
+}
+
+// stop leaves the terminal as it was.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.terminal && p.line != "" {
+		fmt.Fprint(p.a.err, "\r\x1b[K")
+		p.line = ""
+	}
+}
+
+// describe is the state of a run on one line.
+func (p *progress) describe(s *ratchet.State) string {
+	parts := []string{fmt.Sprintf("%-15s", s.Stage)}
+	if s.Plan != nil {
+		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Frontier, s.Plan.Experiments), fmt.Sprintf("trials %d/%d", s.Tally.Trials, planned(s)))
+	}
+	if s.Tally.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("failed %d", s.Tally.Failed))
+	}
+	if best := s.Best(); best != nil {
+		parts = append(parts, fmt.Sprintf("best %s %s", s.Created.Study.Objective.Metric, report.Number(*best.Value)))
+	}
+	if left := p.left(s); left != "" {
+		parts = append(parts, left)
+	}
+	return strings.Join(parts, "  ")
+}
+
+// planned is how many trials the run has in all, as well as it is known.
+func planned(s *ratchet.State) int {
+	if s.Designed == nil {
+		return s.Plan.SearchTrials + s.Plan.ValidationTrials
+	}
+	return len(s.Experiments)*len(s.Plan.Seeds) + len(s.Validated())*len(s.Plan.Fresh) + 1
+}
+
+// left estimates the time left from the pace since this process began.
+func (p *progress) left(s *ratchet.State) string {
+	done := s.Tally.Trials - p.first
+	if s.Plan == nil || done < 2 || s.Ended() {
+		return ""
+	}
+	rest := planned(s) - s.Tally.Trials
+	if rest <= 0 {
+		return ""
+	}
+	pace := time.Since(p.began).Seconds() / float64(done)
+	return "about " + report.Span(float64(int(pace*float64(rest))+1)) + " left"
+}
+
+func clip(s string, width int) string {
+	if r := []rune(s); len(r) > width && width > 1 {
+		return string(r[:width-1]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+
+	"ratchet"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
+)
+
+// printResults prints what a run found, for a person.
+func (a *app) printResults(r *ratchet.Results, output string) {
+	a.printf("\n")
+	if r.Question != "" {
+		a.printf("%s\n\n", r.Question)
+	}
+	if len(r.Hypotheses) > 0 {
+		a.printf("Hypotheses\n")
+		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		for _, h := range r.Hypotheses {
+			row := "  " + a.verdict(h.Verdict) + "\t" + h.Claim + "\t"
+			if h.Effect != nil {
+				row += "a − b " + h.EffectText() + ", p " + equals(h) + ", n " + number(h.N)
+			} else {
+				row += h.Why
+			}
+			_, _ = w.Write([]byte(row + "\n"))
+		}
+		_ = w.Flush()
+		a.printf("\n")
+	}
+	if b := r.Best; b != nil {
+		a.printf("Best configuration\n  %s  %s\n", b.Experiment, report.Parameters(b.Parameters))
+		if v, ok := b.Metrics[r.Objective.Metric]; ok {
+			a.printf("  %s %s on %d fresh seeds\n", r.Objective.Metric, report.Number(v), len(b.Seeds))
+		}
+		a.printf("\n")
+	}
+	if len(r.Gates) > 0 {
+		a.printf("Gates\n")
+		for _, g := range r.Gates {
+			word := a.good("passed    ")
+			if !g.Passed {
+				word = a.bad("not passed")
+			}
+			a.printf("  %s  %s%s\n", word, g.Gate, inBrackets(g.Why))
+		}
+		a.printf("\n")
+	}
+	if n := finals(r); n > 0 {
+		a.printf("%d of %d trials failed; the report says why\n", n, r.Usage.Trials)
+	}
+	a.printf("Run %s: %s%s, %s\n", r.Run, r.Status, inBrackets(r.Why), report.Span(r.Usage.Elapsed))
+	if r.Status != ratchet.Paused && r.Status != ratchet.Running {
+		a.printf("Report %s\n", filepath.Join(shorter(output), "report.html"))
+		a.printf("Last record %d %s\n", r.Journal.Seq, r.Journal.Hash)
+	}
+}
+
+func equals(h report.Hypothesis) string {
+	p := report.Probability(h.PAdjusted)
+	if strings.HasPrefix(p, "<") {
+		return p
+	}
+	return "= " + p
+}
+
+func finals(r *ratchet.Results) int {
+	n := 0
+	for _, f := range r.Failures {
+		if f.Final {
+			n++
+		}
+	}
+	return n
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
+}
+
+func (a *app) verdict(v string) string {
+	padded := v + strings.Repeat(" ", len("undecided")-len(v))
+	switch v {
+	case research.Supported:
+		return a.good(padded)
+	case research.Refuted:
+		return a.bad(padded)
+	}
+	return padded
+}

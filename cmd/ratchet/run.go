@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/engine"
+	"ratchet/internal/sandbox"
+)
+
+func (a *app) runCommand() *cobra.Command {
+	var o ratchet.RunOptions
+	var isolation, topic, interrupt string
+	var detach bool
+	monitoring, checkpoints := true, true
+	c := &cobra.Command{
+		Use:   "run STUDY.yaml",
+		Short: "Start a run of a study and follow it to its report",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			switch {
+			case !monitoring || !checkpoints:
+				return usageError{errors.New("monitoring and checkpoints are always on; remove the flag")}
+			case topic != "":
+				return usageError{errors.New("a topic needs a language model, which this release has none of; `ratchet init` writes a first study file to fill in")}
+			case len(args) == 0:
+				return usageError{errors.New("which study? `ratchet run STUDY.yaml`; `ratchet init` writes a first one")}
+			}
+			level, err := sandbox.ParseIsolation(isolation)
+			if err != nil {
+				return usageError{err}
+			}
+			if interrupt != engine.Leave && interrupt != engine.Stop {
+				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
+			}
+			o.Isolation = level
+			data, err := os.ReadFile(args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("reading the study: %w", err)}
+			}
+			e, err := a.open(true)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			run, err := e.Create(c.Context(), args[0], data, o)
+			if err != nil {
+				return err
+			}
+			if detach {
+				return a.detach(e, run)
+			}
+			return a.drive(c.Context(), e, run, ratchet.DriveOptions{OnInterrupt: interrupt})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&topic, "topic", "", "a question in words, for the language-model scientist")
+	f.StringVar(&o.Output, "output-dir", "", "folder of the report (default results/RUN)")
+	f.IntVar(&o.MaxExperiments, "max-experiments", 0, "try at most this many configurations")
+	f.IntVar(&o.Parallel, "parallel", 0, "attempts at the same time (default: as the study says)")
+	f.Int64Var(&o.Seed, "seed", 1, "seed of the search and of the trials")
+	f.StringVar(&o.Model, "model", "", "language model of the scientist")
+	f.StringVar(&o.Executor, "executor", "", "where attempts run (default: as the study says)")
+	f.StringVar(&isolation, "isolation", "strict", "walls around attempts: strict, or process for limits only")
+	f.BoolVar(&detach, "detach", false, "go on in the background")
+	f.StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
+	f.BoolVar(&monitoring, "enable-monitoring", true, "always on; here for the command lines of earlier engines")
+	f.BoolVar(&checkpoints, "enable-checkpoints", true, "always on; here for the command lines of earlier engines")
+	return c
+}
+
+// detach goes on in a process of its own session.
+func (a *app) detach(e *ratchet.Engine, run string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(e.Home(), "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Join(e.Home(), "runs", run), 0o700); err == nil {
+			log, err = os.OpenFile(filepath.Join(e.Home(), "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(self, "resume", run, "--home", e.Home())
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("going on in the background: %w", err)
+	}
+	pid := cmd.Process.Pid
+	if err := cmd.Process.Release(); err != nil {
+		return err
+	}
+	if a.json {
+		a.printJSON(map[string]any{"run": run, "pid": pid, "log": log.Name()})
+		return nil
+	}
+	a.printf("run %s goes on in process %d; `ratchet status %s` shows how far it is\n", run, pid, run)
+	return nil
+}
+
+func (a *app) resumeCommand() *cobra.Command {
+	var more time.Duration
+	var interrupt string
+	c := &cobra.Command{
+		Use:   "resume [RUN]",
+		Short: "Go on with a run that was interrupted, killed or paused",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if interrupt != engine.Leave && interrupt != engine.Stop {
+				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
+			}
+			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
+			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: interrupt, MoreTime: more})
+			})
+		},
+	}
+	c.Flags().DurationVar(&more, "more-time", 0, "add to limits.run.time of a run that has spent it")
+	c.Flags().StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave or stop")
+	return c
+}
+
+// drive drives a run, shows how it goes, and prints what came of it.
+func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratchet.DriveOptions) error {
+	ctx, done := a.interruptible(ctx)
+	defer done()
+	p := a.newProgress(run)
+	o.Observe = p.observe
+	_, err := e.Drive(ctx, run, o)
+	p.stop()
+	var driven *engine.DrivenError
+	switch {
+	case errors.As(err, &driven):
+		return a.follow(ctx, e, run, driven)
+	case errors.Is(err, engine.ErrInterrupted):
+		fmt.Fprintf(a.err, "interrupted; nothing is lost. `ratchet resume %s` goes on", run)
+		if o.OnInterrupt == engine.Leave {
+			fmt.Fprint(a.err, ", and picks up attempts that still run")
+		}
+		fmt.Fprintln(a.err)
+		return silentError{exitInterrupted}
+	case err != nil:
+		return fmt.Errorf("%w\nthe run has stopped safely; once that is mended, `ratchet resume %s` goes on", err, run)
+	}
+	return a.conclude(ctx, e, run)
+}
+
+// follow waits for a run that another process drives.
+func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *engine.DrivenError) error {
+	fmt.Fprintf(a.err, "%v; following it\n", driven)
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	p := a.newProgress(run)
+	for e.Driven(run) != nil {
+		s, _, err := e.Load(ctx, run)
+		if err != nil {
+			p.stop()
+			return err
+		}
+		p.observe(s, nil)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			p.stop()
+			fmt.Fprintf(a.err, "no longer following; process %d drives run %s on\n", driven.PID, run)
+			return silentError{exitInterrupted}
+		}
+	}
+	p.stop()
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return err
+	}
+	if !s.Ended() && s.Status != ratchet.Paused {
+		fmt.Fprintf(a.err, "the process that drove run %s has left it; `ratchet resume %s` goes on\n", run, run)
+		return silentError{exitInterrupted}
+	}
+	return a.conclude(ctx, e, run)
+}
+
+// conclude prints the results of a run and sets the exit status.
+func (a *app) conclude(ctx context.Context, e *ratchet.Engine, run string) error {
+	r, err := e.Results(ctx, run)
+	if err != nil {
+		return err
+	}
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return err
+	}
+	a.status = statusOfRun(r)
+	if a.json {
+		a.printJSON(r)
+		return nil
+	}
+	a.printResults(r, s.Created.Output)
+	return nil
+}
+
+func statusOfRun(r *ratchet.Results) int {
+	switch {
+	case r.Status == ratchet.Paused:
+		return exitPaused
+	case r.Status == ratchet.Failed, r.Status == ratchet.Cancelled:
+		return exitFailed
+	case r.Status == ratchet.Completed && !r.Passed():
+		return exitGate
+	}
+	return exitDone
+}

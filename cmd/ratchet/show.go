@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
+)
+
+func (a *app) showCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show RUN [EXPERIMENT]",
+		Short: "Show a run's experiments, or one experiment with its trials",
+		Args:  cobra.RangeArgs(0, 2),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				r, err := e.Results(ctx, run)
+				if err != nil {
+					return err
+				}
+				if len(args) < 2 {
+					return a.showRun(r)
+				}
+				for _, x := range r.Experiments {
+					if x.ID == args[1] {
+						return a.showExperiment(r, x)
+					}
+				}
+				return usageError{fmt.Errorf("run %s has no experiment %q; `ratchet show %s` lists them", run, args[1], run)}
+			})
+		},
+	}
+}
+
+func (a *app) showRun(r *ratchet.Results) error {
+	if a.json {
+		a.printJSON(r)
+		return nil
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "EXPERIMENT\t%s\tTRIALS\tPARAMETERS\n", research.Printable(r.Objective.Metric, 100))
+	for _, x := range r.Experiments {
+		value := "–"
+		if x.Value != nil {
+			value = report.Number(*x.Value)
+		}
+		good := 0
+		for _, t := range x.Trials {
+			if t.Outcome == "succeeded" {
+				good++
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, value, good, len(x.Trials), report.Parameters(x.Parameters))
+	}
+	return w.Flush()
+}
+
+func (a *app) showExperiment(r *ratchet.Results, x report.Experiment) error {
+	if a.json {
+		a.printJSON(x)
+		return nil
+	}
+	a.printf("%s of run %s\n%s\n\n", x.ID, r.Run, report.Parameters(x.Parameters))
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "TRIAL\tFOR\tSEED\tATTEMPTS\tOUTCOME\tMETRICS\tEVIDENCE")
+	for _, t := range x.Trials {
+		outcome := t.Outcome
+		if outcome == "" {
+			outcome = "not complete"
+		}
+		if t.Halted > 0 {
+			outcome += fmt.Sprintf(", halted at step %d", t.Halted)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%.12s\n", t.ID, t.Purpose, t.Seed, t.Attempts, outcome, report.Metrics(t.Metrics), t.Evidence)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, f := range r.Failures {
+		for _, t := range x.Trials {
+			if f.Trial == t.ID {
+				a.printf("\n%s, attempt %d: %s: %s\n", f.Trial, f.Attempt, f.Class, f.Message)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/engine"
+	"ratchet/internal/report"
+)
+
+// statusDocument is what `ratchet status --json` prints.
+type statusDocument struct {
+	Run       string              `json:"run"`
+	Status    string              `json:"status"`
+	Why       string              `json:"why,omitempty"`
+	Stage     string              `json:"stage"`
+	Driven    *engine.DrivenError `json:"driven_by"`
+	Completed int                 `json:"experiments_done"`
+	Planned   int                 `json:"experiments_planned"`
+	Trials    int                 `json:"trials_done"`
+	Failed    int                 `json:"trials_failed"`
+	InFlight  []string            `json:"in_flight"`
+	Best      *float64            `json:"best"`
+	Began     time.Time           `json:"began"`
+	Last      time.Time           `json:"last_event"`
+	Seq       int64               `json:"seq"`
+	Output    string              `json:"output"`
+}
+
+func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
+	d := statusDocument{
+		Run: s.Created.Run, Status: string(s.Status), Why: s.Why, Stage: s.Stage, Driven: e.Driven(s.Created.Run),
+		Completed: s.Frontier, Trials: s.Tally.Trials, Failed: s.Tally.Failed, InFlight: []string{},
+		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: s.Created.Output,
+	}
+	if s.Plan != nil {
+		d.Planned = s.Plan.Experiments
+	}
+	if best := s.Best(); best != nil {
+		d.Best = best.Value
+	}
+	for _, a := range s.Pending {
+		d.InFlight = append(d.InFlight, a.ID)
+	}
+	return d
+}
+
+// word is the status of a run as a person would put it: one that nobody
+// drives is not running.
+func (d statusDocument) word() string {
+	if d.Status == string(ratchet.Running) && d.Driven == nil {
+		return "interrupted"
+	}
+	return d.Status
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [RUN]",
+		Short: "Say where a run stands",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
+			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				s, _, err := e.Load(ctx, run)
+				if err != nil {
+					return err
+				}
+				d := statusOfState(e, s)
+				if a.json {
+					a.printJSON(d)
+					return nil
+				}
+				a.printStatus(d, s)
+				return nil
+			})
+		},
+	}
+}
+
+func (a *app) printStatus(d statusDocument, s *ratchet.State) {
+	now := time.Now()
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	row("run", "%s", d.Run)
+	row("status", "%s%s", d.word(), inBrackets(d.Why))
+	switch {
+	case d.Driven != nil:
+		row("driven by", "process %d on %s, since %s", d.Driven.PID, d.Driven.Host, ago(d.Driven.Since, now))
+	case !s.Ended():
+		row("driven by", "nobody; `ratchet resume %s` goes on", d.Run)
+	}
+	row("stage", "%s", d.Stage)
+	row("experiments", "%d of %d", d.Completed, d.Planned)
+	row("trials", "%d complete, %d of them failed", d.Trials, d.Failed)
+	if len(d.InFlight) > 0 {
+		row("in flight", "%d", len(d.InFlight))
+	}
+	if best := s.Best(); best != nil {
+		row("best", "%s %s in %s: %s", s.Created.Study.Objective.Metric, report.Number(*best.Value), best.Experiment, report.Parameters(best.Parameters))
+	}
+	row("began", "%s", ago(d.Began, now))
+	row("last event", "%d, %s", d.Seq, ago(d.Last, now))
+	if s.Ended() {
+		row("report", "%s", shorter(d.Output))
+	}
+	_ = w.Flush()
+}
+
+func (a *app) listCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Aliases: []string{"ls"},
+		Short:   "List the runs in this home",
+		RunE: func(c *cobra.Command, _ []string) error {
+			e, err := a.open(true)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			runs, err := e.Journal().Runs(c.Context())
+			if err != nil {
+				return err
+			}
+			documents := []statusDocument{}
+			for _, run := range runs {
+				s, _, err := e.Load(c.Context(), run)
+				if err != nil {
+					a.log.Error("a run cannot be read", "run", run, "error", err)
+					a.status = exitDamaged
+					documents = append(documents, statusDocument{Run: run, Status: "damaged", Why: err.Error(), InFlight: []string{}})
+					continue
+				}
+				documents = append(documents, statusOfState(e, s))
+			}
+			if a.json {
+				a.printJSON(documents)
+				return nil
+			}
+			if len(documents) == 0 {
+				a.printf("no runs yet; `ratchet run STUDY.yaml` starts one\n")
+				return nil
+			}
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "RUN\tSTATUS\tSTAGE\tEXPERIMENTS\tFAILED\tBEGAN")
+			for _, d := range documents {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d\t%d\t%s\n", d.Run, d.word(), d.Stage, d.Completed, d.Planned, d.Failed, ago(d.Began, time.Now()))
+			}
+			return w.Flush()
+		},
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"ratchet/internal/report"
+	"ratchet/study"
+)
+
+func (a *app) validateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate STUDY.yaml",
+		Short: "Check a study file and list every mistake",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			data, err := os.ReadFile(args[0])
+			if err != nil {
+				return usageError{fmt.Errorf("reading the study: %w", err)}
+			}
+			s, err := study.Parse(args[0], data)
+			if err == nil {
+				err = s.CheckFiles(args[0], filepath.Dir(args[0]), data)
+			}
+			if err != nil {
+				return err
+			}
+			if a.json {
+				a.printJSON(map[string]any{"problems": []study.Problem{}, "study": s})
+				return nil
+			}
+			a.printf("%s is a valid study: %d parameters, %d hypotheses, at most %d experiments with %d seeds each\n",
+				args[0], len(s.Parameters), len(s.Hypotheses), s.Search.Experiments, s.Search.Seeds)
+			return nil
+		},
+	}
+}
+
+func (a *app) schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:       "schema [study|results]",
+		Short:     "Print the JSON Schema of the study file, or of results.json",
+		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
+		ValidArgs: []string{"study", "results"},
+		RunE: func(_ *cobra.Command, args []string) error {
+			schema := study.JSONSchema
+			if len(args) > 0 && args[0] == "results" {
+				schema = report.JSONSchema
+			}
+			_, err := a.out.Write(schema)
+			return err
+		},
+	}
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var force bool
+	c := &cobra.Command{
+		Use:   "init [DIR] [-- COMMAND…]",
+		Short: "Write a first study file, or one for a command that works already",
+		Long: `Writes a commented study.yaml. With a command behind --, flags with values become
+parameters with a range around them, and a seed flag becomes {seed}:
+
+  ratchet init -- python3 train.py --lr 0.1 --seed 1`,
+		Args: func(c *cobra.Command, args []string) error {
+			if at := c.ArgsLenAtDash(); at > 1 || at < 0 && len(args) > 1 {
+				return fmt.Errorf("init takes one folder; put the command behind --")
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			dir, command := ".", []string(nil)
+			if at := c.ArgsLenAtDash(); at >= 0 {
+				command, args = args[at:], args[:at]
+			}
+			if len(args) > 0 {
+				dir = args[0]
+			}
+			path := filepath.Join(dir, "study.yaml")
+			if _, err := os.Stat(path); err == nil && !force {
+				return usageError{fmt.Errorf("%s is there already; --force replaces it", path)}
+			}
+			files, err := study.Draft(dir, command)
+			if err != nil {
+				return usageError{err}
+			}
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			for _, f := range files {
+				if _, err := os.Stat(filepath.Join(dir, f.Name)); err == nil && f.Name != "study.yaml" {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(dir, f.Name), f.Content, 0o644); err != nil {
+					return err
+				}
+			}
+			if a.json {
+				a.printJSON(map[string]any{"study": path})
+				return nil
+			}
+			a.printf("wrote %s; read it, then `ratchet run %s`\n", path, path)
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&force, "force", false, "replace a study.yaml that is there")
+	return c
+}

@@ -1,0 +1,357 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"unicode"
+	"unicode/utf8"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/guard"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/internal/search"
+	"ratchet/study"
+)
+
+// Bounds on what is kept of an attempt.
+const (
+	mostArtifacts    = 10_000
+	mostArtifactName = 255
+	mostNotes        = 20
+	mostMetricsFile  = 256 << 20 // bytes read of the metrics file
+	mostJSON         = 16 << 20  // bytes read of metrics.json and the like
+	lastWords        = 16 << 10  // bytes of stderr that tell a failure's class
+)
+
+// collect turns what an attempt left into its outcome, and stores it. It can
+// be done again: the same files give the same outcome.
+func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.Outcome) (research.Attempt, error) {
+	st := d.study
+	at := research.Attempt{
+		Exit: out.Exit, Signal: out.Signal, Host: out.Host, Started: out.Started, Ended: out.Ended,
+		Usage: research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk},
+	}
+	if out.Lost {
+		at.Exit = -1
+		at.Class, at.Message = guard.Classify(guard.Evidence{Lost: true})
+		return at, nil
+	}
+	files, notes, err := d.keep(out)
+	if err != nil {
+		return at, err
+	}
+	series, err := readMetrics(st, out)
+	if err != nil {
+		return at, err
+	}
+	if bad, why := series.Bad(); bad > 0 {
+		notes = append(notes, fmt.Sprintf("%d lines of metrics were left out; the first: %s", bad, why))
+	}
+	ev := evidence(out)
+	if a.Purpose == research.ForSearch {
+		at.Halted = halted(st, rungs, series)
+		at.Rungs = rungValues(st, series, at.Halted)
+	}
+	if at.Halted > 0 {
+		// Whether the watch saw the rung in time or the program was quicker:
+		// the trial ends there.
+		series.Through(at.Halted)
+		ev.Exit, ev.Signal, ev.EndedBy = 0, "", ""
+		at.Exit, at.Signal = 0, ""
+	}
+	values, problems := series.Values(st)
+	ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
+	notes = append(notes, problems...)
+	at.Class, at.Message = guard.Classify(ev)
+	if at.Class == research.Succeeded {
+		at.Metrics = values
+	}
+	if out.CutOut > 0 || out.CutErr > 0 {
+		notes = append(notes, fmt.Sprintf("%d bytes of stdout and %d of stderr were cut", out.CutOut, out.CutErr))
+	}
+	if len(notes) > mostNotes {
+		notes = append(notes[:mostNotes], fmt.Sprintf("and %d more", len(notes)-mostNotes))
+	}
+	for _, n := range notes {
+		at.Notes = append(at.Notes, research.Printable(n, 500))
+	}
+	digest, err := d.engine.objects.PutTree(files)
+	at.Evidence = string(digest)
+	return at, err
+}
+
+func evidence(out executor.Outcome) guard.Evidence {
+	return guard.Evidence{
+		Lost: out.Lost, SetUp: out.SetUp, Missing: out.Missing, EndedBy: out.EndedBy, OOMKilled: out.OOMKilled,
+		Exit: out.Exit, Signal: out.Signal, Stderr: lastOf(out.Stderr),
+	}
+}
+
+func lastOf(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return "" // it ended before it had output
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.Size() > lastWords {
+		if _, err := f.Seek(-lastWords, io.SeekEnd); err != nil {
+			return ""
+		}
+	}
+	b, err := io.ReadAll(io.LimitReader(f, lastWords))
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+func badOutput(objective string, values map[string]float64, problems []string) string {
+	if _, ok := values[objective]; ok {
+		return ""
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p, objective+" is ") {
+			return "the objective " + p
+		}
+	}
+	return fmt.Sprintf("it reported no value of the objective, %s", objective)
+}
+
+// keep stores the output and the artifacts of an attempt.
+func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
+	files := objects.Tree{}
+	for name, path := range map[string]string{"stdout": out.Stdout, "stderr": out.Stderr, sandbox.MetricsFile: out.Metrics} {
+		info, err := os.Lstat(path)
+		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+			continue
+		}
+		f, err := d.engine.objects.PutFile(filepath.Dir(path), filepath.Base(path))
+		if err != nil {
+			return nil, nil, err
+		}
+		f.Path = name
+		files = append(files, f)
+	}
+	kept, notes, err := d.engine.keepFolder(out.Output, "output/", nil)
+	return append(files, kept...), notes, err
+}
+
+// keepFolder stores the regular files of a folder that a program wrote. What
+// is not a regular file, or has a name that could do harm, is named in notes
+// and skipped: links are not followed, nothing is waited for.
+func (e *Engine) keepFolder(dir, prefix string, notes []string) (objects.Tree, []string, error) {
+	files := objects.Tree{}
+	skipped := 0
+	skip := func(what string) {
+		if skipped++; skipped <= mostNotes {
+			notes = append(notes, "skipped: "+what)
+		}
+	}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		rel, _ := filepath.Rel(dir, path) // below dir by construction
+		shown := strconv.Quote(rel)
+		if len(shown) > 120 {
+			shown = shown[:117] + `..."`
+		}
+		switch {
+		case err != nil && path == dir:
+			return nil // the program removed its output folder: nothing is kept
+		case err != nil:
+			skip(shown + " cannot be read")
+			return nil
+		case entry.IsDir():
+			return nil
+		case !entry.Type().IsRegular():
+			skip(shown + " is " + kindOf(entry.Type()))
+			return nil
+		case !goodName(rel):
+			skip(shown + " has a name that is not kept")
+			return nil
+		case len(files) >= mostArtifacts:
+			skip(fmt.Sprintf("%s is one of more than %d files", shown, mostArtifacts))
+			return nil
+		}
+		f, err := e.putUntrusted(path)
+		switch {
+		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ELOOP), errors.Is(err, errNotRegular):
+			skip(shown + " cannot be opened")
+			return nil
+		case err != nil:
+			return err
+		}
+		f.Path = prefix + filepath.ToSlash(rel)
+		files = append(files, f)
+		return nil
+	})
+	if skipped > mostNotes {
+		notes = append(notes, fmt.Sprintf("skipped: %d files in all", skipped))
+	}
+	return files, notes, err
+}
+
+var errNotRegular = errors.New("not a regular file")
+
+func (e *Engine) putUntrusted(path string) (objects.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return objects.File{}, err
+	}
+	defer f.Close() // only read from
+	info, err := f.Stat()
+	if err != nil {
+		return objects.File{}, err
+	}
+	if !info.Mode().IsRegular() {
+		return objects.File{}, errNotRegular
+	}
+	digest, size, err := e.objects.Put(io.LimitReader(f, info.Size()))
+	return objects.File{Digest: digest, Size: size, Executable: info.Mode()&0o111 != 0}, err
+}
+
+func goodName(rel string) bool {
+	if !utf8.ValidString(rel) || len(rel) > 4*mostArtifactName {
+		return false
+	}
+	for _, r := range rel {
+		if unicode.IsControl(r) || r == '\\' {
+			return false
+		}
+	}
+	return filepath.IsLocal(rel)
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	case m&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "not a regular file"
+}
+
+// readMetrics reads all that the program reported: the metrics file up to
+// where it stood at the program's end, metrics.json in the output folder, and
+// what the study extracts.
+func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error) {
+	s := research.NewSeries()
+	if f, err := os.OpenFile(out.Metrics, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0); err == nil {
+		buf := make([]byte, 64<<10)
+		r := io.LimitReader(f, min(out.MetricsSize, mostMetricsFile))
+		for {
+			n, err := r.Read(buf)
+			s.Write(buf[:n])
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				return nil, errors.Join(fmt.Errorf("reading metrics: %w", err), f.Close())
+			}
+		}
+		s.Close()
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if object := readJSON(filepath.Join(out.Output, "metrics.json")); object != nil {
+		line, err := json.Marshal(object)
+		if err != nil {
+			return nil, err
+		}
+		s.Write(append(line, '\n'))
+	}
+	for name, x := range st.Metrics {
+		if v, ok := extract(x, out); ok {
+			s.Add(name, research.Point{Step: -1, Value: v})
+		}
+	}
+	return s, nil
+}
+
+func readJSON(path string) any {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	var v any
+	if json.NewDecoder(io.LimitReader(f, mostJSON)).Decode(&v) != nil {
+		return nil
+	}
+	return v
+}
+
+// extract reads a metric of a program that is not to be touched.
+func extract(x study.Extract, out executor.Outcome) (float64, bool) {
+	if x.File != "" {
+		v := readJSON(filepath.Join(out.Work, filepath.FromSlash(x.File)))
+		for key := range strings.SplitSeq(x.Key, ".") {
+			m, ok := v.(map[string]any)
+			if !ok {
+				return 0, false
+			}
+			v = m[key]
+		}
+		f, ok := v.(float64)
+		return f, ok
+	}
+	if x.Stdout == "" {
+		return 0, false
+	}
+	b, err := os.ReadFile(out.Stdout) // bounded by limits.attempt.output
+	if err != nil {
+		return 0, false
+	}
+	pattern, err := regexp.Compile(x.Stdout)
+	if err != nil {
+		return 0, false // Parse has checked it
+	}
+	value, found := 0.0, false
+	for line := range bytes.Lines(b) {
+		for _, m := range pattern.FindAllSubmatch(line, -1) {
+			if v, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
+				value, found = v, true
+			}
+		}
+	}
+	return value, found
+}
+
+// halted is the first rung at which a trial is below its bar; 0: none.
+func halted(st *study.Study, rungs []research.Rung, s *research.Series) int {
+	for _, r := range rungs {
+		if v, ok := s.At(st.Objective.Metric, r.Step); ok && (math.IsNaN(v) || st.Objective.Better(r.Bar, v)) {
+			return r.Step
+		}
+	}
+	return 0
+}
+
+// rungValues are the objective's values at the steps at which successive
+// halving compares.
+func rungValues(st *study.Study, s *research.Series, last int) []research.Point {
+	var out []research.Point
+	for _, step := range search.RungSteps(st.Search) {
+		if v, ok := s.At(st.Objective.Metric, step); ok && !math.IsNaN(v) && !math.IsInf(v, 0) && (last == 0 || step <= last) {
+			out = append(out, research.Point{Step: step, Value: v})
+		}
+	}
+	return out
+}

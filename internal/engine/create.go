@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"ratchet/internal/journal"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// RunOptions say how a run is made of a study.
+type RunOptions struct {
+	Output         string // folder of the report; default results/<run> in the working folder
+	Seed           int64  // default 1
+	Isolation      sandbox.Isolation
+	MaxExperiments int // lowers search.experiments; 0: as the study says
+	Parallel       int // overrides parallel; 0: as the study says
+	Executor       string
+	Model          string
+}
+
+// NotYetError says that a study asks for what this release does not have.
+type NotYetError struct{ What, Remedy string }
+
+func (n *NotYetError) Error() string { return n.What + "; " + n.Remedy }
+
+// Create makes a run of a study file: it keeps the program's files and the
+// facts about inputs and environment, and begins the journal. When it returns,
+// the run is durable and waits to be driven.
+func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOptions) (string, error) {
+	st, err := study.Parse(file, data)
+	if err != nil {
+		return "", err
+	}
+	dir, err := filepath.Abs(filepath.Dir(file))
+	if err != nil {
+		return "", err
+	}
+	if err := st.CheckFiles(file, dir, data); err != nil {
+		return "", err
+	}
+	adjust(st, &o)
+	if err := supported(st); err != nil {
+		return "", err
+	}
+	if err := sandbox.Probe(o.Isolation); err != nil {
+		return "", err
+	}
+	run, err := e.newName(ctx, st.Name)
+	if err != nil {
+		return "", err
+	}
+	if o.Output == "" {
+		o.Output = filepath.Join("results", run)
+	}
+	if o.Output, err = filepath.Abs(o.Output); err != nil {
+		return "", err
+	}
+	if err := usableOutput(o.Output, run); err != nil {
+		return "", err
+	}
+	created := research.RunCreated{
+		Run: run, Study: st, Folder: dir, Seed: o.Seed, Isolation: string(o.Isolation), Output: o.Output, Release: Release,
+	}
+	if err := e.record(ctx, &created, data); err != nil {
+		return "", fmt.Errorf("recording the study: %w", err)
+	}
+	entry, err := encode(created, laterOf(e.now(), e.now()))
+	if err != nil {
+		return "", err
+	}
+	if len(entry.Payload) > journal.MaxPayload {
+		return "", fmt.Errorf("the study has %d bytes when written out; at most %d fit", len(entry.Payload), journal.MaxPayload)
+	}
+	_, err = e.journal.Append(ctx, run, journal.Head{}, entry)
+	return run, err
+}
+
+func adjust(st *study.Study, o *RunOptions) {
+	if o.Seed == 0 {
+		o.Seed = 1
+	}
+	if o.Isolation == "" {
+		o.Isolation = sandbox.Strict
+	}
+	if o.MaxExperiments > 0 {
+		st.Search.Experiments = min(st.Search.Experiments, o.MaxExperiments)
+	}
+	if o.Parallel > 0 {
+		st.Parallel = o.Parallel
+	}
+	if o.Executor != "" {
+		st.Executor = o.Executor
+	}
+	if o.Model != "" {
+		st.Model = o.Model
+	}
+}
+
+func supported(st *study.Study) error {
+	switch {
+	case st.Executor != "local":
+		return &NotYetError{fmt.Sprintf("this release has no %s executor", st.Executor), "set executor: local, or remove the line"}
+	case st.Model != "":
+		return &NotYetError{"this release has no language-model scientist", "remove `model` and state parameters and hypotheses in the study"}
+	case st.Search.Method == study.Tree:
+		return &NotYetError{"tree search needs a language model, which this release has none of", "set search.method to tpe, halving, random, lhs or grid"}
+	}
+	return nil
+}
+
+// newName makes a run's id: the study's name, the day, and four digits that
+// no other run has.
+func (e *Engine) newName(ctx context.Context, name string) (string, error) {
+	day := e.now().Format("20060102")
+	for range 1000 {
+		var b [2]byte
+		if _, err := rand.Read(b[:]); err != nil {
+			return "", err
+		}
+		run := fmt.Sprintf("%s-%s-%s", name, day, hex.EncodeToString(b[:]))
+		head, err := e.journal.Head(ctx, run)
+		if err != nil {
+			return "", err
+		}
+		if head.Seq == 0 {
+			return run, nil
+		}
+	}
+	return "", errors.New("this home has too many runs of that name today; use another home")
+}
+
+// usableOutput refuses a folder that holds another run's results.
+func usableOutput(dir, run string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "results.json"))
+	if err != nil {
+		return nil
+	}
+	var other struct{ Run string }
+	if json.Unmarshal(b, &other) != nil || other.Run != run {
+		return fmt.Errorf("the output folder %s holds the results of run %q; choose another or move them away", dir, other.Run)
+	}
+	return nil
+}
+
+// record stores what the run depends on.
+func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte) error {
+	source, err := e.objects.PutBytes(data)
+	if err != nil {
+		return err
+	}
+	tree, err := e.objects.PutPaths(c.Folder, c.Study.Program.Files)
+	if err != nil {
+		return err
+	}
+	snapshot, err := e.objects.PutTree(tree)
+	if err != nil {
+		return err
+	}
+	if c.Inputs, err = e.recordInputs(c.Study.Program.Inputs, c.Folder); err != nil {
+		return err
+	}
+	env, err := inspect(ctx, c)
+	if err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(env, "", "  ")
+	if err != nil {
+		return err
+	}
+	environment, err := e.objects.PutBytes(b)
+	if err != nil {
+		return err
+	}
+	c.StudyFile, c.Snapshot, c.Environment = string(source), string(snapshot), string(environment)
+	c.Machine = research.Machine{CPUs: runtime.NumCPU(), Memory: env.Memory, GPUs: len(env.GPUs)}
+	return nil
+}
+
+// environment reads back what inspect recorded.
+func (e *Engine) environment(c research.RunCreated) (Environment, error) {
+	var env Environment
+	b, err := e.objects.Get(objects.Digest(c.Environment))
+	if err == nil {
+		err = json.Unmarshal(b, &env)
+	}
+	if err != nil {
+		return env, fmt.Errorf("reading the environment of run %s: %w", c.Run, err)
+	}
+	return env, nil
+}

@@ -1,0 +1,399 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"crypto/rand"
+	"encoding/hex"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/executor/local"
+	"ratchet/internal/failpoint"
+	"ratchet/internal/journal"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// DriveOptions say how a run is driven.
+type DriveOptions struct {
+	// OnInterrupt says what becomes of running attempts when ctx ends: left
+	// to themselves, to be picked up later, or stopped.
+	OnInterrupt string
+	// MoreTime is added to limits.run.time of a run that paused for it.
+	MoreTime time.Duration
+	// Observe is told of every step, after it is durable. The state must not
+	// be changed, nor kept after Observe returns.
+	Observe func(s *research.State, events []research.Payload)
+}
+
+// What becomes of running attempts when the engine leaves.
+const (
+	Leave = "leave"
+	Stop  = "stop"
+)
+
+// ErrInterrupted is the error of Drive when its context ended. The run can be
+// driven on.
+var ErrInterrupted = errors.New("interrupted")
+
+// FencedError says that another engine has taken the run over.
+type FencedError struct{ Run, Host string }
+
+func (f *FencedError) Error() string {
+	return fmt.Sprintf("run %s was taken over by an engine on %s; this one has stopped", f.Run, f.Host)
+}
+
+// pollEvery is how often the driver looks whether somebody else has written
+// to the run's journal.
+const pollEvery = 200 * time.Millisecond
+
+// Drive carries a run on, from wherever its journal stands, until it ends,
+// pauses, or ctx ends. It returns the state it left. Two processes that drive
+// the same run: the second gets a DrivenError.
+func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*research.State, error) {
+	unlock, err := e.lock(run)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	s, head, err := e.Load(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	if s.Ended() {
+		return s, e.Publish(ctx, run)
+	}
+	if err := e.ready(s); err != nil {
+		return s, err
+	}
+	env, err := e.environment(s.Created)
+	if err != nil {
+		return s, err
+	}
+	d := &driver{
+		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
+		executor: local.New(e.folder(run)), results: make(chan result),
+		flying: map[string]bool{}, handles: map[string]executor.Handle{},
+	}
+	if d.options.Observe == nil {
+		d.options.Observe = func(*research.State, []research.Payload) {}
+	}
+	if err := d.begin(ctx); err != nil {
+		return s, err
+	}
+	if err := d.loop(ctx); err != nil {
+		return d.state, err
+	}
+	if d.state.Ended() {
+		return d.state, e.Publish(ctx, run)
+	}
+	return d.state, nil
+}
+
+// ready refuses to drive what this machine cannot carry on.
+func (e *Engine) ready(s *research.State) error {
+	if err := sandbox.Probe(sandbox.Isolation(s.Created.Isolation)); err != nil {
+		return err
+	}
+	return e.checkInputs(s.Created)
+}
+
+// driver drives one run. All but the effects happens in its own goroutine.
+type driver struct {
+	engine   *Engine
+	run      string
+	id       string // of this engine, in the journal
+	state    *research.State
+	head     journal.Head
+	options  DriveOptions
+	study    *study.Study
+	env      Environment
+	executor executor.Executor
+
+	results chan result
+	effects sync.WaitGroup
+	flying  map[string]bool // actions whose effect is under way
+
+	mu       sync.Mutex
+	handles  map[string]executor.Handle // of attempts that run
+	stopping string                     // why attempts are being stopped
+}
+
+// result is what came of an effect.
+type result struct {
+	action string
+	events []research.Payload
+	done   func() error // once the events are durable
+	err    error
+}
+
+// begin takes the run over.
+func (d *driver) begin(ctx context.Context) error {
+	var b [8]byte
+	if _, err := rand.Read(b[:]); err != nil {
+		return err
+	}
+	d.id = hex.EncodeToString(b[:])
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	events := []research.Payload{research.EngineStarted{Engine: d.id, Host: host, PID: os.Getpid(), Release: Release}}
+	if d.state.Status == research.Paused {
+		events = append(events, research.RunResumed{MoreTime: study.Duration(d.options.MoreTime)})
+	}
+	if err := d.clean(ctx); err != nil {
+		return err
+	}
+	return d.commit(ctx, events)
+}
+
+// clean ends and removes the jobs that no pending action is about: an engine
+// was killed between journaling their outcome and removing them.
+func (d *driver) clean(ctx context.Context) error {
+	jobs, err := d.executor.Jobs()
+	if err != nil {
+		return fmt.Errorf("looking for attempts of an earlier engine: %w", err)
+	}
+	wanted := map[string]bool{}
+	for _, a := range d.state.Pending {
+		wanted[a.ID] = true
+	}
+	for _, id := range jobs {
+		if wanted[id] {
+			continue
+		}
+		if err := d.executor.Clean(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loop commits, launches and waits until there is nothing left to do.
+func (d *driver) loop(ctx context.Context) error {
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	effects, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer d.effects.Wait()
+	defer cancel()
+	for {
+		if err := d.commit(ctx, nil); err != nil {
+			return d.leave(ctx, err)
+		}
+		if d.state.Ended() || d.state.Status == research.Paused {
+			return d.stopped(ctx, string(d.state.Status))
+		}
+		if d.state.Cancel != "" {
+			d.stopAll("the run was cancelled")
+		}
+		d.launch(effects)
+		var wake <-chan time.Time
+		if at := d.state.Wake(d.engine.now()); !at.IsZero() {
+			timer := time.NewTimer(at.Sub(d.engine.now()))
+			defer timer.Stop()
+			wake = timer.C
+		}
+		select {
+		case r := <-d.results:
+			if err := d.take(ctx, r); err != nil {
+				return d.leave(ctx, err)
+			}
+		case <-wake:
+		case <-poll.C:
+			if err := d.listen(ctx); err != nil {
+				return d.leave(ctx, err)
+			}
+		case <-ctx.Done():
+			return d.leave(ctx, ErrInterrupted)
+		}
+	}
+}
+
+// take commits what came of an effect, and of others that are ready too.
+func (d *driver) take(ctx context.Context, r result) error {
+	var events []research.Payload
+	var done []func() error
+	for more := true; more; {
+		delete(d.flying, r.action)
+		if r.err != nil {
+			return r.err
+		}
+		events = append(events, r.events...)
+		if r.done != nil {
+			done = append(done, r.done)
+		}
+		select {
+		case r = <-d.results:
+		default:
+			more = false
+		}
+	}
+	failpoint.Hit("outcome.before")
+	if err := d.commit(ctx, events); err != nil {
+		return err
+	}
+	failpoint.Hit("outcome.after")
+	for _, f := range done {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// commit folds events, decides all that follows, and journals the whole in
+// one append. Nothing is acted on before. If somebody wrote to the journal
+// meanwhile, the run is folded anew and decided again.
+func (d *driver) commit(ctx context.Context, events []research.Payload) error {
+	outcomes := events
+	for {
+		all, entries, err := d.follow(outcomes)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		// An append that was handed over is not taken back by an interrupt.
+		head, err := d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
+		switch {
+		case errors.As(err, new(*journal.ConflictError)):
+			if err := d.reload(ctx); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("journaling: %w", err)
+		}
+		d.head = head
+		d.options.Observe(d.state, all)
+		return nil
+	}
+}
+
+// follow applies events and everything that the core decides from them to the
+// state in memory, and gives their journal entries.
+func (d *driver) follow(events []research.Payload) ([]research.Payload, []journal.Entry, error) {
+	var all []research.Payload
+	var entries []journal.Entry
+	for len(events) > 0 || all == nil {
+		for _, p := range events {
+			now := laterOf(d.engine.now(), d.state.Time)
+			entry, err := encode(p, now)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := d.state.Apply(research.Event{Seq: d.state.Seq + 1, Time: now, Data: p}); err != nil {
+				return nil, nil, fmt.Errorf("run %s: %w", d.run, err)
+			}
+			all, entries = append(all, p), append(entries, entry)
+		}
+		if events = research.Decide(d.state, laterOf(d.engine.now(), d.state.Time)); len(events) == 0 {
+			break
+		}
+	}
+	return all, entries, nil
+}
+
+// reload folds the run anew after somebody else wrote to its journal, and
+// stops if that was another engine.
+func (d *driver) reload(ctx context.Context) error {
+	s, head, err := d.engine.Load(context.WithoutCancel(ctx), d.run)
+	if err != nil {
+		return err
+	}
+	d.state, d.head = s, head
+	if d.id != "" && s.Engine.Engine != "" && s.Engine.Engine != d.id {
+		return &FencedError{d.run, s.Engine.Host}
+	}
+	return nil
+}
+
+// listen looks whether somebody wrote to the journal.
+func (d *driver) listen(ctx context.Context) error {
+	head, err := d.engine.journal.Head(ctx, d.run)
+	if err != nil || head == d.head {
+		return err
+	}
+	if err := d.reload(ctx); err != nil {
+		return err
+	}
+	d.options.Observe(d.state, nil)
+	return nil
+}
+
+// launch begins the effects of the pending actions that are not under way.
+func (d *driver) launch(ctx context.Context) {
+	for _, a := range d.state.Pending {
+		if d.flying[a.ID] {
+			continue
+		}
+		d.flying[a.ID] = true
+		effect := d.effect(a)
+		d.effects.Go(func() {
+			r := effect(ctx)
+			r.action = a.ID
+			select {
+			case d.results <- r:
+			case <-ctx.Done():
+			}
+		})
+	}
+}
+
+// leave ends the driving for a reason that is not the run's own end.
+func (d *driver) leave(ctx context.Context, reason error) error {
+	if d.options.OnInterrupt == Stop && errors.Is(reason, ErrInterrupted) {
+		d.stopAll("the engine was interrupted")
+		d.discard()
+	}
+	if !errors.Is(reason, ErrInterrupted) {
+		return reason
+	}
+	return errors.Join(reason, d.stopped(ctx, "interrupted"))
+}
+
+// stopped journals that this engine leaves on purpose.
+func (d *driver) stopped(ctx context.Context, reason string) error {
+	if d.state.Ended() {
+		return nil // the run's end is the last record
+	}
+	entry, err := encode(research.EngineStopped{Engine: d.id, Reason: reason}, laterOf(d.engine.now(), d.state.Time))
+	if err != nil {
+		return err
+	}
+	_, err = d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entry)
+	if errors.As(err, new(*journal.ConflictError)) {
+		return nil // whoever wrote last knows more
+	}
+	return err
+}
+
+// discard waits for stopped attempts and removes them, so that they begin
+// anew when the run is driven on.
+func (d *driver) discard() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, h := range d.handles {
+		if _, err := h.Wait(context.Background()); err == nil {
+			_ = d.executor.Clean(context.Background(), id) // else it is collected as stopped
+		}
+	}
+}
+
+// stopAll ends all attempts that run, and keeps others from beginning.
+func (d *driver) stopAll(why string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.stopping != "" {
+		return
+	}
+	d.stopping = why
+	for _, h := range d.handles {
+		_ = h.Stop(false) // one that cannot be signalled has ended
+	}
+}

@@ -1,0 +1,231 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/failpoint"
+	"ratchet/internal/guard"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/internal/search"
+	"ratchet/internal/stats"
+	"ratchet/study"
+)
+
+// effect gives what carries an action out. What it needs of the state it
+// takes now, in the driver's goroutine; the function it returns runs in
+// another.
+func (d *driver) effect(a research.Action) func(context.Context) result {
+	switch a.Kind {
+	case research.Propose:
+		return immediately(d.propose(a))
+	case research.Judge:
+		return immediately(d.judge(a))
+	case research.Build:
+		job, err := d.buildJob(a)
+		return func(ctx context.Context) result { return d.build(ctx, job, err) }
+	default:
+		job, err := d.job(a)
+		rungs := d.state.Experiment(a.Experiment).Rungs
+		return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, err) }
+	}
+}
+
+func immediately(r result) func(context.Context) result {
+	return func(context.Context) result { return r }
+}
+
+func (d *driver) propose(a research.Action) result {
+	p, ok := search.Propose(d.state, a.Index)
+	if !ok {
+		return result{events: []research.Payload{research.SearchExhausted{Action: a.ID}}}
+	}
+	return result{events: []research.Payload{research.ExperimentProposed{
+		Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs,
+	}}}
+}
+
+func (d *driver) judge(a research.Action) result {
+	var r result
+	for _, j := range stats.Judge(d.state) {
+		r.events = append(r.events, research.HypothesisJudged{Action: a.ID, Judgment: j})
+	}
+	return r
+}
+
+// job describes the attempt of a Try action, from the run's record alone.
+func (d *driver) job(a research.Action) (executor.Job, error) {
+	c, x := d.state.Created, d.state.Experiment(a.Experiment)
+	command, err := c.Study.Arguments(x.Parameters, a.Seed)
+	if err != nil {
+		return executor.Job{}, err
+	}
+	job := d.sandboxed(a.ID, command, d.state.Snapshot)
+	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
+	job.Parameters, job.Seed = x.Parameters, a.Seed
+	if a.Purpose == research.ForSearch && len(x.Rungs) > 0 {
+		job.Halt = &sandbox.Halt{Metric: c.Study.Objective.Metric, Goal: c.Study.Objective.Goal}
+		for _, r := range x.Rungs {
+			job.Halt.Rungs = append(job.Halt.Rungs, sandbox.HaltRung(r))
+		}
+	}
+	return job, nil
+}
+
+// sandboxed is a job with all that does not depend on the trial.
+func (d *driver) sandboxed(id string, command []string, snapshot string) executor.Job {
+	c := d.state.Created
+	job := executor.Job{
+		ID: id, Run: d.run, Trial: id, Command: command, Limits: c.Study.Limits.Attempt,
+		Isolation: sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
+		Fill: func(dir string) error {
+			tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
+			if err != nil {
+				return fmt.Errorf("the program's files: %w", err)
+			}
+			return d.engine.objects.CopyOut(tree, dir)
+		},
+	}
+	for _, in := range c.Study.Program.Inputs {
+		source, err := filepath.EvalSymlinks(in.Locate(c.Folder))
+		if err != nil {
+			source = in.Locate(c.Folder) // starting says that it is gone
+		}
+		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path})
+	}
+	return job
+}
+
+// try executes an attempt to its end and collects what it left.
+func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, rungs []research.Rung, err error) result {
+	if err != nil {
+		return result{err: err}
+	}
+	if !d.waitUntil(ctx, a.NotBefore) {
+		if ctx.Err() != nil {
+			return result{err: ctx.Err()}
+		}
+		return d.ended(a, research.Attempt{Class: research.Transient, Message: d.why(), Exit: -1})
+	}
+	out, err := d.execute(ctx, job)
+	if err != nil {
+		return result{err: err}
+	}
+	failpoint.Hit("collect.before")
+	attempt, err := d.collect(a, rungs, out)
+	if err != nil {
+		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
+	}
+	failpoint.Hit("collect.after")
+	return d.ended(a, attempt)
+}
+
+// waitUntil waits for the end of a back-off; false if the attempt is not to
+// begin any more.
+func (d *driver) waitUntil(ctx context.Context, t time.Time) bool {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		d.mu.Lock()
+		stopping := d.stopping != ""
+		d.mu.Unlock()
+		switch {
+		case stopping || ctx.Err() != nil:
+			return false
+		case !d.engine.now().Before(t):
+			return true
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *driver) why() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stopping
+}
+
+// ended is the outcome of an attempt; its files go once that is durable.
+func (d *driver) ended(a research.Action, attempt research.Attempt) result {
+	attempt.ID, attempt.Trial, attempt.Number = a.ID, a.Trial, a.Attempt
+	return result{
+		events: []research.Payload{research.AttemptEnded{Action: a.ID, Attempt: attempt}},
+		done:   func() error { return d.executor.Clean(context.Background(), a.ID) },
+	}
+}
+
+// execute runs a job to its end, or attaches to it and waits.
+func (d *driver) execute(ctx context.Context, job executor.Job) (executor.Outcome, error) {
+	h, err := d.executor.Start(ctx, job)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	d.mu.Lock()
+	d.handles[job.ID] = h
+	stopping := d.stopping != ""
+	d.mu.Unlock()
+	if stopping {
+		_ = h.Stop(false) // one that cannot be signalled has ended
+	}
+	out, err := h.Wait(ctx)
+	d.mu.Lock()
+	delete(d.handles, job.ID)
+	d.mu.Unlock()
+	return out, err
+}
+
+func (d *driver) buildJob(a research.Action) (executor.Job, error) {
+	c := d.state.Created
+	job := d.sandboxed(a.ID, c.Study.Program.Build, c.Snapshot)
+	job.Parameters = study.Params{}
+	return job, nil
+}
+
+// build runs the build command and keeps the folder it leaves as the files
+// that attempts get.
+func (d *driver) build(ctx context.Context, job executor.Job, err error) result {
+	if err != nil {
+		return result{err: err}
+	}
+	out, err := d.execute(ctx, job)
+	if err != nil {
+		return result{err: err}
+	}
+	built := research.ProgramBuilt{Action: job.ID}
+	class, message := guard.Classify(evidence(out))
+	if class != research.Succeeded {
+		built.Failure = message
+	} else if built.Snapshot, err = d.keepBuilt(job, out.Work); err != nil {
+		return result{err: fmt.Errorf("keeping the built program: %w", err)}
+	}
+	if log, err := d.engine.objects.PutFile(filepath.Dir(out.Stderr), filepath.Base(out.Stderr)); err == nil {
+		built.Log = string(log.Digest)
+	}
+	return result{events: []research.Payload{built}, done: func() error { return d.executor.Clean(context.Background(), job.ID) }}
+}
+
+// keepBuilt stores the regular files of a folder, without the inputs.
+func (d *driver) keepBuilt(job executor.Job, dir string) (string, error) {
+	for _, in := range job.Inputs {
+		if err := os.Remove(filepath.Join(dir, in.Target)); err != nil && !os.IsNotExist(err) {
+			if err := os.RemoveAll(filepath.Join(dir, in.Target)); err != nil {
+				return "", err
+			}
+		}
+	}
+	files, _, err := d.engine.keepFolder(dir, "", nil)
+	if err != nil {
+		return "", err
+	}
+	digest, err := d.engine.objects.PutTree(files)
+	return string(digest), err
+}

@@ -1,0 +1,222 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"ratchet/internal/journal"
+	"ratchet/internal/journal/sqlite"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+)
+
+// Release is this release's version.
+const Release = "0.1.0"
+
+// Engine is an open home. It is safe for concurrent use.
+type Engine struct {
+	home    string
+	journal journal.Journal
+	objects *objects.Store
+	now     func() time.Time
+}
+
+// Options change how a home is opened.
+type Options struct {
+	// Journal replaces the journal in the home; the engine closes it.
+	Journal journal.Journal
+	// Now replaces the clock.
+	Now func() time.Time
+}
+
+// Open opens the home in a folder, and creates it if need be.
+func Open(home string, o Options) (*Engine, error) {
+	home, err := filepath.Abs(home)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Join(home, "runs"), 0o700); err != nil {
+		return nil, fmt.Errorf("opening the home: %w", err)
+	}
+	e := &Engine{home: home, journal: o.Journal, now: o.Now}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.objects, err = objects.Open(filepath.Join(home, "objects")); err != nil {
+		return nil, err
+	}
+	if e.journal == nil {
+		if e.journal, err = sqlite.Open(filepath.Join(home, "journal.db")); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// Close closes the journal. Nobody drives a run by then.
+func (e *Engine) Close() error { return e.journal.Close() }
+
+// Home is the home's folder.
+func (e *Engine) Home() string { return e.home }
+
+// Objects is the store of artifacts and code snapshots.
+func (e *Engine) Objects() *objects.Store { return e.objects }
+
+// Journal is the journal of all runs in this home.
+func (e *Engine) Journal() journal.Journal { return e.journal }
+
+// folder is where a run keeps its files while it runs.
+func (e *Engine) folder(run string) string { return filepath.Join(e.home, "runs", run) }
+
+// UnknownRunError says that a name stands for no run, or for several.
+type UnknownRunError struct {
+	Name    string
+	Matches []string // of several
+	Known   []string
+}
+
+func (u *UnknownRunError) Error() string {
+	switch {
+	case len(u.Matches) > 1:
+		return fmt.Sprintf("%q could be %s; give more of its name", u.Name, strings.Join(u.Matches, " or "))
+	case len(u.Known) == 0:
+		return "there are no runs here yet; `ratchet run STUDY.yaml` starts one, and --home names another home"
+	case u.Name == "":
+		return fmt.Sprintf("which run? There are %d: name one, or write latest", len(u.Known))
+	}
+	return fmt.Sprintf("there is no run %q here; `ratchet list` shows them all", u.Name)
+}
+
+// Find resolves a name of a run: the whole of it, a prefix that only one run
+// has, "latest", or "" where there is only one that fits. prefer says which
+// runs "" may mean; nil: any.
+func (e *Engine) Find(ctx context.Context, name string, prefer func(*research.State) bool) (string, error) {
+	runs, err := e.journal.Runs(ctx)
+	if err != nil {
+		return "", err
+	}
+	var matches []string
+	switch name {
+	case "latest":
+		return e.latest(ctx, runs)
+	case "":
+		matches = runs
+		if len(runs) > 1 && prefer != nil {
+			matches = nil
+			for _, r := range runs {
+				if s, _, err := e.Load(ctx, r); err == nil && prefer(s) {
+					matches = append(matches, r)
+				}
+			}
+		}
+	default:
+		for _, r := range runs {
+			if r == name {
+				return r, nil
+			}
+			if strings.HasPrefix(r, name) {
+				matches = append(matches, r)
+			}
+		}
+	}
+	if len(matches) == 1 {
+		return matches[0], nil
+	}
+	if name == "" {
+		return "", &UnknownRunError{Name: name, Known: runs}
+	}
+	return "", &UnknownRunError{Name: name, Matches: matches, Known: runs}
+}
+
+func (e *Engine) latest(ctx context.Context, runs []string) (string, error) {
+	latest, when := "", time.Time{}
+	for _, r := range runs {
+		for rec, err := range e.journal.Read(ctx, r, 1) {
+			if err != nil {
+				return "", err
+			}
+			if latest == "" || rec.Time.After(when) {
+				latest, when = r, rec.Time
+			}
+			break
+		}
+	}
+	if latest == "" {
+		return "", &UnknownRunError{}
+	}
+	return latest, nil
+}
+
+// Load folds a run's journal. The head is that of its last record.
+func (e *Engine) Load(ctx context.Context, run string) (*research.State, journal.Head, error) {
+	s := research.New()
+	var head journal.Head
+	for r, err := range e.journal.Read(ctx, run, 1) {
+		if err == nil {
+			err = apply(s, r)
+		}
+		if err != nil {
+			return nil, journal.Head{}, fmt.Errorf("run %s: %w", run, err)
+		}
+		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
+	}
+	if s.Seq == 0 {
+		return nil, head, &UnknownRunError{Name: run, Known: []string{""}}
+	}
+	return s, head, nil
+}
+
+func apply(s *research.State, r journal.Record) error {
+	p, err := research.Decode(r.Type, r.Version, r.Payload)
+	if err != nil {
+		return fmt.Errorf("record %d: %w", r.Seq, err)
+	}
+	return s.Apply(research.Event{Seq: r.Seq, Time: r.Time, Data: p})
+}
+
+// Request journals a person's wish, for whoever drives the run.
+func (e *Engine) Request(ctx context.Context, run string, wish research.Payload) error {
+	for {
+		s, head, err := e.Load(ctx, run)
+		if err != nil {
+			return err
+		}
+		if s.Ended() {
+			return fmt.Errorf("run %s has ended: %s", run, s.Status)
+		}
+		entry, err := encode(wish, laterOf(e.now(), s.Time))
+		if err != nil {
+			return err
+		}
+		_, err = e.journal.Append(ctx, run, head, entry)
+		if !errors.As(err, new(*journal.ConflictError)) {
+			return err
+		}
+	}
+}
+
+func encode(p research.Payload, t time.Time) (journal.Entry, error) {
+	b, err := research.Encode(p)
+	return journal.Entry{Time: t, Type: p.Type(), Version: p.Version(), Payload: b}, err
+}
+
+// laterOf keeps a journal's times in order when a clock is set back.
+func laterOf(now, last time.Time) time.Time {
+	now = now.UTC().Truncate(time.Microsecond)
+	if now.Before(last) {
+		return last
+	}
+	return now
+}
+
+// exists reports whether there is something at a path.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/study"
+)
+
+// hashBelow is the size up to which an input is recorded by the digest of its
+// content; above, by names, sizes and times, unless the study asks for more.
+const hashBelow = 1 << 30
+
+// inputRecord is what a run keeps of an input, to see later that it is still
+// the same.
+type inputRecord struct {
+	Path   string      `json:"path"`
+	Source string      `json:"source"`
+	Files  []inputFile `json:"files"`
+}
+
+type inputFile struct {
+	Path   string     `json:"path"` // "." for an input that is a file
+	Size   int64      `json:"size"` // bytes
+	Digest string     `json:"digest,omitempty"`
+	Time   *time.Time `json:"time,omitempty"` // of modification; only without a digest
+}
+
+// recordInputs stores the facts about all inputs as one object.
+func (e *Engine) recordInputs(inputs []study.Input, dir string) (string, error) {
+	if len(inputs) == 0 {
+		return "", nil
+	}
+	records := make([]inputRecord, 0, len(inputs))
+	for _, in := range inputs {
+		r, err := describeInput(in, dir)
+		if err != nil {
+			return "", err
+		}
+		records = append(records, r)
+	}
+	b, err := json.Marshal(records)
+	if err != nil {
+		return "", err
+	}
+	d, err := e.objects.PutBytes(b)
+	return string(d), err
+}
+
+func describeInput(in study.Input, dir string) (inputRecord, error) {
+	root := in.Locate(dir)
+	r := inputRecord{Path: in.Path, Source: root}
+	var total int64
+	resolved, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return r, fmt.Errorf("input %s: %w", in.Path, err)
+	}
+	err = filepath.WalkDir(resolved, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		rel, err := filepath.Rel(resolved, path)
+		if err != nil {
+			return err
+		}
+		modified := info.ModTime().UTC()
+		r.Files = append(r.Files, inputFile{Path: filepath.ToSlash(rel), Size: info.Size(), Time: &modified})
+		total += info.Size()
+		return nil
+	})
+	if err != nil {
+		return r, fmt.Errorf("input %s: %w", in.Path, err)
+	}
+	if total > hashBelow && in.Hash != "full" {
+		return r, nil
+	}
+	for i, f := range r.Files {
+		if r.Files[i].Digest, err = digestOf(filepath.Join(resolved, f.Path)); err != nil {
+			return r, fmt.Errorf("input %s: %w", in.Path, err)
+		}
+		r.Files[i].Time = nil
+	}
+	return r, nil
+}
+
+func digestOf(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close() // only read from
+	sum := sha256.New()
+	if _, err := io.Copy(sum, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// checkInputs refuses to go on with inputs that are not what they were.
+func (e *Engine) checkInputs(c research.RunCreated) error {
+	if c.Inputs == "" {
+		return nil
+	}
+	b, err := e.objects.Get(objects.Digest(c.Inputs))
+	if err != nil {
+		return fmt.Errorf("reading the record of the inputs: %w", err)
+	}
+	var records []inputRecord
+	if err := json.Unmarshal(b, &records); err != nil {
+		return fmt.Errorf("reading the record of the inputs: %w", err)
+	}
+	for i, in := range c.Study.Program.Inputs {
+		now, err := describeInput(in, c.Folder)
+		if err != nil {
+			return fmt.Errorf("%w; put it back to go on with this run", err)
+		}
+		before, err := json.Marshal(records[i])
+		if err != nil {
+			return err
+		}
+		after, err := json.Marshal(now)
+		if err != nil {
+			return err
+		}
+		if string(before) != string(after) {
+			return fmt.Errorf("the input %s (%s) has changed since the run began; put it back, or start a new run", in.Path, now.Source)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// DrivenError says that another process drives the run.
+type DrivenError struct {
+	Run   string
+	PID   int       `json:"pid"`
+	Host  string    `json:"host"`
+	Since time.Time `json:"since"`
+}
+
+func (d *DrivenError) Error() string {
+	if d.PID == 0 {
+		return fmt.Sprintf("run %s is driven by another process", d.Run)
+	}
+	return fmt.Sprintf("run %s is driven by process %d on %s, since %s", d.Run, d.PID, d.Host, d.Since.Local().Format("2006-01-02 15:04:05"))
+}
+
+// lock makes this process the only one on this machine that drives a run. It
+// is free again when the process is gone, however it went. Against processes
+// on other machines, and against mistakes, the journal's expected head stands.
+func (e *Engine) lock(run string) (unlock func(), err error) {
+	if err := os.MkdirAll(e.folder(run), 0o700); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(e.folder(run), "engine.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		defer f.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("locking run %s: %w", run, err)
+		}
+		d := &DrivenError{Run: run}
+		if b, err := os.ReadFile(path); err == nil {
+			_ = json.Unmarshal(b, d) // who it is is a courtesy
+		}
+		return nil, d
+	}
+	host, _ := os.Hostname()
+	b, err := json.Marshal(DrivenError{PID: os.Getpid(), Host: host, Since: e.now()})
+	if err == nil {
+		if err = f.Truncate(0); err == nil {
+			_, err = f.WriteAt(b, 0)
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("locking run %s: %w", run, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+// Driven reports which process on this machine drives a run; nil: none.
+func (e *Engine) Driven(run string) *DrivenError {
+	if !exists(filepath.Join(e.folder(run), "engine.lock")) {
+		return nil
+	}
+	path := filepath.Join(e.folder(run), "engine.lock")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		return nil
+	}
+	d := &DrivenError{Run: run}
+	if b, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(b, d)
+	}
+	return d
+}

@@ -1,0 +1,49 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+
+	"ratchet/internal/journal"
+	"ratchet/internal/objects"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
+)
+
+// Results builds the results of a run as its journal stands.
+func (e *Engine) Results(ctx context.Context, run string) (*report.Results, error) {
+	s, head, err := e.Load(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return e.results(s, head)
+}
+
+func (e *Engine) results(s *research.State, head journal.Head) (*report.Results, error) {
+	env, err := e.objects.Get(objects.Digest(s.Created.Environment))
+	if err != nil {
+		return nil, err
+	}
+	return report.Build(s, report.Journal{Seq: head.Seq, Hash: head.Hash.String()}, json.RawMessage(env)), nil
+}
+
+// Publish writes the report of a run into its output folder. It can be done
+// again at any time: the folder is a view of the journal and the objects.
+func (e *Engine) Publish(ctx context.Context, run string) error {
+	s, head, err := e.Load(ctx, run)
+	if err != nil {
+		return err
+	}
+	if err := usableOutput(s.Created.Output, run); err != nil {
+		return err
+	}
+	r, err := e.results(s, head)
+	if err != nil {
+		return err
+	}
+	source, err := e.objects.Get(objects.Digest(s.Created.StudyFile))
+	if err != nil {
+		return err
+	}
+	return report.Write(s.Created.Output, r, report.Sources{Study: source, Objects: e.objects})
+}

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"ratchet/internal/executor/local"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+)
+
+// Stream is the stdout or stderr of an attempt.
+type Stream struct {
+	Attempt string
+	Name    string // stdout or stderr
+	Live    bool   // it may still grow
+	Open    func() (io.ReadCloser, error)
+}
+
+// Streams lists the outputs of a run's attempts, or of one trial's, those
+// that run included, in the order of the journal.
+func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
+	var out []Stream
+	for _, x := range s.Experiments {
+		for _, t := range x.Trials {
+			if trial != "" && t.ID != trial && x.Experiment != trial {
+				continue
+			}
+			for _, a := range t.Attempts {
+				kept, err := e.keptStreams(a)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, kept...)
+			}
+		}
+	}
+	l := local.New(e.folder(s.Created.Run))
+	for _, p := range s.Pending {
+		if p.Kind != research.Try || trial != "" && p.Trial != trial && p.Experiment != trial {
+			continue
+		}
+		for name, path := range map[string]string{"stdout": sandbox.Stdout(l.Folder(p.ID)), "stderr": sandbox.Stderr(l.Folder(p.ID))} {
+			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) { return os.Open(path) }})
+		}
+	}
+	return out, nil
+}
+
+func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {
+	if a.Evidence == "" {
+		return nil, nil
+	}
+	tree, err := e.objects.Tree(objects.Digest(a.Evidence))
+	if err != nil {
+		return nil, err
+	}
+	var out []Stream
+	for _, f := range tree {
+		if f.Path == "stdout" || f.Path == "stderr" {
+			out = append(out, Stream{a.ID, f.Path, false, func() (io.ReadCloser, error) { return e.objects.Open(f.Digest) }})
+		}
+	}
+	return out, nil
+}
+
+// LogOf is the log of the supervisor of an attempt, for a person who looks
+// for why it did not start; "" if there is none.
+func (e *Engine) LogOf(run, attempt string) string {
+	b, err := os.ReadFile(filepath.Join(local.New(e.folder(run)).Folder(attempt), "shim.log"))
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}

@@ -1,0 +1,133 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+)
+
+// markdown is report.md.
+func markdown(r *Results) []byte {
+	var b strings.Builder
+	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	p("# %s\n", escape(r.Name))
+	if r.Question != "" {
+		p("%s\n", escape(r.Question))
+	}
+	p("Run `%s`: **%s**%s\n", r.Run, r.Status, because(r.Why))
+	p("## Hypotheses\n")
+	if len(r.Hypotheses) == 0 {
+		p("None were stated, and no parameter has values to compare.\n")
+	} else {
+		p("| claim | verdict | effect, a − b (interval) | p | adjusted | pairs | test |\n|---|---|---|---|---|---|---|")
+		for _, h := range r.Hypotheses {
+			p("| %s | **%s** | %s | %s | %s | %d | %s |", escape(h.Claim), h.Verdict, h.EffectText(), Probability(h.P), Probability(h.PAdjusted), h.N, h.Test)
+		}
+		p("")
+		for _, h := range r.Hypotheses {
+			p("### %s\n", escape(h.Claim))
+			p("*%s*, expecting %s on %s: **%s**. %s.\n", h.ID, h.Expect, escape(h.Metric), h.Verdict, escape(h.Why))
+			for _, s := range []struct {
+				name string
+				side Side
+			}{{"a", h.A}, {"b", h.B}} {
+				if s.side.Mean == nil {
+					p("* %s: no configuration that could be compared", s.name)
+					continue
+				}
+				p("* %s: %s: mean %s [%s, %s], experiment `%s` (%s)", s.name, escape(Parameters(s.side.Fixed)), Number(*s.side.Mean), Number(s.side.Interval[0]), Number(s.side.Interval[1]), s.side.Experiment, escape(Parameters(s.side.Parameters)))
+			}
+			if h.A.Mean != nil && h.B.Mean != nil {
+				p("\n![Both sides of %s](plots/hypothesis-%s.svg)", h.ID, h.ID)
+			}
+			p("")
+		}
+	}
+	p("## Best configuration\n")
+	if r.Best == nil {
+		p("No experiment has a value of the objective.\n")
+	} else {
+		p("Experiment `%s`: %s\n", r.Best.Experiment, escape(Parameters(r.Best.Parameters)))
+		p("| metric | mean over %d fresh seeds | mean over the search's seeds |\n|---|---|---|", len(r.Best.Seeds))
+		for _, row := range r.Best.rows() {
+			p("| %s | %s | %s |", escape(row.Metric), row.Fresh, row.Search)
+		}
+		p("")
+	}
+	p("![Search progress](plots/progress.svg)\n")
+	if len(r.Importance) > 0 {
+		p("![Importance of the parameters](plots/importance.svg)\n")
+	}
+	p("## Gates\n")
+	for _, g := range r.Gates {
+		p("* %s `%s`%s", mark(g.Passed), g.Gate, because(g.Why))
+	}
+	p("\n## Review\n")
+	for _, c := range r.Review {
+		p("* %s %s: %s", mark(c.Passed), c.Name, escape(c.Detail))
+	}
+	p("\n## Failures\n")
+	if len(r.Failures) == 0 {
+		p("None.\n")
+	}
+	for _, f := range r.Failures {
+		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), map[bool]string{true: " (the trial failed)", false: " (tried again)"}[f.Final])
+	}
+	p("\n## Record\n")
+	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
+	if r.Reproduction != nil {
+		p("* Reproduction of `%s`: %s", r.Reproduction.Trial, escape(r.Reproduction.Why))
+	}
+	p("* Last record of the journal: %d, `%s`", r.Journal.Seq, r.Journal.Hash)
+	p("* Digest of the results: `%s`", r.Digest)
+	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
+	return []byte(b.String())
+}
+
+type bestRow struct{ Metric, Fresh, Search string }
+
+func (b *Best) rows() []bestRow {
+	var out []bestRow
+	for _, name := range sortedNames(b.Search, b.Metrics) {
+		row := bestRow{name, "–", "–"}
+		if v, ok := b.Metrics[name]; ok {
+			row.Fresh = Number(v)
+		}
+		if v, ok := b.Search[name]; ok {
+			row.Search = Number(v)
+		}
+		out = append(out, row)
+	}
+	return out
+}
+
+func mark(passed bool) string {
+	if passed {
+		return "passed:"
+	}
+	return "**not passed**:"
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " (" + escape(why) + ")"
+}
+
+// escape makes text of programs and studies plain in Markdown.
+func escape(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case strings.ContainsRune("\\`*_{}[]<>#|!&~$", r):
+			b.WriteByte('\\')
+			b.WriteRune(r)
+		case r == '\n' || r == '\r':
+			b.WriteByte(' ')
+		case r < 0x20 || r == 0x7f:
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,178 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"math"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	_ "gonum.org/v1/plot/vg/vgsvg" // the format of all plots
+
+	"ratchet/internal/research"
+)
+
+// The colours of plots: legible on white, told apart by colour-blind readers
+// (Okabe and Ito, "Color Universal Design", 2008).
+var (
+	ink    = color.RGBA{0x33, 0x33, 0x33, 0xff}
+	faint  = color.RGBA{0xcc, 0xcc, 0xcc, 0xff}
+	blue   = color.RGBA{0x00, 0x72, 0xb2, 0xff}
+	orange = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
+)
+
+// plots writes all plots and returns them by name.
+func (w *writer) plots(r *Results) map[string][]byte {
+	out := map[string][]byte{}
+	add := func(name string, p *plot.Plot, width, height vg.Length) {
+		if p == nil || w.err != nil {
+			return
+		}
+		to, err := p.WriterTo(width, height, "svg")
+		if err != nil {
+			w.fail(err)
+			return
+		}
+		var b bytes.Buffer
+		if _, err := to.WriteTo(&b); err != nil {
+			w.fail(err)
+			return
+		}
+		out[name] = b.Bytes()
+		w.bytes("plots/"+name+".svg", b.Bytes())
+	}
+	add("progress", progressPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
+	add("importance", importancePlot(r), 18*vg.Centimeter, vg.Length(2+float64(len(r.Importance)))*vg.Centimeter)
+	for _, h := range r.Hypotheses {
+		add("hypothesis-"+h.ID, hypothesisPlot(h), 9*vg.Centimeter, 8*vg.Centimeter)
+	}
+	return out
+}
+
+// newPlot is a plot in the report's style.
+func newPlot(x, y string) *plot.Plot {
+	p := plot.New()
+	p.X.Label.Text, p.Y.Label.Text = x, y
+	p.BackgroundColor = color.White
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		a.Color, a.Tick.Color = ink, ink
+		for _, s := range []*draw.TextStyle{&a.Label.TextStyle, &a.Tick.Label} {
+			s.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 10}
+			s.Color = ink
+		}
+	}
+	p.X.Padding, p.Y.Padding = 4, 4
+	return p
+}
+
+// progressPlot shows every experiment's objective in the order of proposals,
+// and the best so far.
+func progressPlot(r *Results) *plot.Plot {
+	var all, best plotter.XYs
+	for i, x := range r.Experiments {
+		if x.Value == nil {
+			continue
+		}
+		v := *x.Value
+		all = append(all, plotter.XY{X: float64(i + 1), Y: v})
+		if n := len(best); n > 0 && !r.Objective.Better(v, best[n-1].Y) {
+			v = best[n-1].Y
+		}
+		best = append(best, plotter.XY{X: float64(i + 1), Y: v})
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	p := newPlot("experiment", r.Objective.Metric)
+	points, err := plotter.NewScatter(all)
+	line, err2 := plotter.NewLine(best)
+	if err != nil || err2 != nil {
+		return nil // values that cannot be drawn
+	}
+	points.Color, points.Shape, points.Radius = blue, draw.CircleGlyph{}, 2
+	line.Color, line.Width, line.StepStyle = orange, 1.5, plotter.PostStep
+	p.Add(line, points)
+	p.Legend.Add("best so far", line)
+	p.Legend.Add("mean over the search's seeds", points)
+	p.Legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 9}
+	p.Legend.Top = r.Objective.Goal == "minimize"
+	return p
+}
+
+// hypothesisPlot shows both sides' values, paired by seed, with each side's
+// mean and its interval.
+func hypothesisPlot(h Hypothesis) *plot.Plot {
+	if h.A.Mean == nil || h.B.Mean == nil {
+		return nil
+	}
+	p := newPlot("", h.Metric)
+	for _, pair := range h.Pairs {
+		line, err := plotter.NewLine(plotter.XYs{{X: 0.15, Y: pair.A}, {X: 0.85, Y: pair.B}})
+		if err != nil {
+			return nil
+		}
+		line.Color, line.Width = faint, 0.75
+		p.Add(line)
+	}
+	for i, side := range []Side{h.A, h.B} {
+		x := float64(i)
+		var seeds plotter.XYs
+		for _, pair := range h.Pairs {
+			seeds = append(seeds, plotter.XY{X: 0.15 + 0.7*x, Y: sideOf(pair, i)})
+		}
+		dots, err := plotter.NewScatter(seeds)
+		if err != nil {
+			return nil
+		}
+		dots.Color, dots.Shape, dots.Radius = blue, draw.CircleGlyph{}, 2
+		mean, err := plotter.NewScatter(plotter.XYs{{X: x, Y: *side.Mean}})
+		if err != nil {
+			return nil
+		}
+		mean.Color, mean.Shape, mean.Radius = orange, draw.BoxGlyph{}, 3
+		bar, err := plotter.NewLine(plotter.XYs{{X: x, Y: side.Interval[0]}, {X: x, Y: side.Interval[1]}})
+		if err != nil {
+			return nil
+		}
+		bar.Color, bar.Width = orange, 2
+		p.Add(dots, bar, mean)
+	}
+	p.NominalX("a", "b")
+	p.X.Min, p.X.Max = -0.3, 1.3
+	return p
+}
+
+func sideOf(p research.Pair, i int) float64 {
+	if i == 0 {
+		return p.A
+	}
+	return p.B
+}
+
+// importancePlot shows how much of the objective's variance each parameter
+// explains on its own.
+func importancePlot(r *Results) *plot.Plot {
+	if len(r.Importance) == 0 {
+		return nil
+	}
+	p := newPlot("share of the variance explained", "")
+	values := make(plotter.Values, len(r.Importance))
+	names := make([]string, len(r.Importance))
+	for i, imp := range r.Importance {
+		at := len(values) - 1 - i // the most important on top
+		values[at], names[at] = math.Max(imp.Share, 0), fmt.Sprintf("%s (%d)", imp.Parameter, imp.N)
+	}
+	bars, err := plotter.NewBarChart(values, 0.5*vg.Centimeter)
+	if err != nil {
+		return nil
+	}
+	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, blue, 0
+	p.Add(bars)
+	p.NominalY(names...)
+	p.X.Min, p.X.Max = 0, 1
+	return p
+}

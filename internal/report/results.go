@@ -1,0 +1,373 @@
+package report
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"ratchet/internal/research"
+	"ratchet/internal/stats"
+	"ratchet/study"
+)
+
+// Schema names the form of results.json.
+const Schema = "ratchet/results/v1"
+
+// JSONSchema is the JSON Schema of results.json.
+//
+//go:embed results.schema.json
+var JSONSchema []byte
+
+// Results is the content of results.json.
+type Results struct {
+	Schema       string                 `json:"schema"`
+	Run          string                 `json:"run"`
+	Name         string                 `json:"name"`
+	Status       research.Status        `json:"status"`
+	Why          string                 `json:"why,omitempty"`
+	Question     string                 `json:"question"`
+	Objective    study.Objective        `json:"objective"`
+	Hypotheses   []Hypothesis           `json:"hypotheses"`
+	Best         *Best                  `json:"best"`
+	Experiments  []Experiment           `json:"experiments"`
+	Importance   []stats.Importance     `json:"importance"`
+	Gates        []Gate                 `json:"gates"`
+	Review       []research.Check       `json:"review"`
+	Reproduction *research.Reproduction `json:"reproduction"`
+	Failures     []Failure              `json:"failures"`
+	Stages       []Stage                `json:"stages"`
+	Plan         *research.Plan         `json:"plan"`
+	Validation   study.Validation       `json:"validation"`
+	Seed         int64                  `json:"seed"`
+	Cost         Cost                   `json:"cost"`
+	Usage        Usage                  `json:"usage"`
+	Environment  json.RawMessage        `json:"environment"`
+	Journal      Journal                `json:"journal"`
+	// Digest is the SHA-256 of everything here that does not depend on time,
+	// host or luck.
+	Digest string `json:"digest"`
+}
+
+// Hypothesis is a claim with its verdict and where that comes from.
+type Hypothesis struct {
+	ID        string          `json:"id"`
+	Claim     string          `json:"claim"`
+	Derived   bool            `json:"derived,omitempty"`
+	Expect    string          `json:"expect"`
+	Metric    string          `json:"metric"`
+	By        float64         `json:"by,omitempty"`
+	A         Side            `json:"a"`
+	B         Side            `json:"b"`
+	Verdict   string          `json:"verdict"`
+	Why       string          `json:"why"`
+	Effect    *float64        `json:"effect"`   // mean of a − b
+	Interval  *[2]float64     `json:"interval"` // at the level 1 − alpha
+	P         *float64        `json:"p"`
+	PAdjusted *float64        `json:"p_adjusted"`
+	Test      string          `json:"test"`
+	N         int             `json:"n"`
+	TunedOver int             `json:"tuned_over"`
+	Pairs     []research.Pair `json:"pairs"`
+	Evidence  []Evidence      `json:"evidence"`
+}
+
+// Side is one side of a comparison: what it fixes, and the experiment that
+// stands for it.
+type Side struct {
+	Fixed      study.Params `json:"fixed"`
+	Experiment string       `json:"experiment,omitempty"`
+	Parameters study.Params `json:"parameters,omitempty"`
+	// Mean and Interval are of the metric over the fresh seeds that both
+	// sides have.
+	Mean     *float64    `json:"mean"`
+	Interval *[2]float64 `json:"interval"`
+}
+
+// Evidence is where a number came from.
+type Evidence struct {
+	Experiment string `json:"experiment"`
+	Trial      string `json:"trial"`
+	Seed       int64  `json:"seed"`
+	Digest     string `json:"digest"` // of the manifest of what the attempt left
+}
+
+// Best is the configuration with the best objective. Metrics are means over
+// the fresh seeds, which had no part in choosing it.
+type Best struct {
+	Experiment string             `json:"experiment"`
+	Parameters study.Params       `json:"parameters"`
+	Metrics    map[string]float64 `json:"metrics"` // empty where a validating trial failed
+	Seeds      []int64            `json:"seeds"`
+	Search     map[string]float64 `json:"search_metrics"` // means over the search's seeds
+	Evidence   []Evidence         `json:"evidence"`
+}
+
+// Experiment is one configuration with its trials.
+type Experiment struct {
+	ID         string       `json:"id"`
+	Parent     string       `json:"parent,omitempty"`
+	Arm        int          `json:"arm"`
+	Parameters study.Params `json:"parameters"`
+	Value      *float64     `json:"value"` // mean of the objective over the search's seeds
+	Trials     []Trial      `json:"trials"`
+}
+
+// Trial is one experiment with one seed.
+type Trial struct {
+	ID       string             `json:"id"`
+	Seed     int64              `json:"seed"`
+	Purpose  string             `json:"purpose"`
+	Attempts int                `json:"attempts"`
+	Outcome  string             `json:"outcome"` // empty: not complete
+	Halted   int                `json:"halted_at_step,omitempty"`
+	Metrics  map[string]float64 `json:"metrics"`
+	Notes    []string           `json:"notes,omitempty"`
+	Evidence string             `json:"evidence,omitempty"`
+}
+
+// Gate is a condition and whether it holds.
+type Gate struct {
+	Gate   study.Gate `json:"gate"`
+	Passed bool       `json:"passed"`
+	Why    string     `json:"why,omitempty"`
+}
+
+// Failure is a trial that did not succeed, or an attempt that failed before
+// one that did.
+type Failure struct {
+	Trial    string         `json:"trial"`
+	Attempt  int            `json:"attempt"`
+	Class    research.Class `json:"class"`
+	Message  string         `json:"message"`
+	Final    bool           `json:"final"` // the trial failed with it
+	Why      string         `json:"why,omitempty"`
+	Evidence string         `json:"evidence,omitempty"`
+}
+
+// Stage is when a stage was.
+type Stage struct {
+	Name    string     `json:"name"`
+	Started time.Time  `json:"started"`
+	Ended   *time.Time `json:"ended"`
+	Seconds float64    `json:"seconds"`
+	Cut     string     `json:"cut,omitempty"`
+	Seq     int64      `json:"seq"` // of the event that ended it
+}
+
+// Cost is what a run spent on model calls.
+type Cost struct {
+	USD    float64 `json:"usd"`
+	Tokens int64   `json:"tokens"`
+}
+
+// Usage is what the attempts used together.
+type Usage struct {
+	Experiments int     `json:"experiments"`
+	Trials      int     `json:"trials"`
+	Attempts    int     `json:"attempts"`
+	Wall        float64 `json:"attempt_wall_s"`
+	CPU         float64 `json:"attempt_cpu_s"`
+	Elapsed     float64 `json:"elapsed_s"` // from the first event to the last
+}
+
+// Journal names the run's last record: who keeps its hash can prove later that
+// nothing before it was changed.
+type Journal struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// Build makes the results of a run as it stands. environment is the content
+// of the object that the run's first event names.
+func Build(s *research.State, head Journal, environment json.RawMessage) *Results {
+	st := s.Created.Study
+	r := &Results{
+		Schema: Schema, Run: s.Created.Run, Name: st.Name, Status: s.Status, Why: s.Why, Question: st.Question,
+		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
+		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
+		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, Environment: environment, Journal: head,
+		Usage: Usage{
+			Experiments: len(s.Experiments), Trials: s.Tally.Trials, Attempts: s.Tally.Attempts,
+			Wall: s.Tally.Wall, CPU: s.Tally.CPU, Elapsed: s.Time.Sub(s.Began).Seconds(),
+		},
+	}
+	if r.Review == nil {
+		r.Review = []research.Check{}
+	}
+	for _, x := range s.Experiments {
+		r.experiment(x)
+	}
+	for _, h := range s.Hypotheses {
+		r.Hypotheses = append(r.Hypotheses, hypothesis(s, h))
+	}
+	r.Best = best(s)
+	for _, g := range s.Gates {
+		r.Gates = append(r.Gates, Gate{g.Gate, g.Passed, g.Why})
+	}
+	for _, rec := range s.StageRecord {
+		stage := Stage{Name: rec.Name, Started: rec.Started, Cut: rec.Cut, Seq: rec.Seq}
+		if !rec.Ended.IsZero() {
+			stage.Ended, stage.Seconds = &rec.Ended, rec.Ended.Sub(rec.Started).Seconds()
+		}
+		r.Stages = append(r.Stages, stage)
+	}
+	r.Digest = r.digest()
+	return r
+}
+
+func (r *Results) experiment(x *research.Experiment) {
+	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Value: x.Value, Trials: []Trial{}}
+	for _, t := range x.Trials {
+		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
+		if trial.Metrics == nil {
+			trial.Metrics = map[string]float64{}
+		}
+		if last := t.Last(); last != nil {
+			trial.Halted, trial.Notes, trial.Evidence = last.Halted, last.Notes, last.Evidence
+		}
+		e.Trials = append(e.Trials, trial)
+		for i, a := range t.Attempts {
+			if a.Class == research.Succeeded {
+				continue
+			}
+			final := i == len(t.Attempts)-1 && t.Outcome != ""
+			f := Failure{Trial: t.ID, Attempt: a.Number, Class: a.Class, Message: a.Message, Final: final, Evidence: a.Evidence}
+			if final {
+				f.Why = t.Why
+			}
+			r.Failures = append(r.Failures, f)
+		}
+	}
+	r.Experiments = append(r.Experiments, e)
+}
+
+func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
+	out := Hypothesis{
+		ID: h.ID, Claim: h.Claim, Derived: h.Derived != "", Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
+		A: Side{Fixed: h.A}, B: Side{Fixed: h.B}, Verdict: research.Undecided, Why: "not judged yet",
+		Pairs: []research.Pair{}, Evidence: []Evidence{},
+	}
+	if j := h.Judgment; j != nil {
+		out.Verdict, out.Why, out.Effect, out.Interval = j.Verdict, j.Why, j.Effect, j.Interval
+		out.P, out.PAdjusted, out.Test, out.N, out.Pairs = j.P, j.PAdjusted, j.Test, j.N, j.Pairs
+	}
+	c := h.Comparison
+	if c == nil {
+		return out
+	}
+	if len(out.Pairs) > 1 {
+		level := 1 - s.Created.Study.Validation.Alpha
+		out.A.summarise(out.Pairs, level, func(p research.Pair) float64 { return p.A })
+		out.B.summarise(out.Pairs, level, func(p research.Pair) float64 { return p.B })
+	}
+	out.TunedOver = c.TunedOver
+	for _, side := range []struct {
+		to *Side
+		id string
+	}{{&out.A, c.ExperimentA}, {&out.B, c.ExperimentB}} {
+		if x := s.Experiment(side.id); x != nil {
+			side.to.Experiment, side.to.Parameters = side.id, x.Parameters
+			for _, p := range out.Pairs {
+				out.Evidence = append(out.Evidence, evidenceOf(s.Trial(research.TrialID(side.id, p.Seed))))
+			}
+		}
+	}
+	return out
+}
+
+// summarise gives a side its mean and the interval of it.
+func (s *Side) summarise(pairs []research.Pair, level float64, of func(research.Pair) float64) {
+	values := make([]float64, len(pairs))
+	for i, p := range pairs {
+		values[i] = of(p)
+	}
+	mean := stats.Mean(values)
+	low, high := stats.BCa(values, stats.Mean, level, rand.New(rand.NewPCG(1, 2)))
+	s.Mean, s.Interval = &mean, &[2]float64{low, high}
+}
+
+func evidenceOf(t *research.Trial) Evidence {
+	e := Evidence{Experiment: t.Experiment, Trial: t.ID, Seed: t.Seed}
+	if last := t.Last(); last != nil {
+		e.Digest = last.Evidence
+	}
+	return e
+}
+
+func best(s *research.State) *Best {
+	id := ""
+	if s.Designed != nil {
+		id = s.Designed.Best
+	} else if x := s.Best(); x != nil {
+		id = x.Experiment
+	}
+	x := s.Experiment(id)
+	if x == nil {
+		return nil
+	}
+	b := &Best{Experiment: id, Parameters: x.Parameters, Metrics: s.BestMetrics(), Seeds: []int64{}, Search: x.Means, Evidence: []Evidence{}}
+	if b.Metrics == nil {
+		b.Metrics = map[string]float64{}
+	}
+	for _, t := range x.Trials {
+		if t.Purpose == research.ForValidation && t.Outcome == research.Succeeded {
+			b.Seeds = append(b.Seeds, t.Seed)
+			b.Evidence = append(b.Evidence, evidenceOf(t))
+		}
+	}
+	return b
+}
+
+// digest covers what a repetition of the run must give again.
+func (r *Results) digest() string {
+	c := *r
+	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Usage{}, ""
+	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
+	c.Plan = nil
+	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
+	for i := range c.Hypotheses {
+		c.Hypotheses[i].Evidence = nil
+	}
+	if r.Best != nil {
+		b := *r.Best
+		b.Evidence = nil
+		c.Best = &b
+	}
+	c.Experiments = append([]Experiment{}, r.Experiments...)
+	for i := range c.Experiments {
+		trials := append([]Trial{}, c.Experiments[i].Trials...)
+		for k := range trials {
+			trials[k].Attempts, trials[k].Evidence, trials[k].Notes = 0, "", nil
+		}
+		c.Experiments[i].Trials = trials
+	}
+	if r.Reproduction != nil {
+		p := *r.Reproduction
+		p.Why = ""
+		c.Reproduction = &p
+	}
+	b, err := json.Marshal(c)
+	if err != nil {
+		panic(fmt.Sprintf("report: results always marshal: %v", err)) // metrics are finite
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// CheckDigest reports whether results that were read back are what their
+// digest says.
+func (r *Results) CheckDigest() bool { return r.digest() == r.Digest }
+
+// Passed reports whether every gate holds.
+func (r *Results) Passed() bool {
+	for _, g := range r.Gates {
+		if !g.Passed {
+			return false
+		}
+	}
+	return true
+}
