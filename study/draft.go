@@ -99,7 +99,7 @@ func (d *draft) parameter(flag, value string) string {
 	case seedForm.MatchString(name):
 		d.seeded = true
 		return "{seed}"
-	case !parameterForm.MatchString(name) || slices.Contains(d.names, strings.ToLower(name)):
+	case !parameterForm.allows(name) || slices.Contains(d.names, strings.ToLower(name)):
 		return braces(value)
 	case exists(filepath.Join(d.dir, value)) && !isNumber(value):
 		return braces(value) // a path is not searched

@@ -13,10 +13,19 @@ import (
 	"ratchet/internal/yamlfile"
 )
 
+// form is what a name can look like. Its length is not part of the regular
+// expression, which would be slow to compile at every start.
+type form struct {
+	pattern *regexp.Regexp
+	most    int // bytes
+}
+
+func (f form) allows(s string) bool { return len(s) <= f.most && f.pattern.MatchString(s) }
+
 var (
-	nameForm      = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,39}$`)
-	parameterForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)
-	metricForm    = regexp.MustCompile(`^[^\x00-\x1f\x7f]{1,128}$`)
+	nameForm      = form{regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`), 40}
+	parameterForm = form{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), 64}
+	metricForm    = form{regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`), 128}
 )
 
 // Parse reads a study file. file is its name for messages. The error is
@@ -50,7 +59,7 @@ func (p *parsing) study(top ast.Node) {
 			}
 		},
 		"name": func(n ast.Node) {
-			if s.Name = p.Text(n, "name"); !nameForm.MatchString(s.Name) {
+			if s.Name = p.Text(n, "name"); !nameForm.allows(s.Name) {
 				p.Complain(n, fmt.Sprintf("the name is %q", yamlfile.Shorten(s.Name)), "use up to 40 lower-case letters, digits and hyphens; it becomes part of file names")
 			}
 		},
@@ -150,7 +159,7 @@ func (p *parsing) inside(at ast.Node, path, what string) string {
 
 func (p *parsing) metricName(n ast.Node, what string) string {
 	s := p.Text(n, what)
-	if !metricForm.MatchString(s) {
+	if !metricForm.allows(s) {
 		p.Complain(n, fmt.Sprintf("%s is %q", what, yamlfile.Shorten(s)), "use 1 to 128 printable characters")
 	}
 	return s

@@ -17,7 +17,7 @@ func (p *parsing) parameters(n ast.Node) {
 	for _, e := range p.Mapping(n, "parameters") {
 		d := Parameter{Name: e.Key}
 		where := "parameters." + e.Key
-		if !parameterForm.MatchString(e.Key) {
+		if !parameterForm.allows(e.Key) {
 			p.Complain(e.At, fmt.Sprintf("the parameter's name is %q", yamlfile.Shorten(e.Key)), "use letters, digits and underscores; it becomes part of an environment variable")
 		}
 		if slices.Contains(reserved, e.Key) {
@@ -129,7 +129,7 @@ func (p *parsing) hypotheses(n ast.Node) {
 		h := Hypothesis{}
 		seen := p.Fields(item, "a hypothesis", map[string]func(ast.Node){
 			"id": func(n ast.Node) {
-				if h.ID = p.Text(n, "id"); !nameForm.MatchString(h.ID) {
+				if h.ID = p.Text(n, "id"); !nameForm.allows(h.ID) {
 					p.Complain(n, fmt.Sprintf("the hypothesis's id is %q", yamlfile.Shorten(h.ID)), "use up to 40 lower-case letters, digits and hyphens")
 				}
 			},

@@ -75,7 +75,8 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)
 	}
-	entry, err := encode(created, laterOf(e.now(), e.now()))
+	c := clock{wall: e.now}
+	entry, err := encode(created, c.now())
 	if err != nil {
 		return "", err
 	}

@@ -78,7 +78,7 @@ func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*resear
 	}
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
-		executor: local.New(e.folder(run)), results: make(chan result),
+		executor: local.New(e.folder(run)), clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{},
 	}
 	if d.options.Observe == nil {
@@ -115,6 +115,7 @@ type driver struct {
 	study    *study.Study
 	env      Environment
 	executor executor.Executor
+	clock    *clock
 
 	results chan result
 	effects sync.WaitGroup
@@ -194,11 +195,9 @@ func (d *driver) loop(ctx context.Context) error {
 			d.stopAll("the run was cancelled")
 		}
 		d.launch(effects)
-		var wake <-chan time.Time
-		if at := d.state.Wake(d.engine.now()); !at.IsZero() {
-			timer := time.NewTimer(at.Sub(d.engine.now()))
-			defer timer.Stop()
-			wake = timer.C
+		wake := make(<-chan time.Time)
+		if now := d.clock.now(); !d.state.Wake(now).IsZero() {
+			wake = time.After(d.state.Wake(now).Sub(now))
 		}
 		select {
 		case r := <-d.results:
@@ -282,7 +281,7 @@ func (d *driver) follow(events []research.Payload) ([]research.Payload, []journa
 	var entries []journal.Entry
 	for len(events) > 0 || all == nil {
 		for _, p := range events {
-			now := laterOf(d.engine.now(), d.state.Time)
+			now := d.clock.now()
 			entry, err := encode(p, now)
 			if err != nil {
 				return nil, nil, err
@@ -292,7 +291,7 @@ func (d *driver) follow(events []research.Payload) ([]research.Payload, []journa
 			}
 			all, entries = append(all, p), append(entries, entry)
 		}
-		if events = research.Decide(d.state, laterOf(d.engine.now(), d.state.Time)); len(events) == 0 {
+		if events = research.Decide(d.state, d.clock.now()); len(events) == 0 {
 			break
 		}
 	}
@@ -307,6 +306,7 @@ func (d *driver) reload(ctx context.Context) error {
 		return err
 	}
 	d.state, d.head = s, head
+	d.clock.notBefore(s.Time)
 	if d.id != "" && s.Engine.Engine != "" && s.Engine.Engine != d.id {
 		return &FencedError{d.run, s.Engine.Host}
 	}
@@ -362,7 +362,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	if d.state.Ended() {
 		return nil // the run's end is the last record
 	}
-	entry, err := encode(research.EngineStopped{Engine: d.id, Reason: reason}, laterOf(d.engine.now(), d.state.Time))
+	entry, err := encode(research.EngineStopped{Engine: d.id, Reason: reason}, d.clock.now())
 	if err != nil {
 		return err
 	}

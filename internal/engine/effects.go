@@ -138,7 +138,7 @@ func (d *driver) waitUntil(ctx context.Context, t time.Time) bool {
 		switch {
 		case stopping || ctx.Err() != nil:
 			return false
-		case !d.engine.now().Before(t):
+		case !d.clock.now().Before(t):
 			return true
 		}
 		select {

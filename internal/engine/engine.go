@@ -190,7 +190,8 @@ func (e *Engine) Request(ctx context.Context, run string, wish research.Payload)
 		if s.Ended() {
 			return fmt.Errorf("run %s has ended: %s", run, s.Status)
 		}
-		entry, err := encode(wish, laterOf(e.now(), s.Time))
+		c := clock{wall: e.now, last: s.Time}
+		entry, err := encode(wish, c.now())
 		if err != nil {
 			return err
 		}
@@ -204,15 +205,6 @@ func (e *Engine) Request(ctx context.Context, run string, wish research.Payload)
 func encode(p research.Payload, t time.Time) (journal.Entry, error) {
 	b, err := research.Encode(p)
 	return journal.Entry{Time: t, Type: p.Type(), Version: p.Version(), Payload: b}, err
-}
-
-// laterOf keeps a journal's times in order when a clock is set back.
-func laterOf(now, last time.Time) time.Time {
-	now = now.UTC().Truncate(time.Microsecond)
-	if now.Before(last) {
-		return last
-	}
-	return now
 }
 
 // exists reports whether there is something at a path.

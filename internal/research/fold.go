@@ -23,7 +23,7 @@ func (s *State) Fold(events []Event) error {
 }
 
 // Apply folds one event into the state. It refuses an event that cannot
-// follow the ones before it; the state is then unchanged but for nothing.
+// follow the ones before it; the state is then no longer to be used.
 func (s *State) Apply(e Event) error {
 	if e.Seq != s.Seq+1 {
 		return fmt.Errorf("event %d follows event %d", e.Seq, s.Seq)

@@ -123,7 +123,8 @@ func contain(spec *Spec, folder string) (childEnd, error) {
 	cmd.Path, cmd.Dir = path, work
 	stop := make(chan os.Signal, 8)
 	signal.Notify(stop, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	// Caught and dropped, not ignored: what is ignored stays so in the command.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	if err := setLimits(spec); err != nil {
 		return childEnd{}, err
 	}

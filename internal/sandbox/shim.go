@@ -23,7 +23,8 @@ func shimMain(folder string) int {
 	// that be the main one, which lives as long as the shim.
 	runtime.LockOSThread()
 	syscall.CloseOnExec(3) // the lock is the shim's alone
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	// Caught and dropped, not ignored: what is ignored stays so in the command.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	if err := shim(folder); err != nil {
 		fmt.Fprintln(os.Stderr, "ratchet-shim:", err)
 		return 1

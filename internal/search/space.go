@@ -1,6 +1,7 @@
 package search
 
 import (
+	"maps"
 	"math"
 	"math/rand/v2"
 
@@ -113,7 +114,7 @@ func (sp space) first(fixed study.Params, skip int, grid bool, tried func(study.
 	seen := 0
 	sp.enumerate(study.Params{}, 0, fixed, func(p study.Params) bool {
 		if seen++; seen > most || seen > skip && !tried(p) {
-			found = p
+			found = maps.Clone(p)
 			return false
 		}
 		return true
@@ -122,14 +123,10 @@ func (sp space) first(fixed study.Params, skip int, grid bool, tried func(study.
 }
 
 // enumerate visits every configuration, the last parameter changing fastest,
-// until visit returns false.
+// until visit returns false. What visit gets changes when it returns.
 func (sp space) enumerate(p study.Params, at int, fixed study.Params, visit func(study.Params) bool) bool {
 	if at == len(sp.parameters) {
-		q := make(study.Params, len(p))
-		for k, v := range p {
-			q[k] = v
-		}
-		return visit(q)
+		return visit(p)
 	}
 	d := sp.parameters[at]
 	if !d.Active(p) {

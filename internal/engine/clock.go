@@ -1,0 +1,43 @@
+package engine
+
+import (
+	"sync"
+	"time"
+)
+
+// clock gives a run's time: the machine's, but never earlier than what it gave
+// before. When the machine's clock is set back, it goes on by the monotonic
+// clock, so that back-offs and limits last as long as they should. It is safe
+// for concurrent use.
+type clock struct {
+	wall func() time.Time
+
+	mu   sync.Mutex
+	read time.Time // last reading of wall, with its monotonic part
+	last time.Time // last time given
+}
+
+// now is in UTC and whole microseconds, as the journal keeps it.
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	read := c.wall()
+	if !c.read.IsZero() {
+		c.last = c.last.Add(max(0, read.Sub(c.read)))
+	}
+	c.read = read
+	if wall := read.UTC().Round(0); wall.After(c.last) {
+		c.last = wall
+	}
+	c.last = c.last.Truncate(time.Microsecond)
+	return c.last
+}
+
+// notBefore moves the clock on to a time that somebody else's has reached.
+func (c *clock) notBefore(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if t.After(c.last) {
+		c.last = t
+	}
+}
