@@ -1,0 +1,188 @@
+package research_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"ratchet/internal/research"
+	"ratchet/study"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// samples has one payload of every type, every field set. A form that is in
+// the golden file is never changed: journals have it.
+func samples() []research.Payload {
+	when := time.Date(2026, 1, 2, 3, 4, 5, 678000, time.UTC)
+	one, p := 1.5, 0.25
+	return []research.Payload{
+		research.RunCreated{
+			Run: "r-20260102-0001", Study: &study.Study{
+				Version: 1, Name: "r", Question: "Why?",
+				Program: study.Program{
+					Command: []string{"python3", "x.py", "{seed}"}, Files: []string{"x.py"}, Build: []string{"make"}, Environment: ".venv",
+					Inputs: []study.Input{{Path: "d", Source: "../d", Hash: "full"}},
+				},
+				Objective: study.Objective{Metric: "score", Goal: study.Maximize, Use: "best"},
+				Metrics:   map[string]study.Extract{"score": {Stdout: "s=(.*)", Use: "mean"}, "loss": {File: "m.json", Key: "a.b"}},
+				Parameters: []study.Parameter{
+					{Name: "kind", Kind: study.Categorical, Values: []any{"x", true, 2.5}},
+					{Name: "size", Kind: study.Int, Low: 1, High: 9, Step: 2, When: map[string][]any{"kind": {"x"}}},
+					{Name: "rate", Kind: study.Float, Low: 0.001, High: 1, Log: true},
+				},
+				Hypotheses: []study.Hypothesis{{ID: "h", Claim: "c", A: study.Params{"kind": "x"}, B: study.Params{"kind": true}, Expect: study.Greater, Metric: "loss", By: 0.5}},
+				Search:     study.Search{Method: study.Halving, Experiments: 5, Seeds: 2, Eta: 3, MinStep: 1},
+				Validation: study.Validation{Seeds: 10, Alpha: 0.05, Correction: "holm"},
+				Gates:      []study.Gate{"success_rate >= 0.8"},
+				Limits: study.Limits{
+					Attempt: study.AttemptLimits{
+						Time: study.Duration(time.Minute), Grace: study.Duration(time.Second), Stall: study.Duration(time.Hour),
+						Memory: 1 << 30, CPUs: 1.5, GPUs: 1, Disk: 1 << 20, Output: 1 << 10, Processes: 64, Network: study.NetworkNone,
+					},
+					Stage: study.StageLimits{Time: study.Duration(time.Hour)},
+					Run:   study.RunLimits{Time: study.Duration(48 * time.Hour), Cost: 5_000_000, Tokens: 100, Experiments: 10},
+				},
+				Retries: study.Retries{Max: 3}, Executor: "local", Parallel: 2, Model: "m",
+			},
+			StudyFile: "d1", Folder: "/f", Snapshot: "d2", Inputs: "d3", Environment: "d4", Seed: 7, Isolation: "strict", Output: "/o",
+			Machine: research.Machine{CPUs: 2, Memory: 1 << 34, GPUs: 1}, Release: "0.1.0",
+		},
+		research.EngineStarted{Engine: "e1", Host: "h", PID: 3, Release: "0.1.0"},
+		research.EngineStopped{Engine: "e1", Reason: "interrupted"},
+		research.StageStarted{Stage: research.Ideation},
+		research.StageCompleted{Stage: research.Ideation, Cut: "time"},
+		research.HypothesisStated{Hypothesis: study.Hypothesis{ID: "h", Claim: "c", Expect: study.Less}, Derived: "kind"},
+		research.PlanMade{Plan: research.Plan{
+			Experiments: 5, Seeds: []int64{1, 2}, Fresh: []int64{1001}, Arms: []study.Params{{}, {"kind": "x"}},
+			SearchTrials: 10, ValidationTrials: 3, Longest: study.Duration(time.Hour), Refused: "too long",
+		}},
+		research.ActionDecided{Action: research.Action{ID: "e0001-s1-a2", Kind: research.Try, Index: 1, Experiment: "e0001", Trial: "e0001-s1", Seed: 1, Purpose: research.ForSearch, Attempt: 2, NotBefore: when}},
+		research.ProgramBuilt{Action: "build", Snapshot: "d", Failure: "f", Log: "l"},
+		research.ExperimentProposed{Action: "propose-1", Experiment: "e0001", Arm: 1, Parent: "e0000", Parameters: study.Params{"kind": "x", "size": 3.0}, Rungs: []research.Rung{{Step: 3, Bar: 0.5}}},
+		research.SearchExhausted{Action: "propose-2"},
+		research.AttemptEnded{Action: "e0001-s1-a1", Attempt: research.Attempt{
+			ID: "e0001-s1-a1", Trial: "e0001-s1", Number: 1, Class: research.Succeeded, Message: "m", Exit: 1, Signal: "SIGSEGV",
+			Metrics: map[string]float64{"score": 0.5}, Halted: 3, Rungs: []research.Point{{Step: 3, Value: 0.25}}, Notes: []string{"n"},
+			Started: when, Ended: when, Usage: research.Usage{Wall: 1.5, CPU: 0.5, Memory: 1 << 20, Disk: 4096}, Host: "h", Evidence: "d",
+		}},
+		research.TrialCompleted{Trial: "e0001-s1", Outcome: research.Timeout, Why: "w"},
+		research.ValidationDesigned{Best: "e0001", Seeds: []int64{1001}, Comparisons: []research.Comparison{{Hypothesis: "h", A: study.Params{"kind": "x"}, B: study.Params{"kind": true}, ExperimentA: "e0001", ExperimentB: "e0002", TunedOver: 4}}},
+		research.HypothesisJudged{Action: "judge", Judgment: research.Judgment{
+			Hypothesis: "h", Verdict: research.Supported, Why: "w", N: 2, Effect: &one, Interval: &[2]float64{1, 2}, P: &p, PAdjusted: &p, Test: "paired t",
+			Pairs: []research.Pair{{Seed: 1001, A: 1, B: 2}},
+		}},
+		research.ReproductionChecked{Reproduction: research.Reproduction{Trial: "t", Repetition: "t-again", Reproduces: true, Why: "w", First: map[string]float64{"score": 1}, Second: map[string]float64{"score": 1}}},
+		research.GateEvaluated{Gate: "success_rate >= 0.8", Passed: true, Why: "w"},
+		research.ReviewCompleted{Checks: []research.Check{{Name: "n", Passed: true, Detail: "d"}}},
+		research.PauseRequested{By: "b"},
+		research.CancelRequested{By: "b"},
+		research.RunPaused{Reason: "r"},
+		research.RunResumed{MoreTime: study.Duration(time.Hour)},
+		research.RunCompleted{Status: research.Failed, Why: "w"},
+	}
+}
+
+// goldenLine is an event's form as journals have it.
+type goldenLine struct {
+	Type    string          `json:"type"`
+	Version int             `json:"version"`
+	Payload json.RawMessage `json:"payload"`
+}
+
+// TestForms holds every payload to the form that journals have already: what
+// is written now, and what reading the golden form and writing it again gives.
+func TestForms(t *testing.T) {
+	const golden = "testdata/events.jsonl"
+	var now bytes.Buffer
+	for _, p := range samples() {
+		b, err := research.Encode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := json.Marshal(goldenLine{p.Type(), p.Version(), b})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now.Write(append(line, '\n'))
+	}
+	if *update {
+		if err := os.WriteFile(golden, now.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(want, now.Bytes()) {
+		t.Errorf("payloads are written in another form than %s has; a form is never changed, only superseded by a new version", golden)
+	}
+	lines := bufio.NewScanner(bytes.NewReader(want))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var g goldenLine
+		if err := json.Unmarshal(lines.Bytes(), &g); err != nil {
+			t.Fatal(err)
+		}
+		p, err := research.Decode(g.Type, g.Version, g.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := research.Encode(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(b, g.Payload) {
+			t.Errorf("%s: read and written again it is\n%s, was\n%s", g.Type, b, g.Payload)
+		}
+	}
+}
+
+func TestUnknownEvents(t *testing.T) {
+	for _, c := range []struct {
+		kind    string
+		version int
+	}{{"moon.landed", 1}, {"run.created", 2}, {"run.created", 0}} {
+		_, err := research.Decode(c.kind, c.version, json.RawMessage("{}"))
+		var unknown *research.UnknownEventError
+		if !errors.As(err, &unknown) || unknown.Type != c.kind || unknown.Version != c.version {
+			t.Errorf("%s version %d: %v", c.kind, c.version, err)
+		}
+	}
+}
+
+// TestImpossibleEvents are refused, not guessed at.
+func TestImpossibleEvents(t *testing.T) {
+	created := research.RunCreated{Run: "r", Study: &study.Study{Parallel: 1}}
+	for name, events := range map[string][]research.Payload{
+		"nothing before run.created":  {research.StageStarted{Stage: research.Ideation}},
+		"run.created comes once":      {created, created},
+		"a stage ends that has begun": {created, research.StageCompleted{Stage: research.Ideation}},
+		"an outcome has its action":   {created, research.SearchExhausted{Action: "propose-1"}},
+		"an attempt has its trial":    {created, research.AttemptEnded{Action: "x", Attempt: research.Attempt{Trial: "x"}}},
+		"a trial is there":            {created, research.TrialCompleted{Trial: "x"}},
+		"an experiment is there":      {created, research.ActionDecided{Action: research.Action{ID: "a", Kind: research.Try, Experiment: "x", Trial: "x-s1", Attempt: 1}}},
+		"an action is decided once":   {created, research.ActionDecided{Action: research.Action{ID: "a", Kind: research.Judge}}, research.ActionDecided{Action: research.Action{ID: "a", Kind: research.Judge}}},
+	} {
+		s := research.New()
+		var err error
+		for _, p := range events {
+			if err = s.Apply(research.Event{Seq: s.Seq + 1, Data: p}); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			t.Errorf("%s: nobody complained", name)
+		}
+	}
+	s := research.New()
+	if err := s.Apply(research.Event{Seq: 2, Data: created}); err == nil {
+		t.Error("a sequence number was left out and nobody complained")
+	}
+}

@@ -1,0 +1,148 @@
+package research
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ratchet/study"
+)
+
+func scoring(use string) *study.Study {
+	return &study.Study{Objective: study.Objective{Metric: "score", Goal: study.Maximize, Use: use}}
+}
+
+func TestSeries(t *testing.T) {
+	long := `{"score": 1, "text": "` + strings.Repeat("x", maxMetricLine) + `"}` + "\n"
+	for _, c := range []struct {
+		name, use, text string
+		want            map[string]float64
+		bad             int
+		problem         string
+	}{
+		{"the last value counts", "", "{\"score\": 1}\n{\"score\": 2}\n", map[string]float64{"score": 2}, 0, ""},
+		{"the best value counts", "best", "{\"score\": 3}\n{\"score\": 2}\n", map[string]float64{"score": 3}, 0, ""},
+		{"the mean counts", "mean", "{\"score\": 1}\n{\"score\": 2}\n", map[string]float64{"score": 1.5}, 0, ""},
+		{"a last line without its end is whole", "", `{"score": 4}`, map[string]float64{"score": 4}, 0, ""},
+		{"a truncated last line is left out", "", "{\"score\": 1}\n{\"sco", map[string]float64{"score": 1}, 1, ""},
+		{"text between is left out", "", "hello\n{\"score\": 1}\n\x00\xff\n", map[string]float64{"score": 1}, 2, ""},
+		{"a very long line is left out", "", "{\"score\": 1}\n" + long, map[string]float64{"score": 1}, 1, ""},
+		{"a list is no object", "", "[1, 2]\n", map[string]float64{}, 1, ""},
+		{"the last of duplicate keys counts", "", `{"score": 1, "score": 2}`, map[string]float64{"score": 2}, 0, ""},
+		{"booleans are numbers", "", `{"score": true}`, map[string]float64{"score": 1}, 0, ""},
+		{"text values are left out", "", `{"score": "high", "loss": 1}`, map[string]float64{"loss": 1}, 1, ""},
+		{"a step is no metric", "", `{"step": 7, "score": 1}`, map[string]float64{"score": 1}, 0, ""},
+		{"NaN is a problem, not a value", "", "{\"score\": NaN}\n", map[string]float64{}, 0, "score is NaN"},
+		{"NaN as a string too", "", `{"score": "NaN"}`, map[string]float64{}, 0, "score is NaN"},
+		{"infinity too", "", `{"score": -Infinity}`, map[string]float64{}, 0, "score is -Inf"},
+		{"a number out of range too", "", `{"score": 1e999}`, map[string]float64{}, 0, "score is +Inf"},
+		{"NaN is never averaged away", "mean", "{\"score\": 1}\n{\"score\": NaN}\n", map[string]float64{}, 0, "score is NaN"},
+		{"nor passed over by the best", "best", "{\"score\": NaN}\n{\"score\": 1}\n", map[string]float64{}, 0, "score is NaN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := NewSeries()
+			for i := range len(c.text) { // however the bytes come
+				s.Write([]byte{c.text[i]})
+			}
+			s.Close()
+			values, problems := s.Values(scoring(c.use))
+			if diff := cmp.Diff(c.want, values); diff != "" {
+				t.Error(diff)
+			}
+			if bad, why := s.Bad(); bad != c.bad || bad > 0 && why == "" {
+				t.Errorf("%d bad lines (%s), want %d", bad, why, c.bad)
+			}
+			if got := strings.Join(problems, ", "); got != c.problem {
+				t.Errorf("problems %q, want %q", got, c.problem)
+			}
+		})
+	}
+}
+
+func TestSeriesIsBounded(t *testing.T) {
+	s := NewSeries()
+	for i := range maxPoints + 10 {
+		s.Add("score", Point{i, float64(i)})
+	}
+	if n := len(s.Points("score")); n != maxPoints {
+		t.Errorf("%d points are kept", n)
+	}
+	if v, _ := s.Values(scoring("")); v["score"] != maxPoints+9 {
+		t.Errorf("the last value is %v", v["score"])
+	}
+	for i := range maxMetricNames + 10 {
+		s.Add(strings.Repeat("n", i+1), Point{0, 1})
+	}
+	if n := len(s.names); n != maxMetricNames {
+		// Names over 128 bytes are refused before the count is full.
+		if n != 129 {
+			t.Errorf("%d names are kept", n)
+		}
+	}
+}
+
+func TestSeriesSteps(t *testing.T) {
+	s := NewSeries()
+	s.Write([]byte("{\"step\": 1, \"score\": 0.1}\n{\"step\": 2, \"score\": 0.2}\n{\"step\": 2, \"score\": 0.3}\n{\"step\": 9, \"score\": 0.9}\n{\"score\": 1}\n"))
+	if v, ok := s.At("score", 2); !ok || v != 0.3 {
+		t.Errorf("at step 2 the score is %v, %v", v, ok)
+	}
+	if _, ok := s.At("score", 3); ok {
+		t.Error("step 3 was never reported")
+	}
+	s.Through(2)
+	if values, _ := s.Values(scoring("")); values["score"] != 0.3 {
+		t.Errorf("through step 2 the score is %v", values["score"])
+	}
+}
+
+// FuzzSeries feeds whatever a program may write: nothing panics, no value that
+// is not finite comes through, and how the bytes are cut does not matter.
+func FuzzSeries(f *testing.F) {
+	for _, s := range []string{"{\"score\": 1}\n", "{\"step\": 1e3, \"a\": NaN}", "\xff\x00{}\n[]\n", `{"a": 1e999}`, `{"step": -1, "b": "Infinity"}`} {
+		f.Add([]byte(s), 3)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, cut int) {
+		whole, parts := NewSeries(), NewSeries()
+		whole.Write(b)
+		cut = max(0, min(cut, len(b)))
+		parts.Write(b[:cut])
+		parts.Write(b[cut:])
+		whole.Close()
+		parts.Close()
+		values, _ := whole.Values(scoring("mean"))
+		other, _ := parts.Values(scoring("mean"))
+		if !cmp.Equal(values, other) {
+			t.Fatalf("cut at %d: %v and %v", cut, values, other)
+		}
+		for name, v := range values {
+			if math.IsNaN(v) || math.IsInf(v, 0) {
+				t.Fatalf("%s is %v", name, v)
+			}
+		}
+	})
+}
+
+func TestPrintable(t *testing.T) {
+	for in, want := range map[string]string{
+		"plain":                   "plain",
+		"tab\there":               "tab here",
+		"\x1b]0;title\x07":        `\x1b]0;title\x07`,
+		"bad \xff byte":           "bad \uFFFD byte",
+		"\u202Eright to left":     `\u202eright to left`,
+		"c1 \u009b31m":            `c1 \x9b31m`,
+		strings.Repeat("ü", 1000): strings.Repeat("ü", 48) + "…",
+	} {
+		got := Printable(in, 100)
+		if got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+		if len(got) > 100 || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
+			t.Errorf("%q is not fit to print", got)
+		}
+	}
+}
