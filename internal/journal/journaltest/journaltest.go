@@ -1,0 +1,316 @@
+// Package journaltest has the tests that every implementation of a journal
+// passes.
+package journaltest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"ratchet/internal/journal"
+)
+
+// Run tests journals that open makes, each empty.
+func Run(t *testing.T, open func(t *testing.T) journal.Journal) {
+	for name, test := range map[string]func(*testing.T, journal.Journal){
+		"an empty journal has nothing":           empty,
+		"what was appended is read back":         readBack,
+		"a wrong head appends nothing":           conflict,
+		"what cannot be kept appends nothing":    refusal,
+		"reading begins anywhere":                readFrom,
+		"runs stand beside each other":           separate,
+		"writers of many runs lose nothing":      manyRuns,
+		"writers of one run take turns":          oneRun,
+		"a context that has ended does nothing":  cancelled,
+		"a closed journal says so":               closed,
+		"a reader that leaves early is no worry": leaveEarly,
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := open(t)
+			t.Cleanup(func() {
+				if err := j.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			test(t, j)
+		})
+	}
+}
+
+// Entries makes n entries whose payloads differ.
+func Entries(n int) []journal.Entry {
+	out := make([]journal.Entry, n)
+	for i := range out {
+		out[i] = journal.Entry{
+			Time: time.Date(2026, 1, 2, 3, 4, 5, 678_901_000, time.UTC).Add(time.Duration(i) * time.Second),
+			Type: "test.happened", Version: 1, Payload: json.RawMessage(fmt.Sprintf(`{ "i":%d,"text":"ä\u0000b" }`, i)),
+		}
+	}
+	return out
+}
+
+// Append appends or fails the test.
+func Append(t *testing.T, j journal.Journal, run string, head journal.Head, entries ...journal.Entry) journal.Head {
+	t.Helper()
+	head, err := j.Append(context.Background(), run, head, entries...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return head
+}
+
+// All reads a run or fails the test.
+func All(t *testing.T, j journal.Journal, run string) []journal.Record {
+	t.Helper()
+	var out []journal.Record
+	for r, err := range j.Read(context.Background(), run, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+func headOf(t *testing.T, j journal.Journal, run string) journal.Head {
+	t.Helper()
+	h, err := j.Head(context.Background(), run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func runsOf(t *testing.T, j journal.Journal) []string {
+	t.Helper()
+	runs, err := j.Runs(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runs
+}
+
+func empty(t *testing.T, j journal.Journal) {
+	if h := headOf(t, j, "a"); h != (journal.Head{}) {
+		t.Errorf("head %+v", h)
+	}
+	if runs := runsOf(t, j); len(runs) > 0 {
+		t.Errorf("runs %v", runs)
+	}
+	if records := All(t, j, "a"); len(records) > 0 {
+		t.Errorf("records %v", records)
+	}
+}
+
+func readBack(t *testing.T, j journal.Journal) {
+	entries := Entries(7)
+	entries[3].Time = entries[3].Time.In(time.FixedZone("far", 3600)).Add(999 * time.Nanosecond)
+	head := Append(t, j, "a", journal.Head{}, entries[:1]...)
+	head = Append(t, j, "a", head, entries[1:]...)
+	records := All(t, j, "a")
+	if len(records) != 7 {
+		t.Fatalf("%d records", len(records))
+	}
+	var before journal.Head
+	for i, r := range records {
+		want := entries[i]
+		want.Time = want.Time.UTC().Truncate(time.Microsecond)
+		if diff := cmp.Diff(want, r.Entry); diff != "" {
+			t.Error(diff)
+		}
+		if r.Seq != int64(i+1) || r.Prev != before.Hash || r.Hash != journal.Sum("a", r) {
+			t.Errorf("record %d is not in its place", i+1)
+		}
+		before = journal.Head{Seq: r.Seq, Hash: r.Hash}
+	}
+	if head != before || headOf(t, j, "a") != before {
+		t.Errorf("the head is %+v, was returned as %+v, and the last record is %+v", headOf(t, j, "a"), head, before)
+	}
+}
+
+func conflict(t *testing.T, j journal.Journal) {
+	first := Append(t, j, "a", journal.Head{}, Entries(1)...)
+	second := Append(t, j, "a", first, Entries(1)...)
+	altered := second
+	altered.Hash[5]++
+	for name, expected := range map[string]journal.Head{
+		"none": {}, "behind": first, "ahead": {Seq: 3, Hash: second.Hash}, "of another hash": altered,
+	} {
+		_, err := j.Append(context.Background(), "a", expected, Entries(3)...)
+		var c *journal.ConflictError
+		if !errors.As(err, &c) || c.Run != "a" || c.Expected != expected || c.Actual != second {
+			t.Errorf("an expected head %s: %v", name, err)
+		}
+	}
+	if h := headOf(t, j, "a"); h != second {
+		t.Errorf("the head is now %+v", h)
+	}
+}
+
+func refusal(t *testing.T, j journal.Journal) {
+	large, broken := Entries(2), Entries(2)
+	large[1].Payload = json.RawMessage(`"` + strings.Repeat("x", journal.MaxPayload) + `"`)
+	broken[1].Payload = json.RawMessage(`{`)
+	for name, entries := range map[string][]journal.Entry{"too large": large, "not JSON": broken} {
+		if _, err := j.Append(context.Background(), "a", journal.Head{}, entries...); err == nil {
+			t.Errorf("a payload that is %s was appended", name)
+		}
+	}
+	if h := headOf(t, j, "a"); h != (journal.Head{}) {
+		t.Errorf("the head is %+v: a part was appended", h)
+	}
+	fits := Entries(1)
+	fits[0].Payload = json.RawMessage(`"` + strings.Repeat("x", journal.MaxPayload-2) + `"`)
+	Append(t, j, "a", journal.Head{}, fits...)
+}
+
+func readFrom(t *testing.T, j journal.Journal) {
+	Append(t, j, "a", journal.Head{}, Entries(1300)...)
+	for _, from := range []int64{1, 2, 700, 1300, 1301, 5000} {
+		want := from
+		for r, err := range j.Read(context.Background(), "a", from) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Seq != want {
+				t.Fatalf("from %d: record %d came, want %d", from, r.Seq, want)
+			}
+			want++
+		}
+		if want != max(1301, from) {
+			t.Errorf("from %d: the last one was %d", from, want-1)
+		}
+	}
+}
+
+func separate(t *testing.T, j journal.Journal) {
+	for _, run := range []string{"b", "a-2", "a", "ä"} {
+		Append(t, j, run, journal.Head{}, Entries(2)...)
+	}
+	if got, want := runsOf(t, j), []string{"a", "a-2", "b", "ä"}; !slices.Equal(got, want) {
+		t.Errorf("runs %q, want %q", got, want)
+	}
+	if a, b := headOf(t, j, "a"), headOf(t, j, "b"); a.Seq != 2 || b.Seq != 2 || a.Hash == b.Hash {
+		t.Errorf("heads %+v and %+v", a, b)
+	}
+}
+
+func manyRuns(t *testing.T, j journal.Journal) {
+	const writers, appends = 32, 20
+	var all sync.WaitGroup
+	for w := range writers {
+		run := fmt.Sprintf("run-%02d", w)
+		all.Go(func() {
+			var head journal.Head
+			for range appends {
+				var err error
+				if head, err = j.Append(context.Background(), run, head, Entries(2)...); err != nil {
+					t.Errorf("%s: %v", run, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, run := range runsOf(t, j) {
+		if n := len(All(t, j, run)); n != 2*appends {
+			t.Errorf("%s has %d records", run, n)
+		}
+	}
+}
+
+// oneRun: whoever gets a conflict reads the head and tries again; in the end
+// every append is there once.
+func oneRun(t *testing.T, j journal.Journal) {
+	const writers, appends = 8, 20
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for i := range appends {
+				e := Entries(1)[0]
+				e.Payload = json.RawMessage(fmt.Sprintf(`"%d-%d"`, w, i))
+				for {
+					head, err := j.Head(context.Background(), "a")
+					if err == nil {
+						_, err = j.Append(context.Background(), "a", head, e)
+					}
+					if err == nil {
+						break
+					}
+					if !errors.As(err, new(*journal.ConflictError)) {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]int{}
+	for _, r := range All(t, j, "a") {
+		seen[string(r.Payload)]++
+	}
+	if len(seen) != writers*appends {
+		t.Errorf("%d different records, want %d", len(seen), writers*appends)
+	}
+	for p, n := range seen {
+		if n != 1 {
+			t.Errorf("%s is there %d times", p, n)
+		}
+	}
+}
+
+func cancelled(t *testing.T, j journal.Journal) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := j.Append(ctx, "a", journal.Head{}, Entries(1)...); !errors.Is(err, context.Canceled) {
+		t.Errorf("append: %v", err)
+	}
+	if _, err := j.Runs(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("runs: %v", err)
+	}
+	for _, err := range j.Read(ctx, "a", 1) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("read: %v", err)
+		}
+	}
+	if h := headOf(t, j, "a"); h != (journal.Head{}) {
+		t.Errorf("the head is %+v", h)
+	}
+}
+
+func closed(t *testing.T, j journal.Journal) {
+	head := Append(t, j, "a", journal.Head{}, Entries(1)...)
+	for range 2 {
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := j.Append(context.Background(), "a", head, Entries(1)...); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("append: %v", err)
+	}
+	if _, err := j.Head(context.Background(), "a"); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("head: %v", err)
+	}
+	for _, err := range j.Read(context.Background(), "a", 1) {
+		if !errors.Is(err, journal.ErrClosed) {
+			t.Errorf("read: %v", err)
+		}
+	}
+}
+
+func leaveEarly(t *testing.T, j journal.Journal) {
+	head := Append(t, j, "a", journal.Head{}, Entries(10)...)
+	for range j.Read(context.Background(), "a", 1) {
+		break
+	}
+	Append(t, j, "a", head, Entries(1)...)
+}
