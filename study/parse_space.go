@@ -64,12 +64,15 @@ func (p *parsing) values(n ast.Node, where string) []any {
 
 func (p *parsing) bounds(n ast.Node, where string, d *Parameter) {
 	log := false
+	become := func(n ast.Node, kind Kind) {
+		if d.Kind != "" {
+			p.Complain(n, where+" has two kinds", "keep one of values, int and float")
+		}
+		d.Kind = kind
+	}
 	limits := func(kind Kind) func(ast.Node) {
 		return func(n ast.Node) {
-			if d.Kind != "" {
-				p.Complain(n, where+" has two kinds", "keep one of values, int and float")
-			}
-			d.Kind = kind
+			become(n, kind)
 			items := p.List(n, where)
 			if len(items) != 2 {
 				p.Complain(n, fmt.Sprintf("%s has %d bounds", where, len(items)), "write [lowest, highest]")
@@ -89,7 +92,10 @@ func (p *parsing) bounds(n ast.Node, where string, d *Parameter) {
 	p.Fields(n, where, map[string]func(ast.Node){
 		"int":    limits(Int),
 		"float":  limits(Float),
-		"values": func(n ast.Node) { d.Kind, d.Values = Categorical, p.values(n, where) },
+		"values": func(n ast.Node) {
+			become(n, Categorical)
+			d.Values = p.values(n, where)
+		},
 		"scale":  func(n ast.Node) { log = p.Choice(n, where+".scale", "linear", "log") == "log" },
 		"step": func(n ast.Node) {
 			if d.Step = p.Number(n, where+".step", 1e-12, 1e12); d.Step != float64(int64(d.Step)) && d.Kind == Int {

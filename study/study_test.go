@@ -1,0 +1,437 @@
+package study_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.uber.org/goleak"
+
+	"ratchet/study"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// whole has every key that a study file can have.
+const whole = `# every key
+version: 1
+name: whole
+question: >
+  Does it
+  work?
+program:
+  command: [python3, x.py, --seed, "{seed}", --k, "{k}", "--rate={rate}"]
+  files: [x.py, lib]
+  inputs:
+    data/a.csv: ../data/a.csv
+    models: {from: /srv/models, hash: full}
+  build: [make]
+  environment: .venv
+objective: {metric: accuracy, goal: maximize, use: best}
+metrics:
+  accuracy: {stdout: 'acc=(\S+)'}
+  loss: {file: out/results.json, key: test.loss, use: mean}
+parameters:
+  model: [knn, logistic, 3, true]
+  k: {int: [1, 25], when: {model: knn}}
+  l2: {float: [0.0001, 10], scale: log, when: {model: [logistic, 3]}}
+  rate: {float: [0, 1], step: 0.25}
+  size: {values: [small, large]}
+hypotheses:
+  - id: knn-wins
+    claim: knn beats logistic
+    compare: {a: {model: knn}, b: {model: logistic, l2: 0.5}}
+    expect: a > b
+    by: 0.02
+  - id: less-loss
+    claim: large has less loss
+    compare: {a: {size: large}, b: {size: small}}
+    expect: b > a
+    metric: loss
+search: {method: halving, experiments: 40, seeds: 3, eta: 4, min_step: 2}
+validation: {seeds: 12, alpha: 0.01, correction: bonferroni}
+gates:
+  - success_rate >= 0.8
+  - best.accuracy >= 0.9 and verdict["knn-wins"] == "supported"
+limits:
+  attempt: {time: 90s, grace: 5s, stall: 10m, memory: 1.5GiB, cpus: 0.5, gpus: 1, disk: 500MB, output: 64KiB, processes: 64, network: host}
+  stage: {time: 2d}
+  run: {time: 1d12h, cost: 5 USD, tokens: 2000000, experiments: 200}
+retries: {max: 2}
+executor: slurm
+parallel: 4
+model: some/model
+`
+
+func TestEveryKey(t *testing.T) {
+	s, err := study.Parse("study.yaml", []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &study.Study{
+		Version: 1, Name: "whole", Question: "Does it work?",
+		Program: study.Program{
+			Command: []string{"python3", "x.py", "--seed", "{seed}", "--k", "{k}", "--rate={rate}"}, Files: []string{"x.py", "lib"},
+			Inputs: []study.Input{{Path: "data/a.csv", Source: "../data/a.csv"}, {Path: "models", Source: "/srv/models", Hash: "full"}},
+			Build:  []string{"make"}, Environment: ".venv",
+		},
+		Objective: study.Objective{Metric: "accuracy", Goal: study.Maximize, Use: "best"},
+		Metrics:   map[string]study.Extract{"accuracy": {Stdout: `acc=(\S+)`}, "loss": {File: "out/results.json", Key: "test.loss", Use: "mean"}},
+		Parameters: []study.Parameter{
+			{Name: "model", Kind: study.Categorical, Values: []any{"knn", "logistic", 3.0, true}},
+			{Name: "k", Kind: study.Int, Low: 1, High: 25, When: map[string][]any{"model": {"knn"}}},
+			{Name: "l2", Kind: study.Float, Low: 0.0001, High: 10, Log: true, When: map[string][]any{"model": {"logistic", 3.0}}},
+			{Name: "rate", Kind: study.Float, Low: 0, High: 1, Step: 0.25},
+			{Name: "size", Kind: study.Categorical, Values: []any{"small", "large"}},
+		},
+		Hypotheses: []study.Hypothesis{
+			{ID: "knn-wins", Claim: "knn beats logistic", A: study.Params{"model": "knn"}, B: study.Params{"model": "logistic", "l2": 0.5}, Expect: study.Greater, By: 0.02},
+			{ID: "less-loss", Claim: "large has less loss", A: study.Params{"size": "large"}, B: study.Params{"size": "small"}, Expect: study.Less, Metric: "loss"},
+		},
+		Search:     study.Search{Method: study.Halving, Experiments: 40, Seeds: 3, Eta: 4, MinStep: 2},
+		Validation: study.Validation{Seeds: 12, Alpha: 0.01, Correction: "bonferroni"},
+		Gates:      []study.Gate{"success_rate >= 0.8", `best.accuracy >= 0.9 and verdict["knn-wins"] == "supported"`},
+		Limits: study.Limits{
+			Attempt: study.AttemptLimits{
+				Time: study.Duration(90 * time.Second), Grace: study.Duration(5 * time.Second), Stall: study.Duration(10 * time.Minute),
+				Memory: 3 << 29, CPUs: 0.5, GPUs: 1, Disk: 500_000_000, Output: 64 << 10, Processes: 64, Network: study.NetworkHost,
+			},
+			Stage: study.StageLimits{Time: study.Duration(48 * time.Hour)},
+			Run:   study.RunLimits{Time: study.Duration(36 * time.Hour), Cost: 5_000_000, Tokens: 2_000_000, Experiments: 200},
+		},
+		Retries: study.Retries{Max: 2}, Executor: "slurm", Parallel: 4, Model: "some/model",
+	}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Error(diff)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back study.Study
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(s, &back); diff != "" {
+		t.Errorf("through its JSON form it is another: %s", diff)
+	}
+}
+
+const least = "version: 1\nname: least\nprogram: {command: [./x]}\nobjective: {metric: m, goal: minimize}\n"
+
+func TestDefaults(t *testing.T) {
+	s, err := study.Parse("study.yaml", []byte(least))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Search.Method != study.TPE || s.Validation.Alpha != 0.05 || s.Retries.Max != 3 || s.Executor != "local" || s.Parallel != 1 ||
+		s.Limits.Attempt.Network != study.NetworkNone || len(s.Gates) != 1 || s.Gates[0] != study.DefaultGate {
+		t.Errorf("defaults %+v", s)
+	}
+}
+
+// TestMistakes: each is named with its line and column.
+func TestMistakes(t *testing.T) {
+	for _, c := range []struct {
+		name, add string // what is added behind the smallest study, from line 5
+		says      string // place and what is wrong
+	}{
+		{"unknown key", "paralell: 2", `5:1: unknown key "paralell"`},
+		{"with what was meant", "paralell: 2", `did you mean "parallel"`},
+		{"unknown key below", "search: {metod: grid}", `5:10: unknown key "metod" in search`},
+		{"wrong type", "parallel: many", `5:11: parallel is the text "many"`},
+		{"a list for a mapping", "search: [grid]", `5:9: search is a list`},
+		{"fraction for a whole number", "parallel: 1.5", `5:11: parallel is 1.5`},
+		{"out of range", "parallel: 0", `5:11: parallel is 0; it must be from 1 to 10000`},
+		{"no value", "parallel:", `5:1: "parallel" has no value`},
+		{"unknown word", "executor: cloud", `5:11: executor is "cloud"; it must be local, slurm or kubernetes`},
+		{"time without a unit", "limits: {attempt: {time: 60}}", `5:26: limits.attempt.time: "60" is not a time span`},
+		{"zero time", "limits: {attempt: {time: 0s}}", `5:26: limits.attempt.time is zero`},
+		{"negative time", "limits: {run: {time: -3h}}", `5:22: limits.run.time: "-3h" is negative`},
+		{"memory without a unit", "limits: {attempt: {memory: 512}}", `5:28: limits.attempt.memory: "512" is not an amount of bytes`},
+		{"too little memory", "limits: {attempt: {memory: 1KiB}}", `limits.attempt.memory is 1KiB; give at least 1MiB`},
+		{"another currency", "limits: {run: {cost: 5 EUR}}", `limits.run.cost: "5 EUR" is in EUR`},
+		{"duplicate value", "parameters: {a: [1, 1]}", `5:21: parameters.a has the value 1 twice`},
+		{"no values", "parameters: {a: []}", `parameters.a has no values`},
+		{"bounds in the wrong order", "parameters: {a: {int: [5, 1]}}", `parameters.a goes from 5 to 1`},
+		{"three bounds", "parameters: {a: {int: [1, 2, 3]}}", `parameters.a has 3 bounds`},
+		{"whole bounds", "parameters: {a: {int: [1, 2.5]}}", `bounds that are not whole`},
+		{"a log scale from zero", "parameters: {a: {float: [0, 1], scale: log}}", `logarithmic scale from 0`},
+		{"two kinds", "parameters: {a: {int: [1, 2], values: [x]}}", `parameters.a has two kinds`},
+		{"no kind", "parameters: {a: {scale: log}}", `does not say what it can be`},
+		{"reserved name", "parameters: {seed: [1, 2]}", `5:14: "seed" is not free`},
+		{"bad name", "parameters: {a-b: [1, 2]}", `5:14: the parameter's name is "a-b"`},
+		{"names that share a variable", "parameters: {a: [1], A: [2]}", `share the variable $RATCHET_PARAM_A`},
+		{"depends on nothing", "parameters: {a: {int: [1, 2], when: {b: 1}}}", `"a" depends on "b", which is not a parameter`},
+		{"depends on itself", "parameters: {a: {int: [1, 2], when: {b: 1}}, b: {int: [1, 2], when: {a: 1}}}", `depends on itself`},
+		{"depends on what never is", "parameters: {a: {int: [1, 2], when: {b: z}}, b: [x, y]}", `"b" is never z; its values are x, y`},
+		{"hypothesis of nothing", "parameters: {a: [x, y]}\nhypotheses: [{id: h, claim: c, compare: {a: {aa: x}, b: {a: y}}, expect: a > b}]", `compares "aa", which is not a parameter; did you mean "a"?`},
+		{"hypothesis out of range", "parameters: {a: {int: [1, 5]}}\nhypotheses: [{id: h, claim: c, compare: {a: {a: 9}, b: {a: 1}}, expect: a > b}]", `"a" is never 9; it is a number from 1 to 5`},
+		{"the same sides", "parameters: {a: [x, y]}\nhypotheses: [{id: h, claim: c, compare: {a: {a: x}, b: {a: x}}, expect: a > b}]", `the two sides are the same`},
+		{"an expectation nobody reads", "parameters: {a: [x, y]}\nhypotheses: [{id: h, claim: c, compare: {a: {a: x}, b: {a: y}}, expect: a >= b}]", `expect is "a >= b"`},
+		{"a side that cannot be", "parameters: {a: [x, y], k: {int: [1, 2], when: {a: x}}}\nhypotheses: [{id: h, claim: c, compare: {a: {a: y, k: 1}, b: {a: x}}, expect: a > b}]", `"k" does not exist where a is y`},
+		{"two of one id", "parameters: {a: [x, y]}\nhypotheses: [{id: h, claim: c, compare: {a: {a: x}, b: {a: y}}, expect: a > b}, {id: h, claim: c, compare: {a: {a: y}, b: {a: x}}, expect: a > b}]", `two hypotheses have the id "h"`},
+		{"half a hypothesis", "hypotheses: [{id: h}]", `the key "claim" is missing in a hypothesis`},
+		{"an endless grid", "parameters: {a: {float: [0, 1]}}\nsearch: {method: grid}", `6:9: a grid over "a" has no end`},
+		{"eta without halving", "search: {eta: 3}", `eta and min_step are of successive halving`},
+		{"a gate that nobody reads", "gates: [success_rate >]", `5:9: the gate "success_rate >" cannot be read`},
+		{"a gate of nothing", "gates: [sucess_rate > 0.5]", `cannot be read`},
+		{"a gate that is no condition", "gates: [success_rate]", `cannot be read`},
+		{"a broken pattern", "metrics: {m: {stdout: '('}}", `is not a regular expression`},
+		{"a pattern without a group", "metrics: {m: {stdout: 'm=.*'}}", `has 0 groups`},
+		{"a metric from nowhere", "metrics: {m: {key: a}}", `does not say where to read it`},
+		{"tags", "name2: !!binary x", `unknown key "name2"`},
+		{"a second document", "---\nversion: 1", `a second document begins here`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := study.Parse("study.yaml", []byte(least+c.add+"\n"))
+			var problems study.Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("got %v", err)
+			}
+			if !strings.Contains(err.Error(), c.says) {
+				t.Errorf("it says\n%v\nand not %q", err, c.says)
+			}
+			checkForm(t, problems)
+		})
+	}
+}
+
+var problemForm = regexp.MustCompile(`^study\.yaml:\d+:\d+: [^\n]+; [^\n]+$`)
+
+// checkForm: every line has file, line, column, what is wrong, and a remedy.
+func checkForm(t *testing.T, problems study.Problems) {
+	t.Helper()
+	for _, p := range problems {
+		if !problemForm.MatchString(p.String()) {
+			t.Errorf("%q is not file:line:column: what is wrong; what would be right", p)
+		}
+	}
+}
+
+func TestMistakesOfTheProgram(t *testing.T) {
+	const rest = "version: 1\nname: n\nobjective: {metric: m, goal: minimize}\nparameters: {a: [x]}\n"
+	for program, says := range map[string]string{
+		`{command: []}`:                                       "program.command is empty",
+		`{files: [a.py]}`:                                     `the key "command" is missing`,
+		`{command: ["{b}"]}`:                                  "names {b}, which is neither a parameter nor seed",
+		`{command: ["{a"]}`:                                   "without its }",
+		`{command: [x], files: [../secret]}`:                  "leaves its folder",
+		`{command: [x], files: [/etc/passwd]}`:                "leaves its folder",
+		`{command: [x], inputs: {../x: y}}`:                   "leaves its folder",
+		`{command: [x], inputs: {x: {hash: full}}}`:           "does not say where it is",
+		`{command: [x], files: [x], inputs: {x: ../data}}`:    "is under program.files already",
+		`{command: [x], inputs: {x: {from: y, hash: nearly}}}`: `hash is "nearly"`,
+	} {
+		_, err := study.Parse("study.yaml", []byte(rest+"program: "+program+"\n"))
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", program, err)
+		}
+	}
+}
+
+// TestAllMistakesAtOnce, in the order of the file.
+func TestAllMistakesAtOnce(t *testing.T) {
+	_, err := study.Parse("study.yaml", []byte(`version: 2
+name: Bad Name
+program: {command: [x, "{nothing}"], files: [../up]}
+objective: {metric: m, goal: best}
+parallel: 0
+search: {method: gird, seeds: x}
+gates: [1 +]
+colour: red
+`))
+	var problems study.Problems
+	if !errors.As(err, &problems) || len(problems) < 10 {
+		t.Fatalf("%d problems: %v", len(problems), err)
+	}
+	checkForm(t, problems)
+	for i, p := range problems {
+		if i > 0 && p.Line < problems[i-1].Line {
+			t.Errorf("line %d is behind line %d", p.Line, problems[i-1].Line)
+		}
+	}
+}
+
+func TestNotYAML(t *testing.T) {
+	for name, text := range map[string]string{
+		"empty": "", "only a comment": "# nothing\n", "unclosed": "name: [a, b", "a tab": "program:\n\tcommand: x", "a text": "hello", "binary": "\x00\x01\xff",
+		"twice": "version: 1\nversion: 1\n",
+	} {
+		if _, err := study.Parse("study.yaml", []byte(text)); !errors.As(err, new(study.Problems)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBombs: a small file that would become a large tree is refused.
+func TestBombs(t *testing.T) {
+	laughs := "a: &a [x,x,x,x,x,x,x,x,x]\n"
+	for c := 'b'; c < 'k'; c++ {
+		p := string(c - 1)
+		laughs += string(c) + ": &" + string(c) + " [*" + strings.Repeat(p+",*", 8) + p + "]\n"
+	}
+	for name, text := range map[string]string{
+		"a billion laughs": least + laughs,
+		"laughs in use":    least + "parameters: {p: &a [x, y], q: *a}\ngates: " + strings.Repeat("[", 60) + strings.Repeat("]", 60) + "\n",
+		"deep brackets":    strings.Repeat("[", 30_000),
+		"deep braces":      strings.Repeat("{a: ", 9_000),
+		"deep dashes":      strings.Repeat("- ", 15_000) + "x",
+		"a cycle":          least + "parameters: &p {a: *p}\n",
+		"many aliases":     least + "x: &x 1\nparameters: {a: [" + strings.Repeat("*x, ", 200) + "1]}\n",
+		"a large file":     least + "#" + strings.Repeat("x", study.MaxSize),
+	} {
+		_, err := study.Parse("study.yaml", []byte(text))
+		if !errors.As(err, new(study.Problems)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"x.py", "data.csv"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink("/etc/passwd", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	text := "version: 1\nname: n\nobjective: {metric: m, goal: minimize}\nprogram:\n  command: [x]\n  files: [x.py, y.py, link]\n  inputs: {d: data.csv, e: nowhere.csv}\n  environment: .venv\n"
+	s, err := study.Parse("study.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.CheckFiles("study.yaml", dir, []byte(text))
+	for _, says := range []string{
+		`6:17: the file "y.py" is not there`, `6:23: "link" leads out of the study's folder`,
+		`7:28: the input "nowhere.csv" is not there`, `the environment ".venv" is not a folder`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("it says\n%v\nand not %q", err, says)
+		}
+	}
+}
+
+// schemaOf compiles the JSON Schema that `ratchet schema` prints.
+func schemaOf(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(study.JSONSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("study.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("study.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// asJSON reads YAML as an editor hands it to a schema.
+func asJSON(t *testing.T, text []byte) any {
+	t.Helper()
+	b, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestSchema: what Parse reads, the schema allows; what it refuses by form,
+// the schema refuses too; and both know the same keys.
+func TestSchema(t *testing.T) {
+	schema := schemaOf(t)
+	good := [][]byte{[]byte(whole), []byte(least)}
+	examples, err := filepath.Glob("../examples/*/study.yaml")
+	if err != nil || len(examples) == 0 {
+		t.Fatalf("examples %v, %v", examples, err)
+	}
+	for _, e := range append(examples, "draft/study.yaml") {
+		b, err := os.ReadFile(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		good = append(good, b)
+	}
+	for _, text := range good {
+		if err := schema.Validate(asJSON(t, text)); err != nil {
+			t.Errorf("the schema refuses a valid study: %v", err)
+		}
+	}
+	for _, bad := range []string{
+		"paralell: 2", "parallel: 0", "parallel: many", "executor: cloud", "search: {metod: grid}", "limits: {attempt: {time: 60}}",
+		"limits: {attempt: {memory: 512}}", "parameters: {a: []}", "parameters: {a: {int: [1, 2, 3]}}", "parameters: {seed: [1]}",
+		"hypotheses: [{id: h}]", "validation: {seeds: 1}", "retries: {max: -1}", "limits: {run: {cost: 5 EUR}}",
+	} {
+		text := []byte(least + bad + "\n")
+		if err := schema.Validate(asJSON(t, text)); err == nil {
+			t.Errorf("the schema allows %q", bad)
+		}
+		if _, err := study.Parse("study.yaml", text); err == nil {
+			t.Errorf("Parse allows %q", bad)
+		}
+	}
+	var top struct{ Properties map[string]any }
+	if err := json.Unmarshal(study.JSONSchema, &top); err != nil {
+		t.Fatal(err)
+	}
+	have := asJSON(t, []byte(whole)).(map[string]any)
+	for key := range top.Properties {
+		if _, ok := have[key]; !ok {
+			t.Errorf("the schema has the key %q, which the test of every key does not", key)
+		}
+	}
+}
+
+// FuzzParse: whatever the bytes, Parse returns a whole study or problems with
+// places.
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Add([]byte(least))
+	f.Add([]byte("a: &a [*a]\n<<: *a\n? [x]\n: y\n- z"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := study.Parse("study.yaml", b)
+		if err != nil {
+			var problems study.Problems
+			if !errors.As(err, &problems) || len(problems) == 0 {
+				t.Fatalf("%v", err)
+			}
+			for _, p := range problems {
+				if p.Line < 1 || p.Column < 1 || p.What == "" || p.Remedy == "" {
+					t.Fatalf("%+v", p)
+				}
+			}
+			return
+		}
+		j, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back study.Study
+		if err := json.Unmarshal(j, &back); err != nil {
+			t.Fatal(err)
+		}
+		again, err := json.Marshal(back)
+		if err != nil || !bytes.Equal(j, again) {
+			t.Fatalf("through its JSON form it is another: %s, %s (%v)", j, again, err)
+		}
+	})
+}

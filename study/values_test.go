@@ -1,0 +1,192 @@
+package study_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"ratchet/study"
+)
+
+func TestUnits(t *testing.T) {
+	for in, want := range map[string]time.Duration{"60s": time.Minute, "1h30m": 90 * time.Minute, "2d": 48 * time.Hour, "1.5d": 36 * time.Hour, "1d12h": 36 * time.Hour, "0s": 0, "250ms": 250 * time.Millisecond} {
+		if got, err := study.ParseDuration(in); err != nil || got != study.Duration(want) {
+			t.Errorf("%s is %s (%v)", in, got, err)
+		}
+	}
+	for in, want := range map[string]int64{"1GiB": 1 << 30, "500 MB": 500_000_000, "1.5KiB": 1536, "7B": 7, "2kB": 2000, "1TiB": 1 << 40} {
+		if got, err := study.ParseBytes(in); err != nil || int64(got) != want {
+			t.Errorf("%s is %d (%v)", in, got, err)
+		}
+	}
+	for in, want := range map[string]int64{"5 USD": 5_000_000, "0.50USD": 500_000, "0.000001 USD": 1} {
+		if got, err := study.ParseMoney(in); err != nil || int64(got) != want {
+			t.Errorf("%s is %d (%v)", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "60", "d", "-1s", "1 hour", "99999999d", "1e9s"} {
+		if got, err := study.ParseDuration(in); err == nil {
+			t.Errorf("%q is the time span %s", in, got)
+		}
+	}
+	for _, in := range []string{"", "1", "-1GiB", "1 gibibyte", "99999999TiB", "1XB"} {
+		if got, err := study.ParseBytes(in); err == nil {
+			t.Errorf("%q is %s", in, got)
+		}
+	}
+	for _, in := range []string{"", "5", "$5", "5 EUR", "-1 USD", "0.0000001 USD"} {
+		if got, err := study.ParseMoney(in); err == nil {
+			t.Errorf("%q is %s", in, got)
+		}
+	}
+}
+
+// TestUnitsComeBack: what is written for a person is read as the same.
+func TestUnitsComeBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := study.Duration(rapid.Int64Range(0, int64(10_000*time.Hour)).Draw(t, "d"))
+		if got, err := study.ParseDuration(d.String()); err != nil || got != d {
+			t.Errorf("%s is read as %s (%v)", d, got, err)
+		}
+		m := study.Money(rapid.Int64Range(0, 1e12).Draw(t, "m"))
+		if got, err := study.ParseMoney(m.String()); err != nil || got != m {
+			t.Errorf("%s is read as %s (%v)", m, got, err)
+		}
+		b := study.Bytes(rapid.Int64Range(0, 1<<50).Draw(t, "b"))
+		j, err := json.Marshal(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var back study.Bytes
+		if err := json.Unmarshal(j, &back); err != nil || back != b {
+			t.Errorf("%d is read as %d (%v)", b, back, err)
+		}
+	})
+}
+
+func TestArguments(t *testing.T) {
+	s := &study.Study{
+		Program:    study.Program{Command: []string{"p", "--seed", "{seed}", "--k", "{k}", "--l2={l2}", "{{literal}}", "-v", "{model}"}},
+		Parameters: []study.Parameter{{Name: "k"}, {Name: "l2"}, {Name: "model"}},
+	}
+	for _, c := range []struct {
+		p    study.Params
+		want string
+	}{
+		{study.Params{"k": 5.0, "model": "knn"}, "p --seed 7 --k 5 {literal} -v knn"},
+		{study.Params{"l2": 0.1, "model": true}, "p --seed 7 --l2=0.1 {literal} -v true"},
+		{study.Params{"k": 1.0, "l2": 1e-5}, "p --seed 7 --k 1 --l2=1e-05 {literal}"},
+	} {
+		got, err := s.Arguments(c.p, 7)
+		if err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%v gives %q (%v), want %q", c.p, got, err, c.want)
+		}
+	}
+}
+
+func TestGates(t *testing.T) {
+	facts := study.Facts{SuccessRate: 0.9, Best: map[string]any{"accuracy": 0.95}, Experiments: 10, Supported: 1, Reproduces: true, Verdict: map[string]string{"h": "supported"}}
+	for gate, want := range map[study.Gate]string{
+		"success_rate >= 0.8":                          "passes",
+		"success_rate >= 0.95":                         "fails",
+		"best.accuracy >= 0.9 and reproduces":          "passes",
+		"best.loss < 1":                                "cannot be known",
+		`verdict["h"] == "supported" && supported > 0`: "passes",
+		`verdict["other"] == "supported"`:              "fails",
+		"best.accuracy >= 0.9 or best.loss < 1":        "passes",
+	} {
+		passed, err := gate.Eval(facts)
+		got := map[bool]string{true: "passes", false: "fails"}[passed]
+		if err != nil {
+			got = "cannot be known"
+			if passed {
+				t.Errorf("%s cannot be known and passes", gate)
+			}
+		}
+		if got != want {
+			t.Errorf("%s %s (%v), want %s", gate, got, err, want)
+		}
+	}
+}
+
+func TestParameter(t *testing.T) {
+	stepped := study.Parameter{Kind: study.Float, Low: 0, High: 1, Step: 0.25}
+	if n := stepped.Size(); n != 5 || stepped.At(4) != 1.0 {
+		t.Errorf("%d values, the last one is %v", n, stepped.At(4))
+	}
+	whole := study.Parameter{Kind: study.Int, Low: -2, High: 2}
+	if whole.Size() != 5 || whole.At(0) != -2.0 || whole.Allows(0.5) || !whole.Allows(2.0) || whole.Allows(3.0) || whole.Allows("1") {
+		t.Error("a whole number from -2 to 2 is something else")
+	}
+	if n := (study.Parameter{Kind: study.Float, Low: 0, High: 1}).Size(); n != 0 {
+		t.Errorf("a range of floats has %d values", n)
+	}
+	for v, want := range map[any]string{1.0: "1", -3.0: "-3", 0.1: "0.1", 1e-7: "1e-07", 1e20: "1e+20", true: "true", "x": "x"} {
+		if got := study.FormatValue(v); got != want {
+			t.Errorf("%v is written %q", v, got)
+		}
+	}
+}
+
+// TestDraft: what init writes is a valid study, with a seed and a range for
+// each flag.
+func TestDraft(t *testing.T) {
+	dir := t.TempDir()
+	for _, f := range []string{"train.py", "data.csv"} {
+		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		command string
+		want    []string // the command
+		params  []study.Parameter
+	}{
+		{
+			"python train.py --lr 0.1 --seed 1", []string{"python", "train.py", "--lr", "{lr}", "--seed", "{seed}"},
+			[]study.Parameter{{Name: "lr", Kind: study.Float, Low: 0.01, High: 1, Log: true}},
+		},
+		{
+			"python train.py --batch-size=32 --data data.csv --fast --random-seed=3 --opt adam --drop 0 --shift -1.5 --name {x}",
+			[]string{"python", "train.py", "--batch-size={batch_size}", "--data", "data.csv", "--fast", "--random-seed={seed}", "--opt", "{opt}", "--drop", "{drop}", "--shift", "{shift}", "--name", "{name}"},
+			[]study.Parameter{
+				{Name: "batch_size", Kind: study.Int, Low: 8, High: 128, Log: true}, {Name: "opt", Kind: study.Categorical, Values: []any{"adam"}},
+				{Name: "drop", Kind: study.Int, Low: 0, High: 4}, {Name: "shift", Kind: study.Float, Low: -3, High: 0},
+				{Name: "name", Kind: study.Categorical, Values: []any{"{x}"}},
+			},
+		},
+		{"make", []string{"make"}, nil},
+	} {
+		files, err := study.Draft(dir, strings.Fields(c.command))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := study.Parse("study.yaml", files[0].Content)
+		if err != nil {
+			t.Fatalf("%s:\n%s\n%v", c.command, files[0].Content, err)
+		}
+		if !slices.Equal(s.Program.Command, c.want) {
+			t.Errorf("%s: the command is %q", c.command, s.Program.Command)
+		}
+		if diff := cmp.Diff(c.params, s.Parameters); diff != "" {
+			t.Errorf("%s: %s", c.command, diff)
+		}
+		if strings.Contains(c.command, "train.py") && !slices.Equal(s.Program.Files, []string{"train.py"}) {
+			t.Errorf("%s: files %q", c.command, s.Program.Files)
+		}
+	}
+	files, err := study.Draft(dir, nil)
+	if err != nil || len(files) != 2 {
+		t.Fatalf("%d files (%v)", len(files), err)
+	}
+	if _, err := study.Parse("study.yaml", files[0].Content); err != nil {
+		t.Error(err)
+	}
+}
