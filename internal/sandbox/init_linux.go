@@ -121,10 +121,8 @@ func contain(spec *Spec, folder string) (childEnd, error) {
 		return childEnd{}, &missingError{err}
 	}
 	cmd.Path, cmd.Dir = path, work
-	stop := make(chan os.Signal, 8)
-	signal.Notify(stop, syscall.SIGTERM)
 	// Caught and dropped, not ignored: what is ignored stays so in the command.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2)
 	if err := setLimits(spec); err != nil {
 		return childEnd{}, err
 	}
@@ -136,15 +134,6 @@ func contain(spec *Spec, folder string) (childEnd, error) {
 	if err := cmd.Start(); err != nil {
 		return childEnd{}, &missingError{fmt.Errorf("%s cannot be executed: %w", spec.Command[0], errors.Unwrap(err))}
 	}
-	go func() {
-		for range stop {
-			if spec.Isolation == Strict {
-				_ = syscall.Kill(-1, syscall.SIGTERM) // all of this namespace
-			} else {
-				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM)
-			}
-		}
-	}()
 	return reap(cmd.Process.Pid), nil
 }
 

@@ -40,6 +40,7 @@ func enter(spec *Spec, folder string) error {
 		}},
 		{"making /dev", func() error { return showDevices(root+"/dev", spec) }},
 		{"showing the box", func() error { return showBox(root, folder, spec) }},
+		{"showing what lies in /tmp", func() error { return showInTmp(root, spec) }},
 		{"entering the root", func() error { return pivot(root) }},
 		{"naming the host", func() error { return unix.Sethostname([]byte("ratchet")) }},
 		{"bringing up loopback", func() error {
@@ -65,7 +66,12 @@ func showSystem(root string, spec *Spec) error {
 			return err
 		}
 	}
-	paths := append(append([]string{}, systemFolders...), spec.ReadOnly...)
+	paths := append([]string{}, systemFolders...)
+	for _, p := range spec.ReadOnly {
+		if !inTmp(p) {
+			paths = append(paths, p)
+		}
+	}
 	if spec.Limits.GPUs > 0 {
 		paths = append(paths, "/sys/bus/pci", "/sys/devices")
 	}
@@ -75,6 +81,27 @@ func showSystem(root string, spec *Spec) error {
 		}
 	}
 	return readOnly(root)
+}
+
+func inTmp(path string) bool { return strings.HasPrefix(path, "/tmp/") }
+
+// showInTmp shows what the command needs of the machine's /tmp, an interpreter
+// that somebody put there, say, inside its own.
+func showInTmp(root string, spec *Spec) error {
+	for _, p := range spec.ReadOnly {
+		if !inTmp(p) {
+			continue
+		}
+		if err := show(root, p); err != nil {
+			return err
+		}
+		if info, err := os.Lstat(root + p); err == nil && info.Mode()&fs.ModeSymlink == 0 {
+			if err := readOnly(root + p); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func readOnly(path string) error {

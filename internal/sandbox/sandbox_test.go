@@ -2,8 +2,11 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,23 +17,29 @@ import (
 
 func TestMain(m *testing.M) {
 	Main()
+	if len(os.Args) > 2 && os.Args[1] == "hostile" {
+		os.Exit(hostile(os.Args[2], os.Args[3:]))
+	}
 	goleak.VerifyTestMain(m)
 }
 
 // limits are enough for a small program and little enough to be reached.
 func limits() study.AttemptLimits {
 	return study.AttemptLimits{
-		Time: study.Duration(20 * time.Second), Grace: study.Duration(time.Second), Memory: 256 << 20, CPUs: 1,
+		Time: study.Duration(20 * time.Second), Grace: study.Duration(500 * time.Millisecond), Memory: 256 << 20, CPUs: 1,
 		Disk: 32 << 20, Output: 64 << 10, Processes: 64, Network: study.NetworkNone,
 	}
 }
 
-// attempt runs a shell script in a sandbox and returns its end and its folder.
-func attempt(t *testing.T, level Isolation, script string, change ...func(*Spec)) (Ending, string) {
+// levels are the levels of isolation that the tests run under.
+var levels = []Isolation{Strict, Process}
+
+// begin starts a command; change changes its spec before.
+func begin(t *testing.T, level Isolation, command []string, change ...func(*Spec)) (*Handle, string) {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "attempt")
 	spec := &Spec{
-		Command: []string{"sh", "-c", script}, Env: []string{"PATH=/usr/bin:/bin", "HOME=/tmp"},
+		Command: command, Env: []string{"PATH=/usr/bin:/bin", "HOME=/tmp", "OWN=1"},
 		Isolation: level, Limits: limits(), Checkpoint: filepath.Join(t.TempDir(), "checkpoint"),
 	}
 	for _, c := range change {
@@ -40,17 +49,37 @@ func attempt(t *testing.T, level Isolation, script string, change ...func(*Spec)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := End(context.Background(), folder); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, folder
+}
+
+// wait waits for the end of what was begun.
+func wait(t *testing.T, h *Handle) Ending {
+	t.Helper()
 	e, err := h.Wait(context.Background())
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(folder, shimLog))
+		log, _ := os.ReadFile(filepath.Join(h.folder, shimLog)) // a help for whoever reads the failure
 		t.Fatalf("%v\n%s", err, log)
 	}
+	return e
+}
+
+// attempt runs a shell script in a sandbox to its end.
+func attempt(t *testing.T, level Isolation, script string, change ...func(*Spec)) (Ending, string) {
+	t.Helper()
+	h, folder := begin(t, level, []string{"sh", "-c", script}, change...)
+	e := wait(t, h)
 	if e.SetUp != "" {
 		t.Fatalf("set-up: %s", e.SetUp)
 	}
 	return e, folder
 }
 
+// output is all that a command printed.
 func output(t *testing.T, folder string) string {
 	t.Helper()
 	out, err := os.ReadFile(Stdout(folder))
@@ -64,16 +93,323 @@ func output(t *testing.T, folder string) string {
 	return string(out) + string(errs)
 }
 
-func TestQuick(t *testing.T) {
-	for _, l := range []Isolation{Strict} {
-		now := time.Now()
-		e, f := attempt(t, l, `id; pwd; ls -la / /ratchet . /dev; cat /proc/self/status | grep -E 'Cap|NoNew|Secc'; echo $$; touch /usr/x; ls /root; mount -t tmpfs x /tmp; unshare -U true; ip a`)
-		t.Log(time.Since(now), e)
-		t.Log(output(t, f))
+// eventually polls until a condition holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("it never came to this: %s", what)
+		}
 	}
-	now := time.Now()
-	for range 20 {
-		attempt(t, Strict, "true")
+}
+
+func TestEndings(t *testing.T) {
+	for _, level := range levels {
+		for _, c := range []struct {
+			script string
+			exit   int
+			signal string
+		}{
+			{"true", 0, ""}, {"exit 7", 7, ""}, {"exit 137", 137, ""},
+			{"kill -SEGV $$", -1, "SIGSEGV"}, {"kill -ABRT $$", -1, "SIGABRT"}, {"kill -KILL $$", -1, "SIGKILL"},
+		} {
+			e, _ := attempt(t, level, c.script)
+			if e.Exit != c.exit || e.Signal != c.signal || e.EndedBy != ByItself {
+				t.Errorf("%s, %s: %+v", level, c.script, e)
+			}
+			if e.Started.IsZero() || e.Ended.Before(e.Started) || e.Wall <= 0 {
+				t.Errorf("%s, %s: times %+v", level, c.script, e)
+			}
+		}
 	}
-	t.Log(time.Since(now) / 20)
+}
+
+func TestCommandThatCannotBeExecuted(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(script, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	plain := filepath.Join(t.TempDir(), "plain")
+	if err := os.WriteFile(plain, []byte("echo hello\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	inputs := func(s *Spec) { s.Inputs = []Bind{{script, "script"}, {plain, "plain"}} }
+	for _, level := range levels {
+		for command, says := range map[string]string{
+			"no-such-command": "is not found in the sandbox's PATH", "./nothing": "./nothing is not there",
+			"./script": "cannot be executed", "./plain": "is not executable", "/": "is a folder",
+		} {
+			h, _ := begin(t, level, []string{command}, inputs)
+			if e := wait(t, h); !e.Missing || !strings.Contains(e.SetUp, says) {
+				t.Errorf("%s, %s: %+v", level, command, e)
+			}
+		}
+	}
+}
+
+func TestOutputKeepsHeadAndTail(t *testing.T) {
+	for _, level := range levels {
+		e, folder := attempt(t, level, "echo first; head -c 20000000 /dev/zero | tr '\\0' x; echo; echo last; printf 'without an end' >&2")
+		out := output(t, folder)
+		if !strings.HasPrefix(out, "first\n") || !strings.Contains(out, "\nlast\n") || !strings.HasSuffix(out, "without an end") || !strings.Contains(out, "bytes of output were cut here]") {
+			t.Errorf("%s: %.40q … %q", level, out, out[max(0, len(out)-60):])
+		}
+		if len(out) > 70<<10 || e.CutOut < 19_900_000 || e.CutErr != 0 {
+			t.Errorf("%s: %d bytes are kept, %d were cut", level, len(out), e.CutOut)
+		}
+	}
+}
+
+func TestTime(t *testing.T) {
+	for _, level := range levels {
+		for script, signal := range map[string]string{
+			"sleep 100": "SIGTERM", "trap '' TERM; while :; do sleep 0.05; done": "SIGKILL",
+		} {
+			e, _ := attempt(t, level, script, func(s *Spec) { s.Limits.Time = study.Duration(300 * time.Millisecond) })
+			if e.EndedBy != ByTime || e.Signal != signal && e.Signal != "killed" {
+				t.Errorf("%s, %s: %+v", level, script, e)
+			}
+		}
+		e, folder := attempt(t, level, "trap 'echo goodbye; exit 0' TERM; while :; do sleep 0.05; done", func(s *Spec) { s.Limits.Time = study.Duration(300 * time.Millisecond) })
+		if e.EndedBy != ByTime || !strings.Contains(output(t, folder), "goodbye") {
+			t.Errorf("%s: a program that ends at SIGTERM: %+v", level, e)
+		}
+	}
+}
+
+func TestStall(t *testing.T) {
+	short := func(s *Spec) { s.Limits.Stall = study.Duration(400 * time.Millisecond) }
+	for _, level := range levels {
+		if e, _ := attempt(t, level, "sleep 100", short); e.EndedBy != ByStall {
+			t.Errorf("%s: a program that does nothing: %+v", level, e)
+		}
+		if e, _ := attempt(t, level, "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done", short); e.EndedBy != ByItself {
+			t.Errorf("%s: a program that talks: %+v", level, e)
+		}
+	}
+}
+
+func TestStopAndKill(t *testing.T) {
+	for _, level := range levels {
+		h, folder := begin(t, level, []string{"sh", "-c", "trap 'exit 3' TERM; echo ready; while :; do sleep 0.05; done"})
+		eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
+		if err := h.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, h); e.EndedBy != ByRequest || e.Exit != 3 {
+			t.Errorf("%s, stopped: %+v", level, e)
+		}
+		if err := h.Stop(); err != nil {
+			t.Errorf("%s: stopping what has ended: %v", level, err)
+		}
+
+		h, folder = begin(t, level, []string{"sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.05; done"}, func(s *Spec) { s.Limits.Grace = study.Duration(time.Hour) })
+		eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
+		if err := h.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if e := wait(t, h); e.EndedBy != ByRequest || e.Exit != -1 {
+			t.Errorf("%s, killed: %+v", level, e)
+		}
+	}
+}
+
+// TestStartIsIdempotent: starting again attaches, while it runs and after it
+// has ended, and prepares nothing.
+func TestStartIsIdempotent(t *testing.T) {
+	for _, level := range levels {
+		h, folder := begin(t, level, []string{"sh", "-c", "echo once; sleep 0.3"})
+		again := func() *Handle {
+			h, err := Start(folder, &Spec{Command: []string{"false"}}, func(string) error { return errors.New("it is prepared twice") })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return h
+		}
+		other := again()
+		if first, second := wait(t, h), wait(t, other); first != second || first.Exit != 0 {
+			t.Errorf("%s: %+v and %+v", level, first, second)
+		}
+		if e := wait(t, again()); e.Exit != 0 || output(t, folder) != "once\n" {
+			t.Errorf("%s: started behind its end: %+v, %q", level, e, output(t, folder))
+		}
+	}
+}
+
+// TestLostShim: where the shim is killed the command is gone with it, and
+// whoever waits is told.
+func TestLostShim(t *testing.T) {
+	for _, level := range levels {
+		h, folder := begin(t, level, []string{"sh", "-c", "echo ready; sleep 1000 & sleep 1000"})
+		eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
+		below := descendants(h.shim.PID)
+		if len(below) < 3 {
+			t.Fatalf("%s: the shim has %d processes below it", level, len(below))
+		}
+		if err := syscall.Kill(h.shim.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Wait(context.Background()); !errors.Is(err, ErrLost) {
+			t.Errorf("%s: waiting gives %v", level, err)
+		}
+		if level == Process {
+			for _, p := range below[1:] { // nobody promises these
+				_ = syscall.Kill(p, syscall.SIGKILL)
+			}
+			continue
+		}
+		eventually(t, "no process is left", func() bool { return len(running(below)) == 0 })
+		h, err := Start(folder, &Spec{Command: []string{"true"}, Isolation: level}, func(string) error { return errors.New("it is prepared twice") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Wait(context.Background()); !errors.Is(err, ErrLost) {
+			t.Errorf("%s: started again it gives %v", level, err)
+		}
+	}
+}
+
+// running are those of some processes that are there and no zombies.
+func running(pids []int) []int {
+	var out []int
+	for _, p := range pids {
+		if fields, err := stat(p); err == nil && fields[0] != "Z" {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// TestReusedProcessID: a shim's process id that is another process's by now is
+// not mistaken for it.
+func TestReusedProcessID(t *testing.T) {
+	me, err := identify(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := me
+	old.Start += "0"
+	h := &Handle{folder: t.TempDir(), shim: old}
+	if err := h.Kill(); err != nil { // would interrupt this very process
+		t.Fatal(err)
+	}
+	if again, err := identify(os.Getpid()); err != nil || again != me {
+		t.Errorf("a process has the identities %+v and %+v (%v)", me, again, err)
+	}
+}
+
+// TestNothingIsLeft: a daemon that got away from its parent is gone with the
+// attempt, and what a child writes behind the program's end does not count.
+func TestNothingIsLeft(t *testing.T) {
+	for _, level := range levels {
+		script := `
+echo '{"score": 1}' >> "$M"
+setsid sh -c 'while :; do echo "{\"score\": 2}" >> "$M"; sleep 0.01; done' >/dev/null 2>&1 &
+(setsid sleep 1000 >/dev/null 2>&1 &)
+exit 0`
+		folder := ""
+		e, folder := attempt(t, level, script, func(s *Spec) {
+			s.Env = append(s.Env, "M=../"+MetricsFile)
+		})
+		if e.Exit != 0 || e.MetricsSize == 0 {
+			t.Errorf("%s: %+v", level, e)
+		}
+		size := fileSize(filepath.Join(Box(folder), MetricsFile))
+		for _, p := range everyProcess(t) {
+			if cwd, err := os.Readlink(filepath.Join("/proc", p, "cwd")); err == nil && strings.HasPrefix(cwd, folder) {
+				t.Errorf("%s: process %s is left in %s", level, p, cwd)
+			}
+		}
+		if now := fileSize(filepath.Join(Box(folder), MetricsFile)); now != size {
+			t.Errorf("%s: the metrics still grow", level)
+		}
+	}
+}
+
+func everyProcess(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		all[i] = filepath.Base(all[i])
+	}
+	return all
+}
+
+// TestSignalsAreAsUsual: a command finds every signal at its default, as from
+// a shell.
+func TestSignalsAreAsUsual(t *testing.T) {
+	for _, level := range levels {
+		_, folder := attempt(t, level, "grep -E 'Sig(Ign|Blk)' /proc/self/status; yes | head -1")
+		want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\ny\n"
+		if got := output(t, folder); got != want {
+			t.Errorf("%s: %q", level, got)
+		}
+	}
+}
+
+func TestEnvironmentIsItsOwn(t *testing.T) {
+	t.Setenv("SECRET_OF_THE_ENGINE", "hunter2")
+	for _, level := range levels {
+		_, folder := attempt(t, level, "env | sort")
+		for _, line := range strings.Split(strings.TrimSpace(output(t, folder)), "\n") {
+			name, _, _ := strings.Cut(line, "=")
+			switch name {
+			case "PATH", "HOME", "OWN", "PWD", "SHLVL", "OLDPWD", "_":
+			default:
+				t.Errorf("%s: the command sees %s", level, line)
+			}
+		}
+	}
+}
+
+// TestHalving: a program that falls behind at a rung is ended there.
+func TestHalving(t *testing.T) {
+	halt := func(goal string, bar float64) func(*Spec) {
+		return func(s *Spec) {
+			s.Env = append(s.Env, "M=../"+MetricsFile)
+			s.Halt = &Halt{Metric: "loss", Goal: goal, Rungs: []HaltRung{{Step: 2, Bar: bar}}}
+		}
+	}
+	const script = `for i in 1 2 3 4; do echo "{\"step\": $i, \"loss\": 0.$i}" >> $M; done; sleep 1`
+	for _, level := range levels {
+		for _, c := range []struct {
+			goal string
+			bar  float64
+			want string
+		}{
+			{study.Minimize, 0.1, ByHalving}, {study.Minimize, 0.3, ByItself}, {study.Maximize, 0.3, ByHalving}, {study.Maximize, 0.2, ByItself},
+		} {
+			if e, _ := attempt(t, level, script, halt(c.goal, c.bar)); e.EndedBy != c.want {
+				t.Errorf("%s, %s with a bar of %v: ended by %q", level, c.goal, c.bar, e.EndedBy)
+			}
+		}
+	}
+}
+
+// TestUsage: processor time and memory of the whole tree are measured.
+func TestUsage(t *testing.T) {
+	for _, level := range levels {
+		h, _ := begin(t, level, []string{"./hostile", "hostile", "use", "64"}, myself)
+		e := wait(t, h)
+		if e.Exit != 0 || e.CPU < 0.2 || e.CPU > 20 || e.Memory < 64<<20 || e.Memory > 200<<20 {
+			t.Errorf("%s: %+v", level, e)
+		}
+	}
+}
+
+// myself shows this test program to the command as ./hostile.
+func myself(s *Spec) {
+	self, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	s.Inputs = append(s.Inputs, Bind{self, "hostile"})
 }

@@ -117,9 +117,14 @@ func proportional(pid int) int64 {
 	return 0
 }
 
-// terminate asks the processes of an attempt to end. The first process hands
-// it on.
-func terminate(pid int, _ bool) { _ = syscall.Kill(pid, syscall.SIGTERM) }
+// terminate asks the processes of an attempt to end, all but the sandbox's
+// first. From outside: the threads of the first process are, to Landlock, in
+// other domains than the command, and may not signal it.
+func terminate(pid int, _ bool) {
+	for _, p := range descendants(pid) {
+		_ = syscall.Kill(p, syscall.SIGTERM) // one that is gone needs none
+	}
+}
 
 // killAll ends every process of an attempt. With a pid namespace, the kernel
 // ends all of it with its first process; without, the tree is killed until it

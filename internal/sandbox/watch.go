@@ -14,7 +14,6 @@ import (
 // rarer the longer it takes.
 const (
 	watchEvery  = 50 * time.Millisecond
-	diskEvery   = 500 * time.Millisecond
 	diskMaxLoad = 20 // a walk of duration d is repeated after d times this
 )
 
@@ -49,7 +48,6 @@ func (w *watch) run() string {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	w.since = w.began
-	w.nextDisk = w.began.Add(diskEvery)
 	var deadline <-chan time.Time
 	if limit := time.Duration(w.spec.Limits.Time); limit > 0 {
 		timer := time.NewTimer(limit - time.Since(w.began))
@@ -118,7 +116,7 @@ func (w *watch) look() string {
 	now := time.Now()
 	if now.After(w.nextDisk) {
 		used := diskUse(filepath.Join(w.folder, boxFolder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
-		w.nextDisk = now.Add(max(diskEvery, diskMaxLoad*time.Since(now)))
+		w.nextDisk = now.Add(diskMaxLoad * time.Since(now))
 		if used > int64(w.spec.Limits.Disk) {
 			return ByDisk
 		}

@@ -1,0 +1,395 @@
+package sandbox
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ratchet/study"
+)
+
+// hostile is the program that the tests run in sandboxes: this test program,
+// asked to do harm.
+func hostile(what string, args []string) int {
+	switch what {
+	case "use": // memory in MiB, and some processor time, in a child
+		if len(args) == 1 {
+			c := exec.Command(os.Args[0], append(os.Args[1:], "child")...)
+			if err := c.Run(); err != nil {
+				fmt.Println(err)
+				return 1
+			}
+			return 0
+		}
+		n, _ := strconv.Atoi(args[0])
+		b := touch(n << 20)
+		for began := time.Now(); time.Since(began) < 400*time.Millisecond; {
+			b[0]++
+		}
+	case "eat": // memory without end
+		for {
+			kept = append(kept, touch(16<<20))
+		}
+	case "eat in children":
+		for range 10 {
+			c := exec.Command(os.Args[0], "hostile", "use", "60", "child")
+			if err := c.Start(); err != nil {
+				fmt.Println(err)
+			}
+			children = append(children, c)
+		}
+		for _, c := range children {
+			_ = c.Wait()
+		}
+	case "threads":
+		for range 100_000 {
+			go func() { runtime.LockOSThread(); select {} }()
+		}
+		time.Sleep(time.Minute)
+	case "calls":
+		return calls()
+	case "signal":
+		pid, _ := strconv.Atoi(args[0])
+		fmt.Println(syscall.Kill(pid, syscall.SIGKILL))
+	case "dial":
+		c, err := net.DialTimeout(args[0], args[1], 2*time.Second)
+		if err != nil {
+			fmt.Println(err)
+			return 0
+		}
+		fmt.Println("connected to", c.RemoteAddr())
+		return 1
+	}
+	return 0
+}
+
+var (
+	kept     [][]byte
+	children []*exec.Cmd
+)
+
+func touch(n int) []byte {
+	b := make([]byte, n)
+	for i := 0; i < n; i += 4096 {
+		b[i] = 1
+	}
+	return b
+}
+
+// calls tries what seccomp refuses and prints what came of it.
+func calls() int {
+	attr := make([]byte, 256)
+	p := uintptr(unsafe.Pointer(&attr[0]))
+	path := uintptr(unsafe.Pointer(&[]byte("/tmp\x00")[0]))
+	for name, call := range map[string][]uintptr{
+		"mount":         {unix.SYS_MOUNT, path, path, path, 0, 0},
+		"umount2":       {unix.SYS_UMOUNT2, path, 0},
+		"chroot":        {unix.SYS_CHROOT, path},
+		"pivot_root":    {unix.SYS_PIVOT_ROOT, path, path},
+		"unshare":       {unix.SYS_UNSHARE, unix.CLONE_NEWUSER},
+		"setns":         {unix.SYS_SETNS, 0, 0},
+		"clone":         {unix.SYS_CLONE, unix.CLONE_NEWUSER | uintptr(unix.SIGCHLD), 0, 0, 0, 0},
+		"init_module":   {unix.SYS_INIT_MODULE, p, 0, p},
+		"finit_module":  {unix.SYS_FINIT_MODULE, 0, p, 0},
+		"bpf":           {unix.SYS_BPF, 0, p, 128},
+		"keyctl":        {unix.SYS_KEYCTL, 0, 0},
+		"add_key":       {unix.SYS_ADD_KEY, p, p, p, 0, 0},
+		"userfaultfd":   {unix.SYS_USERFAULTFD, 0},
+		"io_uring":      {unix.SYS_IO_URING_SETUP, 8, p},
+		"ptrace":        {unix.SYS_PTRACE, unix.PTRACE_TRACEME, 0, 0, 0},
+		"perf":          {unix.SYS_PERF_EVENT_OPEN, p, 0, 0, ^uintptr(0), 0},
+		"process_vm":    {unix.SYS_PROCESS_VM_READV, uintptr(os.Getpid()), p, 0, p, 0, 0},
+		"kexec":         {unix.SYS_KEXEC_LOAD, 0, 0, 0, 0},
+		"settimeofday":  {unix.SYS_SETTIMEOFDAY, p, 0},
+		"fsopen":        {unix.SYS_FSOPEN, path, 0},
+		"open_tree":     {unix.SYS_OPEN_TREE, 0, path, 1},
+		"mount_setattr": {unix.SYS_MOUNT_SETATTR, 0, path, 0, p, 32},
+		"by_handle":     {unix.SYS_OPEN_BY_HANDLE_AT, 0, p, 0},
+		"swapon":        {unix.SYS_SWAPON, path, 0},
+		"reboot":        {unix.SYS_REBOOT, 0, 0, 0, 0},
+		"acct":          {unix.SYS_ACCT, path},
+	} {
+		for len(call) < 7 {
+			call = append(call, 0)
+		}
+		_, _, errno := syscall.RawSyscall6(call[0], call[1], call[2], call[3], call[4], call[5], call[6])
+		fmt.Println(name, errno == unix.EPERM, errno)
+	}
+	return 0
+}
+
+// strict runs this program's hostile side under strict isolation.
+func strict(t *testing.T, args []string, change ...func(*Spec)) (Ending, string) {
+	t.Helper()
+	h, folder := begin(t, Strict, append([]string{"./hostile", "hostile"}, args...), append(change, myself)...)
+	e := wait(t, h)
+	if e.SetUp != "" {
+		t.Fatalf("set-up: %s", e.SetUp)
+	}
+	return e, folder
+}
+
+func TestPrivilegesAreGone(t *testing.T) {
+	_, folder := attempt(t, Strict, "id -u; grep -E '^(Cap|NoNew|Seccomp:)' /proc/self/status; cat /proc/sys/kernel/hostname 2>/dev/null || hostname")
+	out := output(t, folder)
+	for _, line := range []string{"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"} {
+		if !strings.Contains(out, line) {
+			t.Errorf("no %q in %s", line, out)
+		}
+	}
+	if strings.HasPrefix(out, "0\n") {
+		t.Error("the command is root")
+	}
+	if !strings.HasSuffix(out, "ratchet\n") {
+		t.Error("the command sees the machine's name")
+	}
+}
+
+func TestCallsAreRefused(t *testing.T) {
+	_, folder := strict(t, []string{"calls"})
+	lines := strings.Split(strings.TrimSpace(output(t, folder)), "\n")
+	if len(lines) < 26 {
+		t.Errorf("only %d calls were tried", len(lines))
+	}
+	for _, line := range lines {
+		if f := strings.Fields(line); len(f) < 2 || f[1] != "true" {
+			t.Errorf("not refused with EPERM: %s", line)
+		}
+	}
+}
+
+// TestNothingElseIsWritable: every way to write outside is refused, and
+// nothing outside has changed.
+func TestNothingElseIsWritable(t *testing.T) {
+	outside := t.TempDir()
+	secret := filepath.Join(outside, "secret")
+	if err := os.WriteFile(secret, []byte("untouched"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	script := `
+for f in /x /usr/x /etc/x /etc/passwd /bin/sh /dev/x /dev/null/x /proc/sys/kernel/hostname /ratchet/../x /proc/self/root/x /proc/1/root/x \
+  "$SECRET" "/proc/self/root$SECRET" ../../../x /run/x /var/tmp/x /sys/x /ratchet/x/../../x; do
+  if echo harm > "$f"; then echo "WROTE $f"; fi
+done 2>/dev/null
+ln -s "$SECRET" link; if echo harm > link; then echo "WROTE link"; fi
+ln /etc/passwd hard 2>/dev/null && echo "LINKED /etc/passwd"
+ln ../../input hard2 2>/dev/null && echo "LINKED input"
+if echo harm > input; then echo "WROTE input"; fi 2>/dev/null
+chmod 777 input 2>/dev/null && echo "CHMOD input"
+echo fine > file && echo fine > /tmp/file && echo fine > ../output/file && echo fine > ../checkpoint/file && echo "OWN FOLDERS"`
+	_, folder := attempt(t, Strict, script, func(s *Spec) {
+		s.Env = append(s.Env, "SECRET="+secret)
+		s.Inputs = []Bind{{secret, "input"}}
+	})
+	got := output(t, folder)
+	if !strings.Contains(got, "OWN FOLDERS") || strings.Contains(got, "WROTE") || strings.Contains(got, "LINKED") || strings.Contains(got, "CHMOD") {
+		t.Errorf("%s", got)
+	}
+	if b, err := os.ReadFile(secret); err != nil || string(b) != "untouched" {
+		t.Errorf("the file outside is now %q (%v)", b, err)
+	}
+	for _, f := range []string{"/x", "/usr/x", "/etc/x", "/dev/x"} {
+		if _, err := os.Lstat(f); err == nil {
+			t.Errorf("%s is there", f)
+		}
+	}
+}
+
+// TestNothingElseIsReadable: homes, other temporary files, the engine's
+// folders and other processes are not there to be seen.
+func TestNothingElseIsReadable(t *testing.T) {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("hunter2"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SECRET_OF_THE_ENGINE", "hunter2")
+	_, folder := attempt(t, Strict, `
+cat "$SECRET" /proc/*/environ /root/.ssh/* ~/.ssh/* 2>/dev/null | grep -a hunter2
+ls -d /root "`+home+`" /home /var/lib /srv /mnt /boot 2>/dev/null
+ls /proc | grep -c '^[0-9]'
+cat /proc/1/environ /proc/1/cmdline 2>/dev/null | tr '\0' ' '; ls -l /proc/1/fd 2>/dev/null | wc -l`, func(s *Spec) { s.Env = append(s.Env, "SECRET="+secret) })
+	out := output(t, folder)
+	if strings.Contains(out, "hunter2") || strings.Contains(out, "/root") || strings.Contains(out, home) || strings.Contains(out, "/var/lib") {
+		t.Errorf("%s", out)
+	}
+	if n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(out, "\n", 2)[0])); err != nil || n > 8 {
+		t.Errorf("it sees %d processes (%v): %s", n, err, out)
+	}
+}
+
+// TestNoNetwork: neither the machine's loopback, nor the world, nor abstract
+// sockets of the machine; its own loopback works.
+func TestNoNetwork(t *testing.T) {
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	name := fmt.Sprintf("@ratchet-test-%d", os.Getpid())
+	local, err := net.Listen("unix", name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer local.Close()
+	for _, to := range [][]string{{"tcp", tcp.Addr().String()}, {"tcp", "169.254.169.254:80"}, {"tcp", "[2606:4700:4700::1111]:53"}, {"unix", name}} {
+		if e, folder := strict(t, append([]string{"dial"}, to...)); e.Exit != 0 {
+			t.Errorf("%s: %s", to[1], output(t, folder))
+		}
+	}
+	_, folder := attempt(t, Strict, `cat /proc/net/dev | grep -c :`)
+	if got := strings.TrimSpace(output(t, folder)); got != "1" {
+		t.Errorf("it sees %s network devices", got)
+	}
+	e, _ := strict(t, []string{"dial", "tcp", tcp.Addr().String()}, func(s *Spec) { s.Limits.Network = study.NetworkHost })
+	if e.Exit != 1 {
+		t.Error("with network: host it cannot reach the machine's loopback")
+	}
+}
+
+func TestOtherProcessesAreOutOfReach(t *testing.T) {
+	for _, pid := range []int{os.Getpid(), os.Getppid()} {
+		_, folder := strict(t, []string{"signal", strconv.Itoa(pid)})
+		if got := output(t, folder); !strings.Contains(got, "no such process") {
+			t.Errorf("killing process %d: %s", pid, got)
+		}
+	}
+	h, _ := begin(t, Strict, []string{"sleep", "100"})
+	e, _ := attempt(t, Strict, "kill -9 -1; exit 0") // all it can see: itself
+	if e.EndedBy != ByItself {
+		t.Errorf("%+v", e)
+	}
+	if !Live(h.folder) {
+		t.Error("another attempt is gone")
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for _, level := range levels {
+		for _, how := range []string{"eat", "eat in children"} {
+			h, _ := begin(t, level, []string{"./hostile", "hostile", how}, myself, func(s *Spec) { s.Limits.Memory = 200 << 20 })
+			e := wait(t, h)
+			if e.EndedBy != ByMemory && !e.OOMKilled {
+				t.Errorf("%s, %s: %+v", level, how, e)
+			}
+			if e.Memory < 150<<20 {
+				t.Errorf("%s, %s: the peak was %d bytes", level, how, e.Memory)
+			}
+		}
+	}
+}
+
+func TestDisk(t *testing.T) {
+	for _, level := range levels {
+		for name, script := range map[string]string{
+			"small files": `i=0; while :; do head -c 40000 /dev/zero > f$i || exit 1; i=$((i+1)); done`,
+			"one file":    `head -c 1000000000 /dev/zero > f`,
+			"/tmp":        `i=0; while :; do head -c 400000 /dev/zero > $T/f$i || exit 1; i=$((i+1)); done`,
+			"sparse":      `truncate -s 1T f`,
+		} {
+			e, _ := attempt(t, level, script, func(s *Spec) {
+				s.Limits.Disk = 8 << 20
+				s.Env = append(s.Env, "T="+map[Isolation]string{Strict: "/tmp", Process: "."}[level])
+			})
+			if e.EndedBy != ByDisk && e.Signal != "SIGXFSZ" && e.Exit == 0 {
+				t.Errorf("%s, %s: %+v", level, name, e)
+			}
+			if e.Disk > 64<<20 {
+				t.Errorf("%s, %s: %d bytes are used", level, name, e.Disk)
+			}
+		}
+	}
+}
+
+func TestForkBomb(t *testing.T) {
+	e, folder := attempt(t, Strict, `b() { b | b & b; }; b; wait`, func(s *Spec) { s.Limits.Time = study.Duration(2 * time.Second); s.Limits.Processes = 50 })
+	if e.Exit == 0 && e.EndedBy == ByItself {
+		t.Errorf("%+v", e)
+	}
+	if out := output(t, folder); !strings.Contains(out, "fork") {
+		t.Errorf("no word of a fork that failed: %.200s", out)
+	}
+	for _, p := range everyProcess(t) {
+		if cwd, err := os.Readlink(filepath.Join("/proc", p, "cwd")); err == nil && strings.HasPrefix(cwd, folder) {
+			t.Errorf("process %s is left", p)
+		}
+	}
+}
+
+func TestThreadsAndDescriptors(t *testing.T) {
+	if e, folder := strict(t, []string{"threads"}); e.Exit == 0 {
+		t.Errorf("100,000 threads: %+v %.300s", e, output(t, folder))
+	}
+	_, folder := attempt(t, Strict, "ulimit -n; ulimit -c; ulimit -n 100000 || echo refused")
+	if got := output(t, folder); !strings.HasPrefix(got, strconv.Itoa(maxFiles)+"\n0\n") || !strings.Contains(got, "refused") {
+		t.Errorf("limits of files and core: %s", got)
+	}
+}
+
+// TestProcessorShare: a program that spins on every processor gets no more
+// than its share, where the machine has control groups to give.
+func TestProcessorShare(t *testing.T) {
+	if g, err := newCgroup("test", limits()); err != nil || !slices.Contains([]bool{g.v2, g.dirs["cpu"] != ""}, true) {
+		t.Skip("this user cannot make control groups for processors here; run as root to test them")
+	} else {
+		g.remove()
+	}
+	e, _ := attempt(t, Strict, "for i in 1 2 3 4; do (while :; do :; done) & done; wait", func(s *Spec) {
+		s.Limits.Time, s.Limits.CPUs, s.Limits.Grace = study.Duration(2*time.Second), 0.5, study.Duration(100*time.Millisecond)
+	})
+	if share := e.CPU / e.Wall; share > 0.7 || share < 0.1 {
+		t.Errorf("it had %.2f of a processor, 0.5 are allowed", share)
+	}
+}
+
+// TestAnInterpreterSomewhereElse: a folder outside the system, in a home or in
+// /tmp, is seen where it is, and cannot be changed.
+func TestAnInterpreterSomewhereElse(t *testing.T) {
+	for _, base := range []string{t.TempDir(), "/var/tmp"} {
+		dir, err := os.MkdirTemp(base, "interpreter-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer os.RemoveAll(dir)
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "python9"), []byte("#!/bin/sh\necho hello from $0; echo harm > $(dirname $0)/x\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		_, folder := attempt(t, Strict, filepath.Join(dir, "python9"), func(s *Spec) { s.ReadOnly = []string{dir} })
+		if got := output(t, folder); !strings.Contains(got, "hello from "+dir) {
+			t.Errorf("in %s: %s", dir, got)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "x")); err == nil {
+			t.Errorf("%s was written to", dir)
+		}
+	}
+}
+
+func TestAbilitiesAreSaid(t *testing.T) {
+	for _, a := range Abilities() {
+		if a.Name == "" || a.Detail == "" {
+			t.Errorf("%+v says nothing", a)
+		}
+		t.Logf("%s: %v, %s", a.Name, a.Has, a.Detail)
+	}
+	if err := Probe(Strict); err != nil {
+		t.Error(err)
+	}
+}
