@@ -44,6 +44,9 @@ func giveUp() error {
 	if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SETPCAP, 0, 0, 0); err != nil {
 		return fmt.Errorf("giving up privileges: capabilities: %w", err)
 	}
+	if err := inheritNothing(); err != nil {
+		return fmt.Errorf("giving up privileges: inheritable capabilities: %w", err)
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("giving up privileges: no_new_privs: %w", err)
 	}
@@ -54,6 +57,17 @@ func giveUp() error {
 		return fmt.Errorf("giving up privileges: seccomp: %w", err)
 	}
 	return nil
+}
+
+// inheritNothing empties the set of inheritable capabilities.
+func inheritNothing() error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData // version 3 has 64 bits in two parts
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return err
+	}
+	data[0].Inheritable, data[1].Inheritable = 0, 0
+	return unix.Capset(&header, &data[0])
 }
 
 // restrictFiles says again, by Landlock, what the mounts say already: a second
