@@ -167,21 +167,19 @@ func (p *parsing) checkFiles() {
 	}
 }
 
-// CheckFiles reports the files that the study names and that are not there,
-// or are not what they should be. dir is the study file's folder. Its
-// Problems point at the lines of data, the same bytes that Parse read.
-func (s *Study) CheckFiles(file, dir string, data []byte) error {
-	p := &parsing{Reader: yamlfile.Reader{File: file, MaxSize: MaxSize}, s: defaults(), at: map[string]ast.Node{}}
-	if top := p.Root(data); top != nil {
-		p.study(top)
-	}
-	p.Problems = nil
+// checkOnDisk complains about files that the study names and that are not
+// there, or are not what they should be. dir is the study file's folder.
+func (p *parsing) checkOnDisk(dir string) {
+	s := p.s
 	for _, f := range s.Program.Files {
+		if !filepath.IsLocal(f) {
+			continue // complained about already
+		}
 		at := p.at["file "+f]
 		path, err := filepath.EvalSymlinks(filepath.Join(dir, f))
 		root, err2 := filepath.EvalSymlinks(dir)
 		if err != nil || err2 != nil {
-			p.Complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder, %s", dir)
+			p.Complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder")
 			continue
 		}
 		if rel, err := filepath.Rel(root, path); err != nil || !filepath.IsLocal(rel) {
@@ -191,6 +189,9 @@ func (s *Study) CheckFiles(file, dir string, data []byte) error {
 		}
 	}
 	for _, in := range s.Program.Inputs {
+		if in.Source == "" {
+			continue // complained about already
+		}
 		if info, err := os.Stat(in.Locate(dir)); err != nil {
 			p.Complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is not there", in.Source), "looked at %s", in.Locate(dir))
 		} else if !info.Mode().IsRegular() && !info.IsDir() {
@@ -202,10 +203,6 @@ func (s *Study) CheckFiles(file, dir string, data []byte) error {
 			p.Complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
 		}
 	}
-	if len(p.Problems) > 0 {
-		return p.Problems.Sorted()
-	}
-	return nil
 }
 
 // Locate is where the input is on this machine.

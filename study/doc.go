@@ -4,6 +4,6 @@
 // Parse reads a file and reports every mistake in it at once, each with file,
 // line and column and what would be right. A Study that Parse has returned is
 // whole: defaults are filled in, every hypothesis names parameters that exist,
-// every gate compiles. The package touches nothing but the bytes it is given;
-// whether files that a study names exist is asked by Study.CheckFiles.
+// every gate compiles. Parse touches nothing but the bytes it is given; Load asks
+// besides whether the files that a study names are there.
 package study

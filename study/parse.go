@@ -30,11 +30,25 @@ var (
 
 // Parse reads a study file. file is its name for messages. The error is
 // Problems, every mistake of the file in its order.
-func Parse(file string, data []byte) (*Study, error) {
+func Parse(file string, data []byte) (*Study, error) { return parse(file, data).result() }
+
+// Load is Parse, and checks besides that the files which the study names are
+// there. dir is the study file's folder.
+func Load(file, dir string, data []byte) (*Study, error) {
+	p := parse(file, data)
+	p.checkOnDisk(dir)
+	return p.result()
+}
+
+func parse(file string, data []byte) *parsing {
 	p := &parsing{Reader: yamlfile.Reader{File: file, MaxSize: MaxSize}, s: defaults(), at: map[string]ast.Node{}}
 	if top := p.Root(data); top != nil {
 		p.study(top)
 	}
+	return p
+}
+
+func (p *parsing) result() (*Study, error) {
 	if len(p.Problems) > 0 {
 		return nil, p.Problems.Sorted()
 	}

@@ -308,11 +308,10 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := "version: 1\nname: n\nobjective: {metric: m, goal: minimize}\nprogram:\n  command: [x]\n  files: [x.py, y.py, link]\n  inputs: {d: data.csv, e: nowhere.csv}\n  environment: .venv\n"
-	s, err := study.Parse("study.yaml", []byte(text))
-	if err != nil {
+	if _, err := study.Parse("study.yaml", []byte(text)); err != nil {
 		t.Fatal(err)
 	}
-	err = s.CheckFiles("study.yaml", dir, []byte(text))
+	_, err := study.Load("study.yaml", dir, []byte(text))
 	for _, says := range []string{
 		`6:17: the file "y.py" is not there`, `6:23: "link" leads out of the study's folder`,
 		`7:28: the input "nowhere.csv" is not there`, `the environment ".venv" is not a folder`,

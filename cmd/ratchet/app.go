@@ -125,7 +125,9 @@ unattended, for minutes or for days. Whatever crashes, what was acknowledged is
 never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Version:       ratchet.Release,
+		// How far a mistyped command may be from one that is meant.
+		SuggestionsMinimumDistance: 2,
+		Version:                    ratchet.Release,
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&a.home, "home", "", "folder of journal, objects and runs (default $RATCHET_HOME, else the nearest .ratchet at or above the working folder)")
@@ -142,6 +144,17 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
 	})
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		remedy := "see `ratchet --help`"
+		if near := root.SuggestionsFor(args[0]); len(near) > 0 {
+			remedy = fmt.Sprintf("did you mean %q?", near[0])
+		}
+		return usageError{fmt.Errorf("unknown command %q; %s", args[0], remedy)}
+	}
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.AddCommand(
 		a.runCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),

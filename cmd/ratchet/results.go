@@ -3,7 +3,6 @@ package main
 import (
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 
 	"ratchet"
 	"ratchet/internal/report"
@@ -18,17 +17,13 @@ func (a *app) printResults(r *ratchet.Results, output string) {
 	}
 	if len(r.Hypotheses) > 0 {
 		a.printf("Hypotheses\n")
-		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 		for _, h := range r.Hypotheses {
-			row := "  " + a.verdict(h.Verdict) + "\t" + h.Claim + "\t"
+			figures := h.Why
 			if h.Effect != nil {
-				row += "a − b " + h.EffectText() + ", p " + equals(h) + ", n " + number(h.N)
-			} else {
-				row += h.Why
+				figures = "a − b " + h.EffectText() + ", p " + equals(h) + ", " + number(h.N) + " pairs"
 			}
-			_, _ = w.Write([]byte(row + "\n"))
+			a.printf("  %s  %s\n             %s\n", a.verdict(h.Verdict), h.Claim, figures)
 		}
-		_ = w.Flush()
 		a.printf("\n")
 	}
 	if b := r.Best; b != nil {

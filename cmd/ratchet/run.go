@@ -47,6 +47,10 @@ func (a *app) runCommand() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("reading the study: %w", err)}
 			}
+			// Asked before there is a home, so that a mistake leaves nothing behind.
+			if _, err := engine.Check(args[0], data, o); err != nil {
+				return err
+			}
 			e, err := a.open(true)
 			if err != nil {
 				return err
@@ -145,7 +149,7 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	var driven *engine.DrivenError
 	switch {
 	case errors.As(err, &driven):
-		return a.follow(ctx, e, run, driven)
+		return a.follow(ctx, e, run, driven, p)
 	case errors.Is(err, engine.ErrInterrupted):
 		fmt.Fprintf(a.err, "interrupted; nothing is lost. `ratchet resume %s` goes on", run)
 		if o.OnInterrupt == engine.Leave {
@@ -160,11 +164,10 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 }
 
 // follow waits for a run that another process drives.
-func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *engine.DrivenError) error {
+func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *engine.DrivenError, p *progress) error {
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	p := a.newProgress(run)
 	for e.Driven(run) != nil {
 		s, _, err := e.Load(ctx, run)
 		if err != nil {

@@ -21,10 +21,7 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("reading the study: %w", err)}
 			}
-			s, err := study.Parse(args[0], data)
-			if err == nil {
-				err = s.CheckFiles(args[0], filepath.Dir(args[0]), data)
-			}
+			s, err := study.Load(args[0], filepath.Dir(args[0]), data)
 			if err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -22,7 +23,7 @@ import (
 type RunOptions struct {
 	Output         string // folder of the report; default results/<run> in the working folder
 	Seed           int64  // default 1
-	Isolation      sandbox.Isolation
+	Isolation      sandbox.Isolation // default sandbox.Strict
 	MaxExperiments int // lowers search.experiments; 0: as the study says
 	Parallel       int // overrides parallel; 0: as the study says
 	Executor       string
@@ -34,26 +35,30 @@ type NotYetError struct{ What, Remedy string }
 
 func (n *NotYetError) Error() string { return n.What + "; " + n.Remedy }
 
+// Check reads a study file, lays the options over it, and refuses what this
+// release or this machine cannot run. It changes nothing.
+func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
+	st, err := study.Load(file, filepath.Dir(file), data)
+	if err != nil {
+		return nil, err
+	}
+	o.adjust(st)
+	if err := supported(st); err != nil {
+		return nil, err
+	}
+	return st, sandbox.Probe(o.isolation())
+}
+
 // Create makes a run of a study file: it keeps the program's files and the
 // facts about inputs and environment, and begins the journal. When it returns,
 // the run is durable and waits to be driven.
 func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOptions) (string, error) {
-	st, err := study.Parse(file, data)
+	st, err := Check(file, data, o)
 	if err != nil {
 		return "", err
 	}
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
-		return "", err
-	}
-	if err := st.CheckFiles(file, dir, data); err != nil {
-		return "", err
-	}
-	adjust(st, &o)
-	if err := supported(st); err != nil {
-		return "", err
-	}
-	if err := sandbox.Probe(o.Isolation); err != nil {
 		return "", err
 	}
 	run, err := e.newName(ctx, st.Name)
@@ -70,7 +75,7 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 		return "", err
 	}
 	created := research.RunCreated{
-		Run: run, Study: st, Folder: dir, Seed: o.Seed, Isolation: string(o.Isolation), Output: o.Output, Release: Release,
+		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Isolation: string(o.isolation()), Output: o.Output, Release: Release,
 	}
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)
@@ -87,13 +92,10 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	return run, err
 }
 
-func adjust(st *study.Study, o *RunOptions) {
-	if o.Seed == 0 {
-		o.Seed = 1
-	}
-	if o.Isolation == "" {
-		o.Isolation = sandbox.Strict
-	}
+func (o RunOptions) isolation() sandbox.Isolation { return cmp.Or(o.Isolation, sandbox.Strict) }
+
+// adjust lays the options over a study.
+func (o RunOptions) adjust(st *study.Study) {
 	if o.MaxExperiments > 0 {
 		st.Search.Experiments = min(st.Search.Experiments, o.MaxExperiments)
 	}

@@ -128,10 +128,11 @@ type driver struct {
 
 // result is what came of an effect.
 type result struct {
-	action string
-	events []research.Payload
-	done   func() error // once the events are durable
-	err    error
+	action  string
+	events  []research.Payload
+	done    func() error // once the events are durable
+	stopped bool         // it did not come to its own end
+	err     error
 }
 
 // begin takes the run over.
@@ -215,34 +216,19 @@ func (d *driver) loop(ctx context.Context) error {
 	}
 }
 
-// take commits what came of an effect, and of others that are ready too.
+// take commits what came of an effect.
 func (d *driver) take(ctx context.Context, r result) error {
-	var events []research.Payload
-	var done []func() error
-	for more := true; more; {
-		delete(d.flying, r.action)
-		if r.err != nil {
-			return r.err
-		}
-		events = append(events, r.events...)
-		if r.done != nil {
-			done = append(done, r.done)
-		}
-		select {
-		case r = <-d.results:
-		default:
-			more = false
-		}
+	delete(d.flying, r.action)
+	if r.err != nil {
+		return r.err
 	}
 	failpoint.Hit("outcome.before")
-	if err := d.commit(ctx, events); err != nil {
+	if err := d.commit(ctx, r.events); err != nil {
 		return err
 	}
 	failpoint.Hit("outcome.after")
-	for _, f := range done {
-		if err := f(); err != nil {
-			return err
-		}
+	if r.done != nil {
+		return r.done()
 	}
 	return nil
 }
@@ -347,12 +333,13 @@ func (d *driver) launch(ctx context.Context) {
 
 // leave ends the driving for a reason that is not the run's own end.
 func (d *driver) leave(ctx context.Context, reason error) error {
-	if d.options.OnInterrupt == Stop && errors.Is(reason, ErrInterrupted) {
-		d.stopAll("the engine was interrupted")
-		d.discard()
-	}
 	if !errors.Is(reason, ErrInterrupted) {
 		return reason
+	}
+	if d.options.OnInterrupt == Stop {
+		if err := d.discard(ctx); err != nil {
+			return err
+		}
 	}
 	return errors.Join(reason, d.stopped(ctx, "interrupted"))
 }
@@ -373,16 +360,25 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	return err
 }
 
-// discard waits for stopped attempts and removes them, so that they begin
-// anew when the run is driven on.
-func (d *driver) discard() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, h := range d.handles {
-		if _, err := h.Wait(context.Background()); err == nil {
-			_ = d.executor.Clean(context.Background(), id) // else it is collected as stopped
+// discard stops all attempts and waits for them. Those that came to their own
+// end meanwhile count; the others are removed, to begin anew when the run is
+// driven on.
+func (d *driver) discard(ctx context.Context) error {
+	d.stopAll("the engine was interrupted")
+	for len(d.flying) > 0 {
+		r := <-d.results
+		if !r.stopped {
+			if err := d.take(ctx, r); err != nil {
+				return err
+			}
+			continue
+		}
+		delete(d.flying, r.action)
+		if err := d.executor.Clean(context.WithoutCancel(ctx), r.action); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // stopAll ends all attempts that run, and keeps others from beginning.

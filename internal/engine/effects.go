@@ -111,7 +111,9 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, r
 		if ctx.Err() != nil {
 			return result{err: ctx.Err()}
 		}
-		return d.ended(a, research.Attempt{Class: research.Transient, Message: d.why(), Exit: -1})
+		r := d.ended(a, research.Attempt{Class: research.Transient, Message: d.why(), Exit: -1})
+		r.stopped = true
+		return r
 	}
 	out, err := d.execute(ctx, job)
 	if err != nil {
@@ -123,7 +125,9 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, r
 		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
 	}
 	failpoint.Hit("collect.after")
-	return d.ended(a, attempt)
+	r := d.ended(a, attempt)
+	r.stopped = d.wasStopped(out)
+	return r
 }
 
 // waitUntil waits for the end of a back-off; false if the attempt is not to
@@ -152,6 +156,11 @@ func (d *driver) why() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.stopping
+}
+
+// wasStopped reports whether a job ended because this engine stops all.
+func (d *driver) wasStopped(out executor.Outcome) bool {
+	return d.why() != "" && (out.EndedBy == sandbox.ByRequest || out.Lost)
 }
 
 // ended is the outcome of an attempt; its files go once that is durable.
@@ -210,7 +219,7 @@ func (d *driver) build(ctx context.Context, job executor.Job, err error) result 
 	if log, err := d.engine.objects.PutFile(filepath.Dir(out.Stderr), filepath.Base(out.Stderr)); err == nil {
 		built.Log = string(log.Digest)
 	}
-	return result{events: []research.Payload{built}, done: func() error { return d.executor.Clean(context.Background(), job.ID) }}
+	return result{events: []research.Payload{built}, stopped: d.wasStopped(out), done: func() error { return d.executor.Clean(context.Background(), job.ID) }}
 }
 
 // keepBuilt stores the regular files of a folder, without the inputs.

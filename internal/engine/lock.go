@@ -12,7 +12,7 @@ import (
 
 // DrivenError says that another process drives the run.
 type DrivenError struct {
-	Run   string
+	Run   string    `json:"-"`
 	PID   int       `json:"pid"`
 	Host  string    `json:"host"`
 	Since time.Time `json:"since"`

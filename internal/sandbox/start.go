@@ -271,6 +271,13 @@ func (h *Handle) Stop() error { return h.signal(syscall.SIGTERM) }
 func (h *Handle) Kill() error { return h.signal(syscall.SIGINT) }
 
 func (h *Handle) signal(sig syscall.Signal) error {
+	// Until it has written who it is, a signal would kill the shim itself.
+	for {
+		if _, err := os.Stat(filepath.Join(h.folder, shimFile)); err == nil || !Live(h.folder) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
 	shim := h.shim
 	if shim.PID == 0 {
 		other, err := attach(h.folder)

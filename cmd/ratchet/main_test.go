@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"ratchet"
+)
+
+func TestMain(m *testing.M) {
+	ratchet.Main()
+	testscript.Main(m, map[string]func(){"ratchet": main})
+}
+
+// TestScripts runs the command line as a person would, in testdata/*.txtar.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			// An empty home, and this repository's examples.
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
+			root, err := filepath.Abs("../..")
+			e.Setenv("EXAMPLES", filepath.Join(root, "examples"))
+			return errors.Join(err, os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755))
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "isjson": isJSON, "eventually": eventually, "flip": flip,
+		},
+	})
+}
+
+// exits STATUS COMMAND…: the command ends with that exit status.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	status := 0
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		status = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if want, _ := strconv.Atoi(args[0]); status != want {
+		ts.Fatalf("exit status %d, want %d", status, want)
+	}
+}
+
+// isjson FILE [KEY…]: the file is one JSON document and nothing else, and if
+// it is an object it has the keys.
+func isJSON(ts *testscript.TestScript, _ bool, args []string) {
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile(args[0])))
+	var v any
+	ts.Check(d.Decode(&v))
+	if _, err := d.Token(); err != io.EOF {
+		ts.Fatalf("there is more behind the document: %v", err)
+	}
+	for _, key := range args[1:] {
+		if object, ok := v.(map[string]any); !ok || object[key] == nil {
+			ts.Fatalf("it has no %q", key)
+		}
+	}
+}
+
+// eventually TEXT COMMAND…: run again and again, the command comes to print
+// the text.
+func eventually(ts *testscript.TestScript, _ bool, args []string) {
+	deadline := time.After(30 * time.Second)
+	for tick := time.NewTicker(20 * time.Millisecond); ; {
+		cmd := exec.Command(args[1], args[2:]...)
+		cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
+		out, _ := cmd.CombinedOutput() // it may fail at first
+		if strings.Contains(string(out), args[0]) {
+			tick.Stop()
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("it never printed %q, but\n%s", args[0], out)
+		}
+	}
+}
+
+// flip PATTERN…: changes a byte in the middle of each file.
+func flip(ts *testscript.TestScript, _ bool, args []string) {
+	n := 0
+	for _, pattern := range args {
+		files, err := filepath.Glob(ts.MkAbs(pattern))
+		ts.Check(err)
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			ts.Check(err)
+			b[len(b)/2] ^= 0xff
+			ts.Check(os.WriteFile(f, b, 0o600))
+			n++
+		}
+	}
+	if n == 0 {
+		ts.Fatalf("no file")
+	}
+}
