@@ -66,6 +66,10 @@ func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err != nil {
 		return nil, err
 	}
+	jobs := local.New(e.folder(run))
+	if err := clean(ctx, jobs, s); err != nil {
+		return s, err
+	}
 	if s.Ended() {
 		return s, e.Publish(ctx, run)
 	}
@@ -78,7 +82,7 @@ func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*resear
 	}
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
-		executor: local.New(e.folder(run)), clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
+		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{},
 	}
 	if d.options.Observe == nil {
@@ -150,28 +154,25 @@ func (d *driver) begin(ctx context.Context) error {
 	if d.state.Status == research.Paused {
 		events = append(events, research.RunResumed{MoreTime: study.Duration(d.options.MoreTime)})
 	}
-	if err := d.clean(ctx); err != nil {
-		return err
-	}
 	return d.commit(ctx, events)
 }
 
 // clean ends and removes the jobs that no pending action is about: an engine
 // was killed between journaling their outcome and removing them.
-func (d *driver) clean(ctx context.Context) error {
-	jobs, err := d.executor.Jobs()
+func clean(ctx context.Context, x executor.Executor, s *research.State) error {
+	jobs, err := x.Jobs()
 	if err != nil {
 		return fmt.Errorf("looking for attempts of an earlier engine: %w", err)
 	}
 	wanted := map[string]bool{}
-	for _, a := range d.state.Pending {
+	for _, a := range s.Pending {
 		wanted[a.ID] = true
 	}
 	for _, id := range jobs {
 		if wanted[id] {
 			continue
 		}
-		if err := d.executor.Clean(ctx, id); err != nil {
+		if err := x.Clean(ctx, id); err != nil {
 			return err
 		}
 	}

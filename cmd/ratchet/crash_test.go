@@ -1,0 +1,234 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// crashKills is how often TestCrashes kills the engine unless
+// RATCHET_CRASH_KILLS says otherwise.
+const crashKills = 200
+
+// failpoints are the named places at which the engine is killed.
+var failpoints = []string{
+	"append.before", "append.after", "start.before", "start.after", "collect.before", "collect.after",
+	"outcome.before", "outcome.after", "rename.before", "rename.after",
+}
+
+const crashStudy = `version: 1
+name: crash
+program: {command: [sh, x.sh, "{kind}", "{size}", "{seed}"], files: [x.sh]}
+objective: {metric: score, goal: maximize}
+parameters: {kind: [good, bad], size: {int: [1, 20]}}
+hypotheses:
+  - {id: good, claim: Good is better, compare: {a: {kind: good}, b: {kind: bad}}, expect: a > b}
+search: {method: tpe, experiments: 14, seeds: 1}
+validation: {seeds: 3}
+limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB, processes: 8}}
+parallel: 2
+`
+
+// crashProgram notes every start where nothing but another start of the same
+// trial can see it.
+const crashProgram = `echo "$RATCHET_ATTEMPT" >> "$RATCHET_CHECKPOINT/starts"
+[ "$1" = good ] && base=10 || base=5
+sleep 0.0$(($3 % 4))
+echo "{\"score\": $((base + $2 % 7 + $3 % 3))}" >> "$RATCHET_METRICS"
+`
+
+// crasher runs the study in a home of its own and kills the engine.
+type crasher struct {
+	t      *testing.T
+	binary string
+	home   string
+	kills  int
+	seen   []record // of the journal, as last read
+}
+
+type record struct {
+	Seq  int64  `json:"seq"`
+	Type string `json:"type"`
+	Hash string `json:"hash"`
+}
+
+// TestCrashes kills the engine at every failpoint, and then at random moments,
+// until it has died often enough. Nothing that was journaled is ever lost or
+// changed, no trial is executed twice, and every run ends with the digest of
+// one that nobody disturbed.
+func TestCrashes(t *testing.T) {
+	want := crashKills
+	if s := os.Getenv("RATCHET_CRASH_KILLS"); s != "" {
+		var err error
+		if want, err = strconv.Atoi(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "ratchet")
+	if out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", binary, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building with failpoints: %v\n%s", err, out)
+	}
+	for name, text := range map[string]string{"study.yaml": crashStudy, "x.sh": crashProgram} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runs, kills := 0, 0
+	lap := func() *crasher {
+		runs++
+		return &crasher{t: t, binary: binary, home: filepath.Join(dir, fmt.Sprint("home-", runs))}
+	}
+	digest := lap().run(func() string { return "" }, 0)
+	check := func(c *crasher, got string) {
+		if got != digest {
+			t.Errorf("in %s the digest is %s, undisturbed it is %s", c.home, got, digest)
+		}
+		kills += c.kills
+		if err := os.RemoveAll(c.home); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, point := range failpoints {
+		// At the first place of that name, the second, the third, …
+		c, n := lap(), 0
+		check(c, c.run(func() string {
+			if n++; n > 6 {
+				return ""
+			}
+			return fmt.Sprint(point, ":", n)
+		}, 0))
+		if c.kills == 0 {
+			t.Errorf("the engine never came to %s", point)
+		}
+	}
+	byPoint := kills
+	r := rand.New(rand.NewPCG(uint64(want), 7))
+	for kills < want && !t.Failed() {
+		c := lap()
+		check(c, c.run(func() string { return "" }, 60+r.IntN(300)))
+	}
+	t.Logf("%d runs, killed %d times at %d failpoints and %d times at random: nothing lost, nothing done twice, one digest", runs, byPoint, len(failpoints), kills-byPoint)
+}
+
+// run drives a run to its end, over however many kills, and returns its
+// digest. point gives the failpoint of each process; within is the most time,
+// in milliseconds, after which a process is killed, 0 for never.
+func (c *crasher) run(point func() string, within int) string {
+	c.t.Helper()
+	r := rand.New(rand.NewPCG(uint64(within), uint64(len(c.home))))
+	args := []string{"run", "-q", "study.yaml", "--output-dir", filepath.Join(c.home, "out")}
+	for range 2000 {
+		limit := within
+		if len(c.seen) == 0 && within > 0 {
+			limit = 1000 // looking the machine over takes its time
+		}
+		killed := c.process(args, point(), limit, r)
+		if list := c.command("list", "--json"); !strings.Contains(list, `"run"`) {
+			continue // it died before the run was acknowledged
+		}
+		c.nothingLost()
+		args = []string{"resume", "-q"}
+		if !killed {
+			break
+		}
+	}
+	c.onceEach()
+	if out := c.command("verify"); !strings.Contains(out, "all whole") {
+		c.t.Errorf("%s: %s", c.home, out)
+	}
+	var results struct{ Digest, Status string }
+	b, err := os.ReadFile(filepath.Join(c.home, "out", "results.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &results)
+	}
+	if err != nil || results.Status != "completed" {
+		c.t.Fatalf("%s: the run is %q (%v)", c.home, results.Status, err)
+	}
+	return results.Digest
+}
+
+func (c *crasher) cmd(args ...string) *exec.Cmd {
+	cmd := exec.Command(c.binary, append(args, "--home", c.home)...)
+	cmd.Dir = filepath.Dir(c.binary)
+	return cmd
+}
+
+// process runs the engine until it ends or is killed.
+func (c *crasher) process(args []string, point string, within int, r *rand.Rand) (killed bool) {
+	c.t.Helper()
+	cmd := c.cmd(args...)
+	cmd.Env = append(os.Environ(), "RATCHET_FAILPOINT="+point, "PATH=/usr/bin:/bin")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		c.t.Fatal(err)
+	}
+	if within > 0 {
+		timer := time.AfterFunc(time.Duration(1+r.IntN(within))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+	}
+	err := cmd.Wait()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signal() == syscall.SIGKILL {
+			c.kills++
+			return true
+		}
+	}
+	if err != nil {
+		c.t.Fatalf("%v: %v\n%s", args, err, &out)
+	}
+	return false
+}
+
+func (c *crasher) command(args ...string) string {
+	out, err := c.cmd(args...).CombinedOutput()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		c.t.Fatal(err)
+	}
+	return string(out)
+}
+
+// nothingLost: every record that was there is there, unchanged.
+func (c *crasher) nothingLost() {
+	c.t.Helper()
+	var now []record
+	if out := c.command("events", "--json"); json.Unmarshal([]byte(out), &now) != nil {
+		c.t.Fatalf("the journal cannot be read: %s", out)
+	}
+	for i, before := range c.seen {
+		if i >= len(now) || now[i] != before {
+			c.t.Fatalf("%s: record %d, %s, was acknowledged and is not there any more", c.home, before.Seq, before.Type)
+		}
+	}
+	c.seen = now
+}
+
+// onceEach: every trial was started once, and nothing of an attempt is left.
+func (c *crasher) onceEach() {
+	c.t.Helper()
+	starts, err := filepath.Glob(filepath.Join(c.home, "runs", "*", "checkpoints", "*", "starts"))
+	if err != nil || len(starts) < 14+6+1 {
+		c.t.Errorf("%s: %d trials were started (%v)", c.home, len(starts), err)
+	}
+	for _, f := range starts {
+		if b, err := os.ReadFile(f); err != nil || string(b) != "1\n" {
+			c.t.Errorf("%s: started as attempts %q (%v)", f, b, err)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(c.home, "runs", "*", "attempts", "*"))
+	if err != nil || len(left) > 0 {
+		c.t.Errorf("left behind: %v (%v)", left, err)
+	}
+}
