@@ -1,0 +1,490 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"ratchet/internal/engine"
+	"ratchet/internal/journal"
+	"ratchet/internal/journal/faultdisk"
+	"ratchet/internal/journal/sqlite"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	goleak.VerifyTestMain(m)
+}
+
+const smallStudy = `version: 1
+name: small
+program: {command: [sh, x.sh, "{kind}", "{seed}"], files: [x.sh], inputs: {data: data.txt}}
+objective: {metric: score, goal: maximize}
+parameters: {kind: [good, bad]}
+search: {method: grid, experiments: 2}
+validation: {seeds: 2}
+limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
+parallel: 2
+`
+
+const smallProgram = `echo "$RATCHET_ATTEMPT" >> "$RATCHET_CHECKPOINT/starts"
+[ "$1" = good ] && base=10 || base=5
+echo "{\"score\": $((base + $2 % 3 + $(cat data)))}" >> "$RATCHET_METRICS"
+`
+
+// lab is a study in a folder, and a home beside it.
+type lab struct {
+	t    *testing.T
+	dir  string
+	file string
+}
+
+func newLab(t *testing.T, study, program string) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir()}
+	l.file = filepath.Join(l.dir, "study.yaml")
+	for name, text := range map[string]string{"study.yaml": study, "x.sh": program, "data.txt": "1"} {
+		if err := os.WriteFile(filepath.Join(l.dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return l
+}
+
+func (l *lab) home() string { return filepath.Join(l.dir, "home") }
+
+func (l *lab) open(o engine.Options) *engine.Engine {
+	l.t.Helper()
+	e, err := engine.Open(l.home(), o)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = e.Close() })
+	return e
+}
+
+func (l *lab) create(e *engine.Engine) string {
+	l.t.Helper()
+	data, err := os.ReadFile(l.file)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	run, err := e.Create(context.Background(), l.file, data, engine.RunOptions{Output: filepath.Join(l.dir, "out")})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return run
+}
+
+func (l *lab) drive(e *engine.Engine, run string) *research.State {
+	l.t.Helper()
+	s, err := e.Drive(context.Background(), run, engine.DriveOptions{})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return s
+}
+
+func (l *lab) digest(e *engine.Engine, run string) string {
+	l.t.Helper()
+	r, err := e.Results(context.Background(), run)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if r.Status != research.Completed {
+		l.t.Errorf("the run is %s (%s)", r.Status, r.Why)
+	}
+	return r.Digest
+}
+
+// onceEach: every trial was started once, as its first attempt.
+func (l *lab) onceEach(trials int) {
+	l.t.Helper()
+	starts, err := filepath.Glob(filepath.Join(l.home(), "runs", "*", "checkpoints", "*", "starts"))
+	if err != nil || len(starts) != trials {
+		l.t.Errorf("%d trials were started, want %d (%v)", len(starts), trials, err)
+	}
+	for _, f := range starts {
+		if b, err := os.ReadFile(f); err != nil || string(b) != "1\n" {
+			l.t.Errorf("%s: attempts %q (%v)", f, b, err)
+		}
+	}
+}
+
+// smallTrials are the trials of smallStudy: two of the search, four fresh ones
+// and a repetition.
+const smallTrials = 2 + 2*2 + 1
+
+// TestFaultyDisk: whatever the journal's disk does, and whenever, the run
+// stops with an error that says so, and goes on when the fault is gone, with
+// nothing lost and nothing done twice.
+func TestFaultyDisk(t *testing.T) {
+	undisturbed := newLab(t, smallStudy, smallProgram)
+	e := undisturbed.open(engine.Options{})
+	run := undisturbed.create(e)
+	undisturbed.drive(e, run)
+	want := undisturbed.digest(e, run)
+	for _, fault := range faultdisk.Faults {
+		t.Run(fault.Name, func(t *testing.T) {
+			stops := 0
+			for _, n := range []int{1, 3, 8, 15, 30} {
+				l := newLab(t, smallStudy, smallProgram)
+				disk := faultdisk.New(t)
+				if err := os.MkdirAll(l.home(), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				j, err := sqlite.Open(filepath.Join(l.home(), "journal.db"), sqlite.VFS(disk.Name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				e := l.open(engine.Options{Journal: j})
+				run := l.create(e)
+				disk.FailFrom(n, fault)
+				_, err = e.Drive(context.Background(), run, engine.DriveOptions{})
+				if disk.Heal() && err != nil {
+					stops++
+					if !strings.Contains(err.Error(), "journal") {
+						t.Errorf("operation %d: the error does not say that it was the journal: %v", n, err)
+					}
+				}
+				l.drive(e, run)
+				if got := l.digest(e, run); got != want {
+					t.Errorf("operation %d: the digest is %s, want %s", n, got, want)
+				}
+				l.onceEach(smallTrials)
+				if v, err := e.Verify(context.Background(), nil); err != nil || len(v.Damages) > 0 {
+					t.Errorf("operation %d: %v (%v)", n, v.Damages, err)
+				}
+			}
+			if stops == 0 {
+				t.Error("the fault never stopped the run")
+			}
+		})
+	}
+}
+
+// TestFullDisk: the file system of the home is full, for real.
+func TestFullDisk(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can mount a small file system to fill")
+	}
+	l := newLab(t, smallStudy, smallProgram)
+	if err := os.Mkdir(l.home(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("small", l.home(), "tmpfs", 0, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	e := l.open(engine.Options{})
+	t.Cleanup(func() {
+		_ = e.Close()
+		if err := syscall.Unmount(l.home(), 0); err != nil {
+			t.Error(err)
+		}
+	})
+	run := l.create(e)
+	filler := filepath.Join(l.home(), "filler")
+	f, err := os.Create(filler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := make([]byte, 1<<16)
+	for err == nil {
+		_, err = f.Write(block)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = e.Drive(context.Background(), run, engine.DriveOptions{})
+	if err == nil || !strings.Contains(err.Error(), "no space left") && !strings.Contains(err.Error(), "full") {
+		t.Errorf("the disk is full, and driving says %v", err)
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	l.drive(e, run)
+	l.digest(e, run)
+	l.onceEach(smallTrials)
+}
+
+// TestClockSetBack: a clock that is set back an hour in the middle of a run
+// delays nothing, not even a back-off, and the journal's times stay in order.
+func TestClockSetBack(t *testing.T) {
+	l := newLab(t, smallStudy, `[ "$RATCHET_ATTEMPT" = 1 ] && kill -KILL $$
+`+smallProgram)
+	var back atomic.Int64
+	e := l.open(engine.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }})
+	run := l.create(e)
+	s, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
+		if s.Tally.Attempts == 2 {
+			back.Store(int64(time.Hour))
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Status != research.Completed || s.Tally.Attempts != 2*smallTrials {
+		t.Errorf("the run is %s after %d attempts", s.Status, s.Tally.Attempts)
+	}
+	if took := s.Time.Sub(s.Began); took > 10*time.Minute || took < 0 {
+		t.Errorf("by its journal the run took %s", took)
+	}
+	last := time.Time{}
+	for r, err := range e.Journal().Read(context.Background(), run, 1) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Time.Before(last) {
+			t.Errorf("record %d is from %s, the one before from %s", r.Seq, r.Time, last)
+		}
+		last = r.Time
+	}
+}
+
+// TestInputsAreHeld: a run does not go on with other data than it began with.
+func TestInputsAreHeld(t *testing.T) {
+	l := newLab(t, smallStudy, smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	data := filepath.Join(l.dir, "data.txt")
+	if err := os.WriteFile(data, []byte("2"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Drive(context.Background(), run, engine.DriveOptions{}); err == nil || !strings.Contains(err.Error(), "data.txt) has changed") {
+		t.Errorf("with another input: %v", err)
+	}
+	if err := os.Remove(data); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Drive(context.Background(), run, engine.DriveOptions{}); err == nil || !strings.Contains(err.Error(), "put it back") {
+		t.Errorf("without the input: %v", err)
+	}
+	if err := os.WriteFile(data, []byte("1"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// The program's own files are kept: they may change or go.
+	if err := os.Remove(filepath.Join(l.dir, "x.sh")); err != nil {
+		t.Fatal(err)
+	}
+	l.drive(e, run)
+	l.digest(e, run)
+}
+
+// TestOneDrives: of two engines that drive a run, one does and the other says
+// who.
+func TestOneDrives(t *testing.T) {
+	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
+	first, second := l.open(engine.Options{}), l.open(engine.Options{})
+	run := l.create(first)
+	asked := false
+	_, err := first.Drive(context.Background(), run, engine.DriveOptions{Observe: func(*research.State, []research.Payload) {
+		if asked {
+			return
+		}
+		asked = true
+		var driven *engine.DrivenError
+		if _, err := second.Drive(context.Background(), run, engine.DriveOptions{}); !errors.As(err, &driven) || driven.PID != os.Getpid() || driven.Run != run {
+			t.Errorf("the second engine: %v", err)
+		}
+		if d := second.Driven(run); d == nil || d.PID != os.Getpid() {
+			t.Errorf("driven by %+v", d)
+		}
+	}})
+	if err != nil || !asked {
+		t.Fatal(err)
+	}
+	if d := second.Driven(run); d != nil {
+		t.Errorf("driven by %+v, long after", d)
+	}
+	l.onceEach(smallTrials)
+}
+
+// TestFence: an engine whose run another machine has taken over stops, and
+// writes nothing more.
+func TestFence(t *testing.T) {
+	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	var taken journal.Head
+	_, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
+		if taken.Seq > 0 || len(s.Pending) == 0 {
+			return
+		}
+		if err := e.Request(context.Background(), run, research.EngineStarted{Engine: "another", Host: "elsewhere"}); err != nil {
+			t.Error(err)
+		}
+		var err error
+		if taken, err = e.Journal().Head(context.Background(), run); err != nil {
+			t.Error(err)
+		}
+	}})
+	var fenced *engine.FencedError
+	if !errors.As(err, &fenced) || fenced.Host != "elsewhere" {
+		t.Fatalf("driving ends with %v", err)
+	}
+	if head, err := e.Journal().Head(context.Background(), run); err != nil || head != taken {
+		t.Errorf("behind the takeover it wrote up to record %d (%v)", head.Seq, err)
+	}
+	l.drive(e, run)
+	l.digest(e, run)
+	l.onceEach(smallTrials)
+}
+
+// TestInterrupted: attempts that run are left to themselves and picked up, or
+// stopped and begun anew; either way the run ends as ever.
+func TestInterrupted(t *testing.T) {
+	for _, on := range []string{engine.Leave, engine.Stop} {
+		l := newLab(t, smallStudy, smallProgram+"sleep 0.3\n")
+		e := l.open(engine.Options{})
+		run := l.create(e)
+		ctx, cancel := context.WithCancel(context.Background())
+		starts := func() int {
+			files, _ := filepath.Glob(filepath.Join(l.home(), "runs", "*", "checkpoints", "*", "starts"))
+			return len(files)
+		}
+		go func() {
+			defer cancel()
+			for tick := time.NewTicker(5 * time.Millisecond); starts() < 2; <-tick.C {
+				continue
+			}
+		}()
+		if _, err := e.Drive(ctx, run, engine.DriveOptions{OnInterrupt: on}); !errors.Is(err, engine.ErrInterrupted) {
+			t.Fatalf("%s: %v", on, err)
+		}
+		s, _, err := e.Load(context.Background(), run)
+		if err != nil || s.Engine.Engine != "" || s.Tally.Attempts != 0 {
+			t.Errorf("%s: driven by %q, %d attempts (%v)", on, s.Engine.Engine, s.Tally.Attempts, err)
+		}
+		s = l.drive(e, run)
+		l.digest(e, run)
+		if s.Tally.Attempts != smallTrials {
+			t.Errorf("%s: %d attempts for %d trials", on, s.Tally.Attempts, smallTrials)
+		}
+		if on == engine.Leave {
+			l.onceEach(smallTrials)
+		}
+	}
+}
+
+// TestBuild: the program is built once, and what the build left is what
+// attempts get.
+func TestBuild(t *testing.T) {
+	study := strings.Replace(smallStudy, "files: [x.sh]", `files: [x.sh], build: [sh, -c, 'cp x.sh built.sh; echo building']`, 1)
+	study = strings.Replace(study, "[sh, x.sh,", "[sh, built.sh,", 1)
+	l := newLab(t, study, smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	if s := l.drive(e, run); s.Snapshot == s.Created.Snapshot {
+		t.Error("the built files are the files as they were")
+	}
+	l.digest(e, run)
+
+	l = newLab(t, strings.Replace(study, "cp x.sh", "echo no compiler >&2; exit 2; cp x.sh", 1), smallProgram)
+	e = l.open(engine.Options{})
+	s := l.drive(e, l.create(e))
+	if s.Status != research.Failed || !strings.Contains(s.Why, "could not be built") || !strings.Contains(s.Why, "no compiler") {
+		t.Errorf("the run is %s (%s)", s.Status, s.Why)
+	}
+}
+
+// TestArtifacts: regular files are kept by digest; everything else is named
+// and skipped, never followed, never waited for.
+func TestArtifacts(t *testing.T) {
+	const program = `cd "$RATCHET_OUTPUT"
+echo kept > kept.txt; mkdir -p deep/er; echo deep > deep/er/file
+ln -s /etc/passwd link; ln -s /etc linkdir; mkfifo fifo; echo x > mode000; chmod 000 mode000
+mkdir closed; echo x > closed/file; chmod 000 closed
+echo x > "$(printf 'new\nline')"; echo x > "$(printf 'esc\033[31m')"; echo x > '\back'; echo x > "$(printf 'bad\377')"
+echo '{"score": 1}' > metrics.json
+`
+	study := strings.NewReplacer(`parameters: {kind: [good, bad]}`, `parameters: {kind: [good]}`).Replace(smallStudy)
+	l := newLab(t, study, program)
+	e := l.open(engine.Options{})
+	s := l.drive(e, l.create(e))
+	if s.Status != research.Completed {
+		t.Fatalf("the run is %s (%s)", s.Status, s.Why)
+	}
+	at := s.Experiments[0].Trials[0].Last()
+	streams, err := e.Objects().Tree(objects.Digest(at.Evidence))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range streams {
+		names = append(names, f.Path)
+	}
+	for _, want := range []string{"output/kept.txt", "output/deep/er/file", "output/metrics.json"} {
+		if !slices.Contains(names, want) {
+			t.Errorf("%s is not kept", want)
+		}
+	}
+	for _, name := range names {
+		if strings.Contains(name, "link") || strings.ContainsAny(name, "\n\x1b\\") {
+			t.Errorf("%q is kept", name)
+		}
+	}
+	notes := strings.Join(at.Notes, "; ")
+	for _, want := range []string{`"link" is a symbolic link`, `"linkdir" is a symbolic link`, `"fifo" is a named pipe`, `"new\nline" has a name`, `"esc\x1b[31m" has a name`} {
+		if !strings.Contains(notes, want) {
+			t.Errorf("no word of %s in %s", want, notes)
+		}
+	}
+}
+
+// TestDamageIsNamed: a flipped byte in any object is found, with the run and
+// what it was.
+func TestDamageIsNamed(t *testing.T) {
+	l := newLab(t, smallStudy, smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	l.drive(e, run)
+	files, err := filepath.Glob(filepath.Join(l.home(), "objects", "??", "*"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d objects (%v)", len(files), err)
+	}
+	for _, path := range files {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := slices.Clone(whole)
+		b[len(b)-1] ^= 1
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v, err := e.Verify(context.Background(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Damages) == 0 || !strings.Contains(v.Damages[0], run) || !strings.Contains(strings.Join(v.Damages, "\n"), filepath.Base(path)) {
+			t.Errorf("%s is damaged, and verify says %q", path, v.Damages)
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	results := filepath.Join(l.dir, "out", "results.json")
+	b, err := os.ReadFile(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := strings.Replace(string(b), `"score": 1`, `"score": 9`, 1)
+	if err := os.WriteFile(results, []byte(forged), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := e.Verify(context.Background(), []string{run}); err != nil || len(v.Damages) != 1 || !strings.Contains(v.Damages[0], "does not match its own digest") {
+		t.Errorf("the results are forged, and verify says %q (%v)", v.Damages, err)
+	}
+}

@@ -1,0 +1,311 @@
+package report_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.uber.org/goleak"
+	"golang.org/x/net/html"
+
+	"ratchet/internal/engine"
+	"ratchet/internal/report"
+	"ratchet/internal/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	sandbox.Main()
+	goleak.VerifyTestMain(m)
+}
+
+// hostileStudy is a study whose texts, and whose program's words, metrics and
+// artifacts, would do harm wherever they came through raw.
+const hostileStudy = `version: 1
+name: hostile
+question: "<script>alert('question')</script> | $${jndi:ldap://x} **bold** [link](http://evil.example)"
+program: {command: [sh, x.sh, "{kind}", "{seed}"], files: [x.sh]}
+objective: {metric: "<b>score</b>", goal: maximize}
+parameters: {kind: ["<i>good</i>", "=cmd()", fails]}
+hypotheses:
+  - id: h
+    claim: "<img src=x onerror=alert(1)> is | better"
+    compare: {a: {kind: "<i>good</i>"}, b: {kind: "=cmd()"}}
+    expect: a > b
+search: {method: grid, experiments: 3}
+validation: {seeds: 6}
+gates: ["success_rate > 0.5"]
+limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
+parallel: 2
+`
+
+const hostileProgram = `
+printf '\033]0;title\007 <script>alert("out")</script>\n'
+if [ "$1" = fails ]; then printf '<script>alert("err")</script> \033[31m [x](javascript:y) \\input{/etc/passwd}\n' >&2; exit 1; fi
+[ "$1" = "=cmd()" ] && base=1 || base=5
+printf '{"<b>score</b>": %d, "</script><script>alert(2)</script>": 1, "=HYPERLINK(1)": 2}\n' $((base + $2 % 3)) >> "$RATCHET_METRICS"
+echo x > "$RATCHET_OUTPUT/<script>.txt"
+`
+
+// published runs the hostile study and returns its output folder.
+func published(t *testing.T) (string, *report.Results) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{"study.yaml": hostileStudy, "x.sh": hostileProgram} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := engine.Open(filepath.Join(dir, "home"), engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	out := filepath.Join(dir, "out")
+	ctx := context.Background()
+	run, err := e.Create(ctx, filepath.Join(dir, "study.yaml"), []byte(hostileStudy), engine.RunOptions{Output: out})
+	if err == nil {
+		_, err = e.Drive(ctx, run, engine.DriveOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := e.Results(ctx, run)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out, r
+}
+
+func read(t *testing.T, parts ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(parts...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestReport(t *testing.T) {
+	out, r := published(t)
+	t.Run("results.json is by its schema", func(t *testing.T) { bySchema(t, read(t, out, "results.json")) })
+	t.Run("the page has no element of a program", func(t *testing.T) { harmlessPage(t, read(t, out, "report.html")) })
+	t.Run("every link leads somewhere", func(t *testing.T) { links(t, out) })
+	t.Run("Markdown is plain text", func(t *testing.T) { harmlessMarkdown(t, string(read(t, out, "report.md"))) })
+	t.Run("plots are pictures", func(t *testing.T) { pictures(t, filepath.Join(out, "plots")) })
+	t.Run("tables are tables", func(t *testing.T) { tables(t, out, r) })
+	t.Run("the digest covers what was found", func(t *testing.T) { digest(t, r) })
+	t.Run("nothing is filled in", func(t *testing.T) {
+		for _, x := range r.Experiments {
+			for _, trial := range x.Trials {
+				if trial.Outcome != "succeeded" && len(trial.Metrics) > 0 || x.Parameters["kind"] == "fails" && (x.Value != nil || trial.Outcome != "program") {
+					t.Errorf("%+v", trial)
+				}
+			}
+		}
+	})
+}
+
+func bySchema(t *testing.T, b []byte) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(report.JSONSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("results.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("results.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(v); err != nil {
+		t.Error(err)
+	}
+	v.(map[string]any)["status"] = "splendid"
+	if err := schema.Validate(v); err == nil {
+		t.Error("the schema allows any status")
+	}
+}
+
+// harmlessPage walks the parsed page: no scripts, no event handlers, nothing
+// that is fetched from elsewhere, and the hostile texts are there as text.
+func harmlessPage(t *testing.T, page []byte) {
+	doc, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for n := range doc.Descendants() {
+		switch n.Type {
+		case html.TextNode:
+			text.WriteString(n.Data)
+		case html.ElementNode:
+			switch n.Data {
+			case "script", "img", "i", "iframe", "object", "link":
+				t.Errorf("there is a <%s>", n.Data)
+			}
+			for _, a := range n.Attr {
+				if strings.HasPrefix(a.Key, "on") || (a.Key == "href" || a.Key == "src") && (strings.Contains(a.Val, ":") || strings.HasPrefix(a.Val, "//")) {
+					t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
+				}
+			}
+		}
+	}
+	for _, want := range []string{"<script>alert('question')</script>", "<img src=x onerror=alert(1)> is | better", "<b>score</b>", `<script>alert("err")</script> \x1b[31m`} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("the page does not show %q", want)
+		}
+	}
+	if bytes.ContainsRune(page, 0x1b) {
+		t.Error("an escape sequence came through")
+	}
+}
+
+// links checks every link of the page: to a place in it, or to a file.
+func links(t *testing.T, out string) {
+	page := read(t, out, "report.html")
+	doc, err := html.Parse(bytes.NewReader(page))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]bool{}
+	var hrefs []string
+	for n := range doc.Descendants() {
+		for _, a := range n.Attr {
+			if a.Key == "id" {
+				if ids[a.Val] && n.Namespace == "" {
+					t.Errorf("two elements have the id %q", a.Val)
+				}
+				ids[a.Val] = true
+			} else if a.Key == "href" {
+				hrefs = append(hrefs, a.Val)
+			}
+		}
+	}
+	evidence := 0
+	for _, h := range hrefs {
+		if id, ok := strings.CutPrefix(h, "#"); ok {
+			if !ids[id] {
+				t.Errorf("%s leads nowhere", h)
+			}
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(out, h)); err != nil {
+			t.Error(err)
+		}
+		if strings.HasPrefix(h, "evidence/") {
+			evidence++
+		}
+	}
+	if evidence < 20 {
+		t.Errorf("only %d links lead to evidence", evidence)
+	}
+}
+
+func harmlessMarkdown(t *testing.T, text string) {
+	if tag := regexp.MustCompile(`(^|[^\\])<[a-z/]`).FindString(text); tag != "" {
+		t.Errorf("there is a tag, %q", tag)
+	}
+	if link := regexp.MustCompile(`[^\\]\]\((http|javascript)`).FindString(text); link != "" {
+		t.Errorf("there is a link, %q", link)
+	}
+	if strings.ContainsRune(text, 0x1b) {
+		t.Error("an escape sequence came through")
+	}
+	for _, want := range []string{"# hostile", "## Hypotheses", "## Best configuration", "## Gates", "## Failures", "plots/progress.svg"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q", want)
+		}
+	}
+}
+
+// pictures: every plot is well-formed XML without a script.
+func pictures(t *testing.T, dir string) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("plots %v (%v)", files, err)
+	}
+	for _, f := range files {
+		d := xml.NewDecoder(bytes.NewReader(read(t, f)))
+		for {
+			token, err := d.Token()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%s: %v", f, err)
+			}
+			if e, ok := token.(xml.StartElement); ok && slices.Contains([]string{"script", "b", "foreignObject", "a", "image"}, e.Name.Local) {
+				t.Errorf("%s has a <%s>", f, e.Name.Local)
+			}
+		}
+	}
+}
+
+func tables(t *testing.T, out string, r *report.Results) {
+	rows, err := csv.NewReader(bytes.NewReader(read(t, out, "tables", "trials.csv"))).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trials := 0
+	for _, x := range r.Experiments {
+		trials += len(x.Trials)
+	}
+	if len(rows) != trials+1 {
+		t.Errorf("%d rows for %d trials", len(rows), trials)
+	}
+	for _, row := range rows {
+		for _, cell := range row {
+			if strings.HasPrefix(cell, "=") {
+				t.Errorf("a spreadsheet would compute %q", cell)
+			}
+		}
+	}
+}
+
+func digest(t *testing.T, r *report.Results) {
+	if !r.CheckDigest() {
+		t.Fatal("the digest does not fit")
+	}
+	same := *r
+	same.Run, same.Usage.Elapsed, same.Journal.Seq = "another", 99, 7
+	if !same.CheckDigest() {
+		t.Error("the digest depends on the run's name, time or length of journal")
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*report.Results){
+		"a metric":     func(r *report.Results) { r.Experiments[0].Trials[0].Metrics["<b>score</b>"]++ },
+		"an outcome":   func(r *report.Results) { r.Experiments[0].Trials[0].Outcome = "timeout" },
+		"a verdict":    func(r *report.Results) { r.Hypotheses[0].Verdict = "refuted" },
+		"an effect":    func(r *report.Results) { *r.Hypotheses[0].Effect += 1e-9 },
+		"a parameter":  func(r *report.Results) { r.Best.Parameters["kind"] = "other" },
+		"a gate":       func(r *report.Results) { r.Gates[0].Passed = !r.Gates[0].Passed },
+		"a seed":       func(r *report.Results) { r.Experiments[0].Trials[0].Seed++ },
+		"the question": func(r *report.Results) { r.Question += "?" },
+	} {
+		var changed report.Results
+		if err := json.Unmarshal(b, &changed); err != nil {
+			t.Fatal(err)
+		}
+		if change(&changed); changed.CheckDigest() {
+			t.Errorf("%s was changed and the digest still fits", name)
+		}
+	}
+}
