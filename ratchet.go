@@ -28,8 +28,14 @@ const Release = engine.Release
 // Results is what a run found, as in results.json.
 type Results = report.Results
 
-// State is a run as its journal made it.
-type State = research.State
+// Hypothesis is a claim in Results, with its verdict and where that comes from.
+type Hypothesis = report.Hypothesis
+
+// State is a run as its journal made it, and Event what happened in it.
+type (
+	State = research.State
+	Event = research.Payload
+)
 
 // The states of a run in Results.Status.
 const (

@@ -90,13 +90,13 @@ func (p *parsing) bounds(n ast.Node, where string, d *Parameter) {
 		}
 	}
 	p.Fields(n, where, map[string]func(ast.Node){
-		"int":    limits(Int),
-		"float":  limits(Float),
+		"int":   limits(Int),
+		"float": limits(Float),
 		"values": func(n ast.Node) {
 			become(n, Categorical)
 			d.Values = p.values(n, where)
 		},
-		"scale":  func(n ast.Node) { log = p.Choice(n, where+".scale", "linear", "log") == "log" },
+		"scale": func(n ast.Node) { log = p.Choice(n, where+".scale", "linear", "log") == "log" },
 		"step": func(n ast.Node) {
 			if d.Step = p.Number(n, where+".step", 1e-12, 1e12); d.Step != float64(int64(d.Step)) && d.Kind == Int {
 				p.Complain(n, where+".step is not whole", "an int parameter moves in whole steps")

@@ -221,15 +221,15 @@ func checkForm(t *testing.T, problems study.Problems) {
 func TestMistakesOfTheProgram(t *testing.T) {
 	const rest = "version: 1\nname: n\nobjective: {metric: m, goal: minimize}\nparameters: {a: [x]}\n"
 	for program, says := range map[string]string{
-		`{command: []}`:                                       "program.command is empty",
-		`{files: [a.py]}`:                                     `the key "command" is missing`,
-		`{command: ["{b}"]}`:                                  "names {b}, which is neither a parameter nor seed",
-		`{command: ["{a"]}`:                                   "without its }",
-		`{command: [x], files: [../secret]}`:                  "leaves its folder",
-		`{command: [x], files: [/etc/passwd]}`:                "leaves its folder",
-		`{command: [x], inputs: {../x: y}}`:                   "leaves its folder",
-		`{command: [x], inputs: {x: {hash: full}}}`:           "does not say where it is",
-		`{command: [x], files: [x], inputs: {x: ../data}}`:    "is under program.files already",
+		`{command: []}`:                                        "program.command is empty",
+		`{files: [a.py]}`:                                      `the key "command" is missing`,
+		`{command: ["{b}"]}`:                                   "names {b}, which is neither a parameter nor seed",
+		`{command: ["{a"]}`:                                    "without its }",
+		`{command: [x], files: [../secret]}`:                   "leaves its folder",
+		`{command: [x], files: [/etc/passwd]}`:                 "leaves its folder",
+		`{command: [x], inputs: {../x: y}}`:                    "leaves its folder",
+		`{command: [x], inputs: {x: {hash: full}}}`:            "does not say where it is",
+		`{command: [x], files: [x], inputs: {x: ../data}}`:     "is under program.files already",
 		`{command: [x], inputs: {x: {from: y, hash: nearly}}}`: `hash is "nearly"`,
 	} {
 		_, err := study.Parse("study.yaml", []byte(rest+"program: "+program+"\n"))

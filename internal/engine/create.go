@@ -21,11 +21,11 @@ import (
 
 // RunOptions say how a run is made of a study.
 type RunOptions struct {
-	Output         string // folder of the report; default results/<run> in the working folder
-	Seed           int64  // default 1
+	Output         string            // folder of the report; default results/<run> in the working folder
+	Seed           int64             // default 1
 	Isolation      sandbox.Isolation // default sandbox.Strict
-	MaxExperiments int // lowers search.experiments; 0: as the study says
-	Parallel       int // overrides parallel; 0: as the study says
+	MaxExperiments int               // lowers search.experiments; 0: as the study says
+	Parallel       int               // overrides parallel; 0: as the study says
 	Executor       string
 	Model          string
 }

@@ -28,8 +28,9 @@ func (d *driver) effect(a research.Action) func(context.Context) result {
 	case research.Judge:
 		return immediately(d.judge(a))
 	case research.Build:
-		job, err := d.buildJob(a)
-		return func(ctx context.Context) result { return d.build(ctx, job, err) }
+		job := d.sandboxed(a.ID, d.study.Program.Build, d.state.Created.Snapshot)
+		job.Parameters = study.Params{}
+		return func(ctx context.Context) result { return d.build(ctx, job) }
 	default:
 		job, err := d.job(a)
 		rungs := d.state.Experiment(a.Experiment).Rungs
@@ -192,19 +193,9 @@ func (d *driver) execute(ctx context.Context, job executor.Job) (executor.Outcom
 	return out, err
 }
 
-func (d *driver) buildJob(a research.Action) (executor.Job, error) {
-	c := d.state.Created
-	job := d.sandboxed(a.ID, c.Study.Program.Build, c.Snapshot)
-	job.Parameters = study.Params{}
-	return job, nil
-}
-
 // build runs the build command and keeps the folder it leaves as the files
 // that attempts get.
-func (d *driver) build(ctx context.Context, job executor.Job, err error) result {
-	if err != nil {
-		return result{err: err}
-	}
+func (d *driver) build(ctx context.Context, job executor.Job) result {
 	out, err := d.execute(ctx, job)
 	if err != nil {
 		return result{err: err}

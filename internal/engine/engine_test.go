@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -110,11 +109,11 @@ func (l *lab) digest(e *engine.Engine, run string) string {
 }
 
 // onceEach: every trial was started once, as its first attempt.
-func (l *lab) onceEach(trials int) {
+func (l *lab) onceEach() {
 	l.t.Helper()
 	starts, err := filepath.Glob(filepath.Join(l.home(), "runs", "*", "checkpoints", "*", "starts"))
-	if err != nil || len(starts) != trials {
-		l.t.Errorf("%d trials were started, want %d (%v)", len(starts), trials, err)
+	if err != nil || len(starts) != smallTrials {
+		l.t.Errorf("%d trials were started, want %d (%v)", len(starts), smallTrials, err)
 	}
 	for _, f := range starts {
 		if b, err := os.ReadFile(f); err != nil || string(b) != "1\n" {
@@ -163,7 +162,7 @@ func TestFaultyDisk(t *testing.T) {
 				if got := l.digest(e, run); got != want {
 					t.Errorf("operation %d: the digest is %s, want %s", n, got, want)
 				}
-				l.onceEach(smallTrials)
+				l.onceEach()
 				if v, err := e.Verify(context.Background(), nil); err != nil || len(v.Damages) > 0 {
 					t.Errorf("operation %d: %v (%v)", n, v.Damages, err)
 				}
@@ -173,50 +172,6 @@ func TestFaultyDisk(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestFullDisk: the file system of the home is full, for real.
-func TestFullDisk(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system to fill")
-	}
-	l := newLab(t, smallStudy, smallProgram)
-	if err := os.Mkdir(l.home(), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("small", l.home(), "tmpfs", 0, "size=64m"); err != nil {
-		t.Fatal(err)
-	}
-	e := l.open(engine.Options{})
-	t.Cleanup(func() {
-		_ = e.Close()
-		if err := syscall.Unmount(l.home(), 0); err != nil {
-			t.Error(err)
-		}
-	})
-	run := l.create(e)
-	filler := filepath.Join(l.home(), "filler")
-	f, err := os.Create(filler)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := make([]byte, 1<<16)
-	for err == nil {
-		_, err = f.Write(block)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	_, err = e.Drive(context.Background(), run, engine.DriveOptions{})
-	if err == nil || !strings.Contains(err.Error(), "no space left") && !strings.Contains(err.Error(), "full") {
-		t.Errorf("the disk is full, and driving says %v", err)
-	}
-	if err := os.Remove(filler); err != nil {
-		t.Fatal(err)
-	}
-	l.drive(e, run)
-	l.digest(e, run)
-	l.onceEach(smallTrials)
 }
 
 // TestClockSetBack: a clock that is set back an hour in the middle of a run
@@ -308,7 +263,7 @@ func TestOneDrives(t *testing.T) {
 	if d := second.Driven(run); d != nil {
 		t.Errorf("driven by %+v, long after", d)
 	}
-	l.onceEach(smallTrials)
+	l.onceEach()
 }
 
 // TestFence: an engine whose run another machine has taken over stops, and
@@ -339,7 +294,7 @@ func TestFence(t *testing.T) {
 	}
 	l.drive(e, run)
 	l.digest(e, run)
-	l.onceEach(smallTrials)
+	l.onceEach()
 }
 
 // TestInterrupted: attempts that run are left to themselves and picked up, or
@@ -373,7 +328,7 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("%s: %d attempts for %d trials", on, s.Tally.Attempts, smallTrials)
 		}
 		if on == engine.Leave {
-			l.onceEach(smallTrials)
+			l.onceEach()
 		}
 	}
 }

@@ -119,13 +119,13 @@ func (f *finder) find(ctx context.Context, name string) error {
 	if inSystem(found) && !filepath.IsAbs(name) {
 		return nil
 	}
-	real, err := filepath.EvalSymlinks(found)
+	resolved, err := filepath.EvalSymlinks(found)
 	if err != nil {
 		return fmt.Errorf("looking up %s: %w", name, err)
 	}
 	f.lead(filepath.Dir(found))
 	f.show(prefixOf(found))
-	f.show(prefixOf(real))
+	f.show(prefixOf(resolved))
 	return nil
 }
 
@@ -174,8 +174,8 @@ print(json.dumps({"executable": sys.executable, "version": sys.version.split()[0
 	for _, dir := range []string{p.Prefix, p.BasePrefix} {
 		f.show(dir)
 	}
-	if real, err := filepath.EvalSymlinks(p.Executable); err == nil {
-		f.show(prefixOf(real))
+	if resolved, err := filepath.EvalSymlinks(p.Executable); err == nil {
+		f.show(prefixOf(resolved))
 	}
 	return nil
 }

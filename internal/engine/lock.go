@@ -44,7 +44,7 @@ func (e *Engine) lock(run string) (unlock func(), err error) {
 		}
 		d := &DrivenError{Run: run}
 		if b, err := os.ReadFile(path); err == nil {
-			_ = json.Unmarshal(b, d) // who it is is a courtesy
+			_ = json.Unmarshal(b, d) // its name is a courtesy
 		}
 		return nil, d
 	}

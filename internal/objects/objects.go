@@ -185,7 +185,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	n, err := r.dec.Read(p)
 	r.sum.Write(p[:n])
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		if got := Digest(hex.EncodeToString(r.sum.Sum(nil))); got != r.digest {
 			return n, &DamageError{r.digest, "its content has the digest " + string(got)}
 		}

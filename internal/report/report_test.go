@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -186,12 +187,13 @@ func links(t *testing.T, out string) {
 	var hrefs []string
 	for n := range doc.Descendants() {
 		for _, a := range n.Attr {
-			if a.Key == "id" {
+			switch a.Key {
+			case "id":
 				if ids[a.Val] && n.Namespace == "" {
 					t.Errorf("two elements have the id %q", a.Val)
 				}
 				ids[a.Val] = true
-			} else if a.Key == "href" {
+			case "href":
 				hrefs = append(hrefs, a.Val)
 			}
 		}
@@ -243,7 +245,7 @@ func pictures(t *testing.T, dir string) {
 		d := xml.NewDecoder(bytes.NewReader(read(t, f)))
 		for {
 			token, err := d.Token()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {

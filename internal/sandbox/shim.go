@@ -122,7 +122,6 @@ type childEnd struct {
 type contained struct {
 	pid      int // of the sandbox's first process
 	process  *os.Process
-	kill     func()        // kills the whole tree
 	report   *os.File      // the first process writes a childEnd
 	ended    chan struct{} // closed when the main program has ended
 	end      childEnd

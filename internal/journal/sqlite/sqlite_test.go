@@ -278,3 +278,53 @@ func TestNotAJournal(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRead puts any bytes in the place of a database: opening and reading give
+// an error or whole records, and nothing panics.
+func FuzzRead(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "journal.db")
+	j, err := sqlite.Open(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if _, err := j.Append(context.Background(), "a", journal.Head{}, journaltest.Entries(3)...); err != nil {
+		f.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		f.Fatal(err)
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(whole)
+	f.Add(whole[:len(whole)/2])
+	f.Add([]byte("SQLite format 3\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		path := filepath.Join(t.TempDir(), "journal.db")
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		j, err := sqlite.Open(path)
+		if err != nil {
+			return
+		}
+		defer j.Close()
+		runs, err := j.Runs(context.Background())
+		if err != nil {
+			return
+		}
+		for _, run := range runs {
+			var before journal.Head
+			for r, err := range j.Read(context.Background(), run, 1) {
+				if err != nil {
+					break
+				}
+				if err := journal.Verify(run, before, r); err != nil {
+					t.Fatalf("a record that is not whole was given: %v", err)
+				}
+				before = journal.Head{Seq: r.Seq, Hash: r.Hash}
+			}
+		}
+	})
+}

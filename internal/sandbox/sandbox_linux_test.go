@@ -312,7 +312,6 @@ echo '{"score": 1}' >> "$M"
 setsid sh -c 'while :; do echo "{\"score\": 2}" >> "$M"; sleep 0.01; done' >/dev/null 2>&1 &
 (setsid sleep 1000 >/dev/null 2>&1 &)
 exit 0`
-		folder := ""
 		e, folder := attempt(t, level, script, func(s *Spec) {
 			s.Env = append(s.Env, "M=../"+MetricsFile)
 		})

@@ -360,13 +360,13 @@ func TestProcessorShare(t *testing.T) {
 // TestAnInterpreterSomewhereElse: a folder outside the system, in a home or in
 // /tmp, is seen where it is, and cannot be changed.
 func TestAnInterpreterSomewhereElse(t *testing.T) {
-	for _, base := range []string{t.TempDir(), "/var/tmp"} {
-		dir, err := os.MkdirTemp(base, "interpreter-")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer os.RemoveAll(dir)
-		if err := os.Chmod(dir, 0o755); err != nil {
+	elsewhere, err := os.MkdirTemp("/var/tmp", "ratchet-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(elsewhere)
+	for _, dir := range []string{filepath.Join(t.TempDir(), "bin"), filepath.Join(elsewhere, "bin")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.WriteFile(filepath.Join(dir, "python9"), []byte("#!/bin/sh\necho hello from $0; echo harm > $(dirname $0)/x\n"), 0o755); err != nil {

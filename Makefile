@@ -1,0 +1,30 @@
+# What a newcomer guesses: plain go does the rest.
+.PHONY: build test lint fuzz e2e crash bench ci
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o ratchet ./cmd/ratchet
+
+test:
+	go test ./...
+
+lint:
+	golangci-lint run ./...
+
+e2e:
+	go test -run 'TestScripts|TestCrashes' -v ./cmd/ratchet
+
+# Kills the engine 10,000 times and prints the count.
+crash:
+	RATCHET_CRASH_KILLS=10000 go test -run TestCrashes -v -timeout 3h ./cmd/ratchet
+
+fuzz:
+	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 5m -fuzzminimizetime 10x ./study
+	go test -run '^$$' -fuzz '^FuzzSeries$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/research
+	go test -run '^$$' -fuzz '^FuzzRead$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/journal/sqlite
+
+# Ours beside our peers': see docs/performance.md.
+bench:
+	cd bench && go run .
+
+ci:
+	bash .ci/run

@@ -1,0 +1,56 @@
+package ratchet_test
+
+import (
+	"context"
+	"maps"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"ratchet"
+)
+
+// TestExamples runs every study in examples/ and checks what comes out.
+func TestExamples(t *testing.T) {
+	want := map[string]map[string]string{
+		"penguins":   {"scaling-helps-knn": "supported", "scaling-helps-logistic": "supported", "knn-beats-logistic": "refuted"},
+		"optimisers": {"momentum-is-faster": "supported", "adam-beats-sgd": "refuted"},
+		"shell":      {"root-saves": "supported"},
+	}
+	folders, err := filepath.Glob("examples/*/study.yaml")
+	if err != nil || len(folders) != len(want) {
+		t.Fatalf("examples %v (%v)", folders, err)
+	}
+	if _, err := exec.LookPath("python3"); err != nil {
+		t.Fatal("the examples need python3 (Debian: python3)")
+	}
+	for _, file := range folders {
+		name := filepath.Base(filepath.Dir(file))
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			e, err := ratchet.Open(filepath.Join(dir, "home"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer e.Close()
+			r, err := e.Run(context.Background(), file, ratchet.RunOptions{Output: filepath.Join(dir, "out")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := map[string]string{}
+			for _, h := range r.Hypotheses {
+				got[h.ID] = h.Verdict
+			}
+			if !maps.Equal(got, want[name]) {
+				t.Errorf("verdicts %v, want %v", got, want[name])
+			}
+			if r.Status != ratchet.Completed || !r.Passed() || !r.Reproduction.Reproduces {
+				t.Errorf("the run is %s (%s), gates %v, reproduction %v", r.Status, r.Why, r.Gates, r.Reproduction)
+			}
+			if slices.ContainsFunc(r.Hypotheses, func(h ratchet.Hypothesis) bool { return len(h.Evidence) < 2*h.N }) {
+				t.Error("a verdict has not all of its evidence")
+			}
+		})
+	}
+}
