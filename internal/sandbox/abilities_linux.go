@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"ratchet/study"
 )
 
@@ -77,8 +75,7 @@ func Abilities() []Ability {
 	}
 	add("strict isolation", Probe(Strict), "namespaces, read-only system, seccomp, no privileges")
 	add("process isolation", Probe(Process), "limits and control of the process tree")
-	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
-	if errno != 0 {
+	if version := landlockVersion(); version == 0 {
 		add("Landlock", errors.New("this kernel has none; mounts and seccomp stand alone"), "")
 	} else {
 		add("Landlock", nil, fmt.Sprintf("version %d of its interface: a second wall around files", version))

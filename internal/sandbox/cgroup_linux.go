@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"ratchet/study"
 )
 
@@ -31,6 +33,10 @@ type hierarchy struct {
 }
 
 const groupFolder = "ratchet"
+
+// ownProcesses is room for the sandbox's first process, which counts as one of
+// the attempt's.
+const ownProcesses = 1
 
 // findHierarchy looks once for control groups that can be used.
 var findHierarchy = sync.OnceValue(func() hierarchy {
@@ -100,7 +106,7 @@ func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
 	}
 	memory := strconv.FormatInt(int64(l.Memory), 10)
 	quota := strconv.FormatInt(int64(l.CPUs*100_000), 10)
-	tasks := strconv.Itoa(l.Processes + ownThreads)
+	tasks := strconv.Itoa(l.Processes + ownProcesses)
 	settings := [][3]string{ // controller, file, value
 		{"memory", "memory.limit_in_bytes", memory}, {"memory", "memory.memsw.limit_in_bytes", memory},
 		{"pids", "pids.max", tasks}, {"cpu", "cpu.cfs_period_us", "100000"}, {"cpu", "cpu.cfs_quota_us", quota},
@@ -124,12 +130,32 @@ func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
 	return g, nil
 }
 
-// add puts a process into the group, before it starts anything.
-func (g *cgroup) add(pid int) error {
+// enter plans the way of a process into the group. In version 1 the process
+// moves itself, as a single thread: moving another, or a whole process, waits
+// for all processors to pass a point (cgroup_threadgroup_rwsem), which takes
+// 10 ms and more. In version 2 there is no such way, and add moves it.
+func (g *cgroup) enter(p *plan) error {
+	if g.v2 {
+		return nil
+	}
 	for _, dir := range g.dirs {
-		if err := os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		f, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		if err != nil {
 			return fmt.Errorf("limiting the attempt: %w", err)
 		}
+		p.keep = append(p.keep, f)
+		p.call("limiting the attempt", unix.SYS_WRITE, int(f.Fd()), "0", 1) // 0: whoever writes
+	}
+	return nil
+}
+
+// add puts a process into the group, before it starts anything.
+func (g *cgroup) add(pid int) error {
+	if !g.v2 {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(g.dirs[""], "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
+		return fmt.Errorf("limiting the attempt: %w", err)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ const (
 func Main() {
 	switch os.Args[0] {
 	case shimName:
-		os.Exit(shimMain(os.Args[1]))
-	case initName:
+		os.Exit(shimMain())
+	case initName: // elsewhere than on Linux
 		os.Exit(initMain())
 	}
 }

@@ -2,12 +2,12 @@ package sandbox
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -24,140 +24,126 @@ var systemFolders = []string{
 // devices are the device nodes that every command sees.
 var devices = []string{"null", "zero", "full", "random", "urandom"}
 
-// enter builds the command's view of the machine and makes it the root. It
-// runs in mount, pid, network and uts namespaces of its own.
-func enter(spec *Spec, folder string) error {
-	root := filepath.Join(folder, rootFolder)
-	steps := []struct {
-		what string
-		do   func() error
-	}{
-		{"detaching from the machine's mounts", func() error { return unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") }},
-		{"making a root", func() error { return unix.Mount("ratchet", root, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m") }},
-		{"showing the system read-only", func() error { return showSystem(root, spec) }},
-		{"mounting /proc", func() error {
-			return unix.Mount("proc", root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-		}},
-		{"making /dev", func() error { return showDevices(root+"/dev", spec) }},
-		{"showing the box", func() error { return showBox(root, folder, spec) }},
-		{"showing what lies in /tmp", func() error { return showInTmp(root, spec) }},
-		{"entering the root", func() error { return pivot(root) }},
-		{"naming the host", func() error { return unix.Sethostname([]byte("ratchet")) }},
-		{"bringing up loopback", func() error {
-			if spec.Limits.Network == study.NetworkHost {
-				return nil
-			}
-			return loopbackUp()
-		}},
-	}
-	for _, s := range steps {
-		if err := s.do(); err != nil {
-			return fmt.Errorf("isolating the attempt: %s: %w", s.what, err)
-		}
-	}
-	return nil
+// view plans what a command sees of the machine, as the root of a mount
+// namespace of its own. made are the paths below root that the plan has made
+// so far.
+type view struct {
+	*plan
+	root string
+	made map[string]bool
 }
 
-// showSystem binds the system and what else the command needs below root and
-// makes all of it, root itself included, read-only.
-func showSystem(root string, spec *Spec) error {
-	for _, dir := range []string{"/proc", "/dev", "/tmp", boxMount, "/run", "/var/tmp"} {
-		if err := os.MkdirAll(root+dir, 0o755); err != nil {
+// planView plans the view and the way into it.
+func planView(p *plan, spec *Spec, folder string) error {
+	v := &view{p, filepath.Join(folder, rootFolder), map[string]bool{}}
+	v.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") // nothing of this reaches the machine
+	v.mount("ratchet", v.root, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
+	if err := v.system(spec); err != nil {
+		return err
+	}
+	v.mount("proc", v.root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if err := v.devices(spec); err != nil {
+		return err
+	}
+	if err := v.box(folder, spec); err != nil {
+		return err
+	}
+	for _, path := range spec.ReadOnly {
+		if err := v.inTmp(path); err != nil {
 			return err
 		}
 	}
-	paths := append([]string{}, systemFolders...)
-	for _, p := range spec.ReadOnly {
-		if !inTmp(p) {
-			paths = append(paths, p)
-		}
+	v.call("entering the root", unix.SYS_CHDIR, v.root)
+	v.call("entering the root", unix.SYS_PIVOT_ROOT, ".", ".")
+	// The old root is stacked on the new one now (pivot_root(2), NOTES).
+	v.call("leaving the machine's root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
+	v.call("entering the root", unix.SYS_CHDIR, "/")
+	const name = "ratchet"
+	v.call("naming the host", unix.SYS_SETHOSTNAME, name, len(name))
+	if spec.Limits.Network == study.NetworkHost {
+		return nil
 	}
+	return v.loopback()
+}
+
+// system shows the system and what else the command needs read-only, root
+// itself included.
+func (v *view) system(spec *Spec) error {
+	for _, dir := range []string{"/proc", "/dev", "/tmp", boxMount, "/run", "/var/tmp"} {
+		v.folder(dir)
+	}
+	paths := append([]string{}, systemFolders...)
 	if spec.Limits.GPUs > 0 {
 		paths = append(paths, "/sys/bus/pci", "/sys/devices")
 	}
-	for _, p := range paths {
-		if err := show(root, p); err != nil {
-			return err
-		}
-	}
-	return readOnly(root)
-}
-
-func inTmp(path string) bool { return strings.HasPrefix(path, "/tmp/") }
-
-// showInTmp shows what the command needs of the machine's /tmp, an interpreter
-// that somebody put there, say, inside its own.
-func showInTmp(root string, spec *Spec) error {
 	for _, p := range spec.ReadOnly {
-		if !inTmp(p) {
-			continue
-		}
-		if err := show(root, p); err != nil {
-			return err
-		}
-		if info, err := os.Lstat(root + p); err == nil && info.Mode()&fs.ModeSymlink == 0 {
-			if err := readOnly(root + p); err != nil {
-				return err
-			}
+		if !isInTmp(p) {
+			paths = append(paths, p)
 		}
 	}
+	for _, p := range paths {
+		if _, err := v.show(p); err != nil {
+			return err
+		}
+	}
+	v.setMount(v.root, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	return nil
 }
 
-func readOnly(path string) error {
-	return unix.MountSetattr(-1, path, unix.AT_RECURSIVE, &unix.MountAttr{
-		Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV,
-	})
+// folder makes a folder below root, and those above it.
+func (v *view) folder(path string) {
+	if path == "/" || v.made[path] {
+		return
+	}
+	v.folder(filepath.Dir(path))
+	v.made[path] = true
+	v.mkdir(v.root + path)
 }
 
 // show binds one path of the machine below root, at the same place. Links are
 // copied. A path that is not there, or lies below one that is shown already,
-// is passed over.
-func show(root, path string) error {
+// is passed over; false then.
+func (v *view) show(path string) (bool, error) {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	target := root + path
-	if _, err := os.Lstat(target); err == nil && path != "/sys/devices" {
-		return nil
+	for above := path; above != "/"; above = filepath.Dir(above) {
+		if v.made[above+" shown"] {
+			return false, nil
+		}
 	}
-	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
-		return err
-	}
+	v.made[path+" shown"] = true
 	if info.Mode()&fs.ModeSymlink != 0 {
 		to, err := os.Readlink(path)
 		if err != nil {
-			return err
+			return false, err
 		}
-		return os.Symlink(to, target)
+		v.folder(filepath.Dir(path))
+		v.symlink(to, v.root+path)
+		return false, nil
 	}
-	return bind(path, target, info.IsDir())
+	v.place(path, info.IsDir())
+	v.bind(path, v.root+path)
+	return true, nil
 }
 
-// bind makes the target if need be and binds source there, with all that is
-// mounted below it.
-func bind(source, target string, folder bool) error {
+// place makes what something is mounted on.
+func (v *view) place(path string, folder bool) {
 	if folder {
-		if err := os.MkdirAll(target, 0o755); err != nil {
-			return err
-		}
-	} else if f, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
-		_ = f.Close()
+		v.folder(path)
+		return
 	}
-	if err := unix.Mount(source, target, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("%s: %w", source, err)
-	}
-	return nil
+	v.folder(filepath.Dir(path))
+	v.call("making "+path, unix.SYS_MKNODAT, unix.AT_FDCWD, v.root+path, unix.S_IFREG|0o644, 0)
 }
 
-func showDevices(dev string, spec *Spec) error {
-	if err := unix.Mount("ratchet", dev, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=1m"); err != nil {
-		return err
-	}
+func (v *view) devices(spec *Spec) error {
+	dev := v.root + "/dev"
+	v.mount("ratchet", dev, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=1m")
 	names := devices
 	if spec.Limits.GPUs > 0 {
 		gpus, err := filepath.Glob("/dev/nvidia*")
@@ -173,85 +159,63 @@ func showDevices(dev string, spec *Spec) error {
 		if err != nil {
 			return err
 		}
-		if err := bind("/dev/"+n, dev+"/"+n, info.IsDir()); err != nil {
-			return err
-		}
+		v.place("/dev/"+n, info.IsDir())
+		v.bind("/dev/"+n, dev+"/"+n)
 	}
-	for link, to := range map[string]string{"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"} {
-		if err := os.Symlink(to, dev+"/"+link); err != nil {
-			return err
-		}
+	for _, link := range [][2]string{{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
+		v.symlink(link[0], dev+"/"+link[1])
 	}
-	if err := os.Mkdir(dev+"/shm", 0o755); err != nil {
-		return err
-	}
-	if err := unix.MountSetattr(-1, dev, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}); err != nil {
-		return err
-	}
-	return unix.Mount("ratchet", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV,
-		"mode=1777,size="+strconv.FormatInt(int64(spec.Limits.Memory), 10))
+	v.mkdir(dev + "/shm")
+	v.setMount(dev, unix.MOUNT_ATTR_RDONLY, 0)
+	v.mount("ratchet", dev+"/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777,size="+strconv.FormatInt(int64(spec.Limits.Memory), 10))
+	return nil
 }
 
-// showBox binds what the command may write to: its box, its checkpoint
-// folder and a /tmp of its own, all counted as its disk use.
-func showBox(root, folder string, spec *Spec) error {
-	writable := []Bind{
-		{Box(folder), boxMount},
-		{filepath.Join(folder, tmpFolder), "/tmp"},
-	}
+// box binds what the command may write to: its box, its checkpoint folder and
+// a /tmp of its own, all counted as its disk use; and its inputs.
+func (v *view) box(folder string, spec *Spec) error {
+	writable := []Bind{{Box(folder), boxMount}, {filepath.Join(folder, tmpFolder), "/tmp"}}
 	if spec.Checkpoint != "" {
 		writable = append(writable, Bind{spec.Checkpoint, boxMount + "/" + CheckpointFolder})
 	}
 	for _, b := range writable {
-		if err := bind(b.Source, root+b.Target, true); err != nil {
-			return err
-		}
-		if err := unix.MountSetattr(-1, root+b.Target, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}); err != nil {
-			return err
-		}
+		v.bind(b.Source, v.root+b.Target)
+		v.setMount(v.root+b.Target, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
 	}
 	for _, in := range spec.Inputs {
-		info, err := os.Stat(in.Source)
-		if err != nil {
+		if _, err := os.Stat(in.Source); err != nil {
 			return err
 		}
-		target := filepath.Join(root+boxMount, WorkFolder, in.Target)
-		if err := bind(in.Source, target, info.IsDir()); err != nil {
-			return err
-		}
-		if err := readOnly(target); err != nil {
-			return err
-		}
+		target := filepath.Join(v.root+boxMount, WorkFolder, in.Target)
+		v.bind(in.Source, target)
+		v.setMount(target, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	}
 	return nil
 }
 
-// pivot makes root the root and lets go of the machine's.
-func pivot(root string) error {
-	if err := os.Chdir(root); err != nil {
-		return err
+func isInTmp(path string) bool { return strings.HasPrefix(path, "/tmp/") }
+
+// inTmp shows what the command needs of the machine's /tmp, an interpreter
+// that somebody put there, say, inside its own.
+func (v *view) inTmp(path string) error {
+	if !isInTmp(path) {
+		return nil
 	}
-	if err := unix.PivotRoot(".", "."); err != nil {
-		return err
+	shown, err := v.show(path)
+	if err == nil && shown {
+		v.setMount(v.root+path, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	}
-	// The old root is stacked on the new one now (pivot_root(2), NOTES).
-	if err := unix.Unmount(".", unix.MNT_DETACH); err != nil {
-		return err
-	}
-	return os.Chdir("/")
+	return err
 }
 
-// loopbackUp lets a command talk to itself over 127.0.0.1.
-func loopbackUp() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
+// loopback lets a command talk to itself over 127.0.0.1.
+func (v *view) loopback() error {
 	ifr, err := unix.NewIfreq("lo")
 	if err != nil {
 		return err
 	}
 	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr)
+	v.call("bringing up loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	v.call("bringing up loopback", unix.SYS_IOCTL, result{}, unix.SIOCSIFFLAGS, unsafe.Pointer(ifr))
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,11 +43,50 @@ func Abilities() []Ability {
 	return []Ability{{"strict isolation", false, "needs Linux"}, {"process isolation", true, "limits of a process group"}}
 }
 
-func initAttributes(*Spec) *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
-
 func giveAway(*Spec, string) error { return nil }
 
 func becomeReaper() error { return nil }
+
+// initOrder is what the first process is told.
+type initOrder struct {
+	Spec   *Spec
+	Folder string
+}
+
+// spawn starts this program again as the sandbox's first process, which starts
+// the command and reports how it ended.
+func spawn(folder string, spec *Spec, _ *cgroup, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
+	orderRead, orderWrite, err := os.Pipe()
+	if err != nil {
+		return 0, nil, err
+	}
+	reportRead, reportWrite, err := os.Pipe()
+	if err != nil {
+		return 0, nil, errors.Join(err, orderRead.Close(), orderWrite.Close())
+	}
+	cmd := itself(initName)
+	cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single"}
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.ExtraFiles = []*os.File{orderRead, reportWrite}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	err = cmd.Start()
+	err = errors.Join(err, orderRead.Close(), reportWrite.Close())
+	if err == nil {
+		err = json.NewEncoder(orderWrite).Encode(initOrder{Spec: spec, Folder: folder})
+	}
+	if err = errors.Join(err, orderWrite.Close()); err != nil {
+		return 0, nil, errors.Join(fmt.Errorf("starting the sandbox: %w", err), reportRead.Close())
+	}
+	return cmd.Process.Pid, func() childEnd {
+		defer reportRead.Close()
+		var end childEnd
+		if err := json.NewDecoder(io.LimitReader(reportRead, 1<<16)).Decode(&end); err != nil {
+			return childEnd{Exit: -1, Signal: "killed"} // with its first process
+		}
+		return end
+	}, nil
+}
 
 func initMain() int {
 	syscall.CloseOnExec(3)
@@ -85,7 +125,7 @@ func contain(spec *Spec, folder string) (childEnd, error) {
 	cmd := exec.Command(spec.Command[0], spec.Command[1:]...)
 	cmd.Env, cmd.Dir, cmd.Stdout, cmd.Stderr = spec.Env, work, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
-		return childEnd{}, &missingError{fmt.Errorf("%s cannot be executed: %w", spec.Command[0], err)}
+		return childEnd{}, fmt.Errorf("%s cannot be executed: %w", spec.Command[0], err)
 	}
 	_ = cmd.Wait()
 	end := childEnd{Exit: cmd.ProcessState.ExitCode()}
@@ -118,6 +158,8 @@ func terminate(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
 func killAll(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
 func reapOrphans() {}
+
+func reap(pid int) { _, _ = syscall.Wait4(pid, nil, 0, nil) }
 
 // cgroup is Linux's.
 type cgroup struct{}

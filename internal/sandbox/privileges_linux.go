@@ -2,10 +2,12 @@ package sandbox
 
 import (
 	"fmt"
+	"os"
+	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
-	"github.com/landlock-lsm/go-landlock/landlock"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -25,70 +27,110 @@ var denied = []string{
 	"mbind", "migrate_pages", "move_pages", "set_mempolicy_home_node",
 }
 
-// namespaces are the flags of clone(2) that make new ones.
-const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
+// allNamespaces are the flags of clone(2) that make new ones.
+const allNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
-// giveUp takes every privilege from what this thread starts from now on:
-// capabilities for good, rights on files by Landlock, system calls by seccomp.
-func giveUp() error {
-	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
-		return fmt.Errorf("giving up privileges: ambient capabilities: %w", err)
-	}
-	for c := 0; c <= unix.CAP_LAST_CAP; c++ {
-		if c == unix.CAP_SETPCAP {
-			continue // needed to drop the others
+// planGiveUp takes every privilege from the command: capabilities for good,
+// rights on files by Landlock, system calls by seccomp.
+func planGiveUp(p *plan) error {
+	for c := 0; ; c++ {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err != nil {
+			break // the kernel has no more
 		}
-		_ = unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0) // EINVAL: the kernel does not know it
+		p.call("giving up capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c)
 	}
-	if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SETPCAP, 0, 0, 0); err != nil {
-		return fmt.Errorf("giving up privileges: capabilities: %w", err)
+	if os.Getuid() == 0 {
+		group := [1]uint32{nobody}
+		p.call("becoming nobody", unix.SYS_SETGROUPS, 1, unsafe.Pointer(&group))
+		p.call("becoming nobody", unix.SYS_SETRESGID, nobody, nobody, nobody)
+		p.call("becoming nobody", unix.SYS_SETRESUID, nobody, nobody, nobody)
 	}
-	if err := inheritNothing(); err != nil {
-		return fmt.Errorf("giving up privileges: inheritable capabilities: %w", err)
+	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	none := &[2]unix.CapUserData{} // version 3 has 64 bits in two parts
+	p.call("giving up capabilities", unix.SYS_CAPSET, unsafe.Pointer(header), unsafe.Pointer(none))
+	p.call("giving up privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
+	planFiles(p)
+	return planCalls(p)
+}
+
+// Rights of Landlock (include/uapi/linux/landlock.h) that the rules speak of.
+const (
+	landlockRead  = unix.LANDLOCK_ACCESS_FS_EXECUTE | unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
+	landlockFirst = 1<<13 - 1 // of the first version of its interface
+)
+
+// landlockVersion is the version of the kernel's Landlock; 0: there is none.
+func landlockVersion() int {
+	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
 	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("giving up privileges: no_new_privs: %w", err)
+	return int(v)
+}
+
+// planFiles says again, by Landlock, what the mounts say already: a second
+// wall, and one around signals and abstract sockets. On a kernel with less of
+// Landlock, or none, the first one stands alone.
+func planFiles(p *plan) {
+	version := landlockVersion()
+	if version == 0 {
+		return
 	}
-	if err := restrictFiles(); err != nil {
-		return fmt.Errorf("giving up privileges: Landlock: %w", err)
+	handled, size := uint64(landlockFirst), 8 // the attributes grew with the interface
+	ruleset := &[3]uint64{}                   // files, network, scopes
+	if version >= 2 {
+		handled |= unix.LANDLOCK_ACCESS_FS_REFER
 	}
-	if err := filterCalls(); err != nil {
-		return fmt.Errorf("giving up privileges: seccomp: %w", err)
+	if version >= 3 {
+		handled |= unix.LANDLOCK_ACCESS_FS_TRUNCATE
 	}
+	if version >= 4 {
+		size = 16
+	}
+	if version >= 5 {
+		handled |= unix.LANDLOCK_ACCESS_FS_IOCTL_DEV
+	}
+	if version >= 6 {
+		size = 24
+		ruleset[2] = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
+	}
+	ruleset[0] = handled
+	const rules, path = 200, 201 // file descriptors that nobody else has
+	p.call("restricting files", unix.SYS_LANDLOCK_CREATE_RULESET, unsafe.Pointer(ruleset), size, 0)
+	p.call("restricting files", unix.SYS_DUP3, result{}, rules, unix.O_CLOEXEC)
+	for _, r := range []struct {
+		path   string
+		access uint64
+	}{
+		{"/", landlockRead},
+		{"/dev", handled &^ unix.LANDLOCK_ACCESS_FS_REFER},
+		{boxMount, handled &^ unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+		{"/tmp", handled &^ unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
+	} {
+		rule := &unix.LandlockPathBeneathAttr{Allowed_access: r.access & handled, Parent_fd: path}
+		p.call("restricting "+r.path, unix.SYS_OPENAT, unix.AT_FDCWD, r.path, unix.O_PATH|unix.O_CLOEXEC)
+		p.call("restricting "+r.path, unix.SYS_DUP3, result{}, path, unix.O_CLOEXEC)
+		p.call("restricting "+r.path, unix.SYS_LANDLOCK_ADD_RULE, rules, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(rule), 0)
+	}
+	p.call("restricting files", unix.SYS_LANDLOCK_RESTRICT_SELF, rules, 0)
+}
+
+// planCalls has the kernel refuse the denied system calls.
+func planCalls(p *plan) error {
+	filter, err := callFilter()
+	if err != nil {
+		return fmt.Errorf("making the filter of system calls: %w", err)
+	}
+	program := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(program))
 	return nil
 }
 
-// inheritNothing empties the set of inheritable capabilities.
-func inheritNothing() error {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData // version 3 has 64 bits in two parts
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return err
-	}
-	data[0].Inheritable, data[1].Inheritable = 0, 0
-	return unix.Capset(&header, &data[0])
-}
-
-// restrictFiles says again, by Landlock, what the mounts say already: a second
-// wall. On a kernel with less of Landlock, or none, the first one stands alone.
-func restrictFiles() error {
-	rules := []landlock.Rule{
-		landlock.RODirs("/"),
-		landlock.RWDirs("/dev").WithIoctlDev(),
-		landlock.RWDirs(boxMount, "/tmp").WithRefer(),
-	}
-	config := landlock.V7.BestEffort()
-	if err := config.RestrictPaths(rules...); err != nil {
-		return err
-	}
-	return config.RestrictScoped()
-}
-
-func filterCalls() error {
+func callFilter() ([]unix.SockFilter, error) {
 	known, err := arch.GetInfo("")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var names []string
 	for _, name := range denied {
@@ -96,26 +138,36 @@ func filterCalls() error {
 			names = append(names, name)
 		}
 	}
-	return seccomp.LoadFilter(seccomp.Filter{
-		NoNewPrivs: true,
-		Policy: seccomp.Policy{
-			DefaultAction: seccomp.ActionAllow,
-			Syscalls: []seccomp.SyscallGroup{
-				{Names: names, Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM)},
-				// clone3 has its flags in memory, where a filter cannot see
-				// them; told that it does not exist, C libraries use clone.
-				{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
-				{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: anyNamespace()},
-			},
+	policy := seccomp.Policy{
+		DefaultAction: seccomp.ActionAllow,
+		Syscalls: []seccomp.SyscallGroup{
+			{Names: names, Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM)},
+			// clone3 has its flags in memory, where a filter cannot see them;
+			// told that it does not exist, C libraries use clone.
+			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
+			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: anyNamespace()},
 		},
-	})
+	}
+	instructions, err := policy.Assemble()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := bpf.Assemble(instructions)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]unix.SockFilter, len(raw))
+	for i, r := range raw {
+		out[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
+	}
+	return out, nil
 }
 
 // anyNamespace matches a clone that asks for one or more new namespaces.
 func anyNamespace() []seccomp.NameWithConditions {
 	var out []seccomp.NameWithConditions
-	for bit := uint64(1); bit <= namespaces; bit <<= 1 {
-		if namespaces&bit != 0 {
+	for bit := uint64(1); bit <= allNamespaces; bit <<= 1 {
+		if allNamespaces&bit != 0 {
 			out = append(out, seccomp.NameWithConditions{Name: "clone", Conditions: seccomp.ArgumentConditions{
 				{Argument: 0, Operation: seccomp.BitsSet, Value: bit},
 			}})
@@ -123,5 +175,3 @@ func anyNamespace() []seccomp.NameWithConditions {
 	}
 	return out
 }
-
-func executable() string { return "/proc/self/exe" }

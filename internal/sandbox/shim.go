@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,16 +15,23 @@ import (
 	"ratchet/study"
 )
 
-// shimMain is the shim of the attempt in a folder. Its exit status means
-// nothing: its ending file does.
-func shimMain(folder string) int {
+// shimMain is the shim of the attempt in the working folder. Its exit status
+// means nothing: its ending file does.
+func shimMain() int {
 	// The first process dies with the thread that started it (PDEATHSIG): let
 	// that be the main one, which lives as long as the shim.
 	runtime.LockOSThread()
 	syscall.CloseOnExec(3) // the lock is the shim's alone
 	// Caught and dropped, not ignored: what is ignored stays so in the command.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
-	if err := shim(folder); err != nil {
+	folder, err := os.Getwd()
+	if err == nil {
+		err = os.Chdir("/")
+	}
+	if err == nil {
+		err = shim(folder)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "ratchet-shim:", err)
 		return 1
 	}
@@ -120,9 +126,7 @@ type childEnd struct {
 
 // contained is a running command with the pipes around it.
 type contained struct {
-	pid      int // of the sandbox's first process
-	process  *os.Process
-	report   *os.File      // the first process writes a childEnd
+	pid      int           // of the sandbox's first process
 	ended    chan struct{} // closed when the main program has ended
 	end      childEnd
 	stdout   *capture
@@ -131,59 +135,31 @@ type contained struct {
 	isolated bool
 }
 
-// startContained starts the sandbox's first process, puts it into its group,
-// and only then tells it what to run.
+// startContained starts the sandbox's first process in its group, and in it
+// the command.
 func startContained(folder string, spec *Spec, group *cgroup) (*contained, error) {
-	var pipes [4][2]*os.File // stdout, stderr, spec, report
-	for i := range pipes {
-		r, w, err := os.Pipe()
-		if err != nil {
-			return nil, err
-		}
-		pipes[i] = [2]*os.File{r, w}
-	}
-	cmd := itself(initName)
-	cmd.Env = []string{"GOGC=off", "GOMAXPROCS=1", "GOTRACEBACK=single"}
-	cmd.Dir = "/"
-	cmd.Stdout, cmd.Stderr = pipes[0][1], pipes[1][1]
-	cmd.ExtraFiles = []*os.File{pipes[2][0], pipes[3][1]}
-	cmd.SysProcAttr = initAttributes(spec)
-	c := &contained{isolated: spec.Isolation == Strict, report: pipes[3][0], ended: make(chan struct{})}
-	err := cmd.Start()
-	for _, f := range []*os.File{pipes[0][1], pipes[1][1], pipes[2][0], pipes[3][1]} {
-		_ = f.Close() // the child's ends
-	}
+	outRead, outWrite, err := os.Pipe()
 	if err != nil {
-		return nil, fmt.Errorf("starting the sandbox: %w", err)
-	}
-	c.pid, c.process = cmd.Process.Pid, cmd.Process
-	if err := group.add(c.pid); err != nil {
-		_ = cmd.Process.Kill()
-		_, _ = cmd.Process.Wait()
 		return nil, err
 	}
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		return nil, errors.Join(err, outRead.Close(), outWrite.Close())
+	}
+	pid, wait, err := spawn(folder, spec, group, outWrite, errWrite)
+	if err = errors.Join(err, outWrite.Close(), errWrite.Close()); err != nil {
+		return nil, errors.Join(err, outRead.Close(), errRead.Close())
+	}
+	c := &contained{pid: pid, isolated: spec.Isolation == Strict, ended: make(chan struct{})}
 	c.stdout = newCapture(Stdout(folder), int64(spec.Limits.Output))
 	c.stderr = newCapture(Stderr(folder), int64(spec.Limits.Output))
-	c.output.Go(func() { c.stdout.drain(pipes[0][0]) })
-	c.output.Go(func() { c.stderr.drain(pipes[1][0]) })
+	c.output.Go(func() { c.stdout.drain(outRead) })
+	c.output.Go(func() { c.stderr.drain(errRead) })
 	go func() {
 		defer close(c.ended)
-		if err := json.NewDecoder(io.LimitReader(c.report, 1<<16)).Decode(&c.end); err != nil {
-			c.end = childEnd{Exit: -1, Signal: "killed"} // with its sandbox
-		}
+		c.end = wait()
 	}()
-	err = json.NewEncoder(pipes[2][1]).Encode(initOrder{Spec: spec, Folder: folder})
-	if err = errors.Join(err, pipes[2][1].Close()); err != nil {
-		c.killTree()
-		return nil, fmt.Errorf("starting the sandbox: %w", err)
-	}
 	return c, nil
-}
-
-// initOrder is what the first process is told.
-type initOrder struct {
-	Spec   *Spec
-	Folder string
 }
 
 // wait waits for the main program's end.
@@ -195,7 +171,7 @@ func (c *contained) wait() childEnd {
 // killTree ends every process of the attempt and waits until they are gone.
 func (c *contained) killTree() {
 	killAll(c.pid, c.isolated)
-	_, _ = c.process.Wait() // its state says nothing that the report did not
+	reap(c.pid) // how it ended says nothing that its report did not
 	killAll(c.pid, c.isolated)
 	reapOrphans()
 }

@@ -104,7 +104,7 @@ func lay(folder string, spec *Spec, prepare func(box string) error) error {
 	}
 	for _, dir := range []string{
 		filepath.Join(folder, tmpFolder), filepath.Join(folder, rootFolder), spec.Checkpoint,
-		filepath.Join(box, WorkFolder), filepath.Join(box, OutputFolder),
+		filepath.Join(box, WorkFolder), filepath.Join(box, OutputFolder), filepath.Join(box, CheckpointFolder),
 	} {
 		if dir == "" {
 			continue // it has no checkpoint folder
@@ -165,12 +165,13 @@ func launch(folder string, lock *os.File) (*Handle, error) {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	defer log.Close()
-	cmd := itself(shimName, folder)
+	// The folder itself is not among the arguments: the command can read them.
+	cmd := itself(shimName, filepath.Base(folder))
 	cmd.Env = []string{"GOGC=200", "GOMAXPROCS=2", "GOTRACEBACK=single"}
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{lock}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Dir = "/"
+	cmd.Dir = folder
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
