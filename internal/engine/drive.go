@@ -67,6 +67,7 @@ func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return nil, err
 	}
 	jobs := local.New(e.folder(run))
+	defer jobs.Close()
 	if err := clean(ctx, jobs, s); err != nil {
 		return s, err
 	}

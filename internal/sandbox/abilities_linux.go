@@ -35,7 +35,7 @@ func probe(level Isolation, folder string) error {
 			Time: study.Duration(10 * time.Second), Memory: 64 << 20, CPUs: 1, Disk: 1 << 20, Output: 1 << 10, Processes: 16, Network: study.NetworkNone,
 		},
 	}
-	h, err := Start(folder, spec, func(string) error { return nil })
+	h, err := (*Launcher)(nil).Start(folder, spec, func(string) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 func Main() {
 	switch os.Args[0] {
 	case shimName:
-		os.Exit(shimMain())
+		os.Exit(shimMain(os.Args[1]))
 	case initName: // elsewhere than on Linux
 		os.Exit(initMain())
 	}

@@ -45,7 +45,7 @@ func begin(t *testing.T, level Isolation, command []string, change ...func(*Spec
 	for _, c := range change {
 		c(spec)
 	}
-	h, err := Start(folder, spec, func(string) error { return nil })
+	h, err := (*Launcher)(nil).Start(folder, spec, func(string) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestStartIsIdempotent(t *testing.T) {
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", "echo once; sleep 0.3"})
 		again := func() *Handle {
-			h, err := Start(folder, &Spec{Command: []string{"false"}}, func(string) error { return errors.New("it is prepared twice") })
+			h, err := (*Launcher)(nil).Start(folder, &Spec{Command: []string{"false"}}, func(string) error { return errors.New("it is prepared twice") })
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -264,7 +264,7 @@ func TestLostShim(t *testing.T) {
 			continue
 		}
 		eventually(t, "no process is left", func() bool { return len(running(below)) == 0 })
-		h, err := Start(folder, &Spec{Command: []string{"true"}, Isolation: level}, func(string) error { return errors.New("it is prepared twice") })
+		h, err := (*Launcher)(nil).Start(folder, &Spec{Command: []string{"true"}, Isolation: level}, func(string) error { return errors.New("it is prepared twice") })
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,16 +15,24 @@ import (
 	"ratchet/study"
 )
 
-// shimMain is the shim of the attempt in the working folder. Its exit status
-// means nothing: its ending file does.
-func shimMain() int {
+// shimMain is the shim of the attempt in the working folder, or of the one
+// that a spare is told. Its exit status means nothing: its ending file does.
+func shimMain(name string) int {
 	// The first process dies with the thread that started it (PDEATHSIG): let
 	// that be the main one, which lives as long as the shim.
 	runtime.LockOSThread()
-	syscall.CloseOnExec(3) // the lock is the shim's alone
+	syscall.CloseOnExec(3) // the lock, or a spare's socket, is the shim's alone
 	// Caught and dropped, not ignored: what is ignored stays so in the command.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	folder, err := os.Getwd()
+	if name == spareName {
+		if folder, err = receive(); folder == "" {
+			return 0
+		}
+		if err == nil {
+			err = logTo(filepath.Join(folder, shimLog))
+		}
+	}
 	if err == nil {
 		err = os.Chdir("/")
 	}

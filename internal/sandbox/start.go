@@ -60,7 +60,7 @@ type identity struct {
 // Start starts a command's shim in an attempt's folder. prepare fills the box
 // first. Start is idempotent by the folder: where a shim is there or has
 // ended, it attaches to it and prepares nothing.
-func Start(folder string, spec *Spec, prepare func(box string) error) (*Handle, error) {
+func (l *Launcher) Start(folder string, spec *Spec, prepare func(box string) error) (*Handle, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
@@ -88,7 +88,7 @@ func Start(folder string, spec *Spec, prepare func(box string) error) (*Handle, 
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	failpoint.Hit("start.before")
-	h, err := launch(folder, lock)
+	h, err := l.launch(folder, lock)
 	failpoint.Hit("start.after")
 	return h, err
 }
@@ -156,32 +156,6 @@ func placeInputs(box string, spec *Spec) error {
 		}
 	}
 	return nil
-}
-
-// launch starts the shim. It inherits the lock as file descriptor 3.
-func launch(folder string, lock *os.File) (*Handle, error) {
-	log, err := os.OpenFile(filepath.Join(folder, shimLog), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("starting an attempt: %w", err)
-	}
-	defer log.Close()
-	// The folder itself is not among the arguments: the command can read them.
-	cmd := itself(shimName, filepath.Base(folder))
-	cmd.Env = []string{"GOGC=200", "GOMAXPROCS=2", "GOTRACEBACK=single"}
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.ExtraFiles = []*os.File{lock}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	cmd.Dir = folder
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting an attempt: %w", err)
-	}
-	h := &Handle{folder: folder, exited: make(chan struct{})}
-	h.shim, _ = identify(cmd.Process.Pid) // it has ended already where this fails
-	go func() {
-		defer close(h.exited)
-		_ = cmd.Wait() // how the shim itself ended says nothing: its file does
-	}()
-	return h, nil
 }
 
 // attach finds the shim that holds the folder's lock.

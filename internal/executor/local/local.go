@@ -21,12 +21,16 @@ import (
 type Executor struct {
 	attempts    string
 	checkpoints string
+	launcher    sandbox.Launcher
 }
 
 // New returns the executor of the run in a folder.
 func New(folder string) *Executor {
-	return &Executor{filepath.Join(folder, "attempts"), filepath.Join(folder, "checkpoints")}
+	return &Executor{attempts: filepath.Join(folder, "attempts"), checkpoints: filepath.Join(folder, "checkpoints")}
 }
+
+// Close lets go of what the executor keeps ready. Jobs that run go on.
+func (e *Executor) Close() { e.launcher.Close() }
 
 // Folder is where a job's files are while it runs.
 func (e *Executor) Folder(id string) string { return filepath.Join(e.attempts, id) }
@@ -48,7 +52,7 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 	} else {
 		spec.Env = environment(job, spec, folder, spec.Path(folder, sandbox.CheckpointFolder))
 	}
-	h, err := sandbox.Start(folder, spec, func(box string) error {
+	h, err := e.launcher.Start(folder, spec, func(box string) error {
 		params, err := json.Marshal(job.Parameters)
 		if err != nil {
 			return err
