@@ -123,6 +123,7 @@ type driver struct {
 	clock    *clock
 
 	results chan result
+	leaving <-chan struct{} // closed when nobody takes results any more
 	effects sync.WaitGroup
 	flying  map[string]bool // actions whose effect is under way
 
@@ -185,6 +186,7 @@ func (d *driver) loop(ctx context.Context) error {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	effects, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	d.leaving = effects.Done()
 	defer d.effects.Wait()
 	defer cancel()
 	for {
@@ -230,7 +232,11 @@ func (d *driver) take(ctx context.Context, r result) error {
 	}
 	failpoint.Hit("outcome.after")
 	if r.done != nil {
-		return r.done()
+		d.effects.Go(func() {
+			if err := r.done(); err != nil {
+				d.answer(result{err: err})
+			}
+		})
 	}
 	return nil
 }
@@ -263,7 +269,9 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 }
 
 // follow applies events and everything that the core decides from them to the
-// state in memory, and gives their journal entries.
+// state in memory, and gives their journal entries. What is a pure function of
+// the state, a proposal or a verdict, is there at once: the decision and its
+// outcome are in one append.
 func (d *driver) follow(events []research.Payload) ([]research.Payload, []journal.Entry, error) {
 	var all []research.Payload
 	var entries []journal.Entry
@@ -278,6 +286,9 @@ func (d *driver) follow(events []research.Payload) ([]research.Payload, []journa
 				return nil, nil, fmt.Errorf("run %s: %w", d.run, err)
 			}
 			all, entries = append(all, p), append(entries, entry)
+		}
+		if events = d.computed(); len(events) > 0 {
+			continue
 		}
 		if events = research.Decide(d.state, d.clock.now()); len(events) == 0 {
 			break
@@ -325,11 +336,16 @@ func (d *driver) launch(ctx context.Context) {
 		d.effects.Go(func() {
 			r := effect(ctx)
 			r.action = a.ID
-			select {
-			case d.results <- r:
-			case <-ctx.Done():
-			}
+			d.answer(r)
 		})
+	}
+}
+
+// answer hands a result to the driver.
+func (d *driver) answer(r result) {
+	select {
+	case d.results <- r:
+	case <-d.leaving:
 	}
 }
 

@@ -22,42 +22,42 @@ import (
 // takes now, in the driver's goroutine; the function it returns runs in
 // another.
 func (d *driver) effect(a research.Action) func(context.Context) result {
-	switch a.Kind {
-	case research.Propose:
-		return immediately(d.propose(a))
-	case research.Judge:
-		return immediately(d.judge(a))
-	case research.Build:
+	if a.Kind == research.Build {
 		job := d.sandboxed(a.ID, d.study.Program.Build, d.state.Created.Snapshot)
 		job.Parameters = study.Params{}
 		return func(ctx context.Context) result { return d.build(ctx, job) }
-	default:
-		job, err := d.job(a)
-		rungs := d.state.Experiment(a.Experiment).Rungs
-		return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, err) }
 	}
+	job, err := d.job(a)
+	rungs := d.state.Experiment(a.Experiment).Rungs
+	return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, err) }
 }
 
-func immediately(r result) func(context.Context) result {
-	return func(context.Context) result { return r }
+// computed gives the outcome of a pending action that is a pure function of
+// the state; none if there is no such action.
+func (d *driver) computed() []research.Payload {
+	for _, a := range d.state.Pending {
+		switch a.Kind {
+		case research.Propose:
+			return []research.Payload{d.propose(a)}
+		case research.Judge:
+			var out []research.Payload
+			for _, j := range stats.Judge(d.state) {
+				out = append(out, research.HypothesisJudged{Action: a.ID, Judgment: j})
+			}
+			return out
+		}
+	}
+	return nil
 }
 
-func (d *driver) propose(a research.Action) result {
+func (d *driver) propose(a research.Action) research.Payload {
 	p, ok := search.Propose(d.state, a.Index)
 	if !ok {
-		return result{events: []research.Payload{research.SearchExhausted{Action: a.ID}}}
+		return research.SearchExhausted{Action: a.ID}
 	}
-	return result{events: []research.Payload{research.ExperimentProposed{
+	return research.ExperimentProposed{
 		Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs,
-	}}}
-}
-
-func (d *driver) judge(a research.Action) result {
-	var r result
-	for _, j := range stats.Judge(d.state) {
-		r.events = append(r.events, research.HypothesisJudged{Action: a.ID, Judgment: j})
 	}
-	return r
 }
 
 // job describes the attempt of a Try action, from the run's record alone.

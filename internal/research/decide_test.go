@@ -213,6 +213,19 @@ func TestReproductionIsChecked(t *testing.T) {
 	}
 }
 
+// TestPauseWhileResuming: a wish that comes just before the run is resumed is
+// not lost.
+func TestPauseWhileResuming(t *testing.T) {
+	w := newScript(t, plain(), research.Machine{CPUs: 8, Memory: 64 << 30})
+	w.append(research.PauseRequested{By: "somebody"})
+	w.until(never)
+	w.append(research.PauseRequested{By: "somebody else"}, research.RunResumed{})
+	w.until(never)
+	if w.s.Status != research.Paused || !strings.Contains(w.s.Why, "somebody else") {
+		t.Errorf("the run is %s (%s)", w.s.Status, w.s.Why)
+	}
+}
+
 func TestTimeRunsOut(t *testing.T) {
 	st := plain()
 	st.Limits.Run.Time = study.Duration(10 * time.Minute)

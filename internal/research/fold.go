@@ -127,7 +127,8 @@ func (s *State) apply(e Event) error {
 	case RunPaused:
 		s.Status, s.Why, s.WantPause = Paused, d.Reason, ""
 	case RunResumed:
-		s.Status, s.Why, s.WantPause = Running, "", ""
+		// A wish to pause that came while the run was being resumed stands.
+		s.Status, s.Why = Running, ""
 		s.MoreTime += time.Duration(d.MoreTime)
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
