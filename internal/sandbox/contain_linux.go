@@ -58,6 +58,8 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 			return 0, nil, err
 		}
 	}
+	// Whoever started the engine may have left files open for its children.
+	command.call("handing nothing down", unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	none := &unix.Sigset_t{}
 	command.call("hearing signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, unsafe.Pointer(none), 0, int(unsafe.Sizeof(none.Val[0])))
 	for _, path := range candidates(spec) {

@@ -157,6 +157,35 @@ func TestPrivilegesAreGone(t *testing.T) {
 	}
 }
 
+// TestNothingIsHandedDown: no file of the engine's or the shim's is open in the
+// command, not even one that somebody left open for all children; and the
+// first process, which has some, cannot be looked into, traced or ended.
+func TestNothingIsHandedDown(t *testing.T) {
+	f, err := os.Open("/etc/hostname")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	const left = 77
+	if err := unix.Dup3(int(f.Fd()), left, 0); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(left)
+	for _, level := range levels {
+		_, folder := attempt(t, level, `for f in /proc/$$/fd/*; do echo "${f##*/}"; done`)
+		got := strings.Fields(output(t, folder))
+		got = slices.DeleteFunc(got, func(fd string) bool { return fd == "3" }) // the shell's own, for the folder
+		if !slices.Equal(got, []string{"0", "1", "2"}) {
+			t.Errorf("%s: open files %v", level, got)
+		}
+	}
+	_, folder := attempt(t, Strict, `ls /proc/1/fd/ && echo LISTED; cat /proc/1/mem /proc/1/environ /proc/1/maps && echo READ
+ls /proc/1/root/ /proc/1/cwd/ && echo WALKED; kill -KILL 1; kill -STOP 1; sleep 0.1; echo alive`)
+	if got := output(t, folder); strings.Contains(got, "LISTED") || strings.Contains(got, "READ") || strings.Contains(got, "WALKED") || !strings.Contains(got, "alive") {
+		t.Errorf("%s", got)
+	}
+}
+
 func TestCallsAreRefused(t *testing.T) {
 	_, folder := strict(t, []string{"calls"})
 	lines := strings.Split(strings.TrimSpace(output(t, folder)), "\n")
