@@ -14,6 +14,7 @@ import (
 	_ "gonum.org/v1/plot/vg/vgsvg" // the format of all plots
 
 	"ratchet/internal/research"
+	"ratchet/study"
 )
 
 // The colours of plots: legible on white, told apart by colour-blind readers
@@ -25,6 +26,9 @@ var (
 	orange = color.RGBA{0xd5, 0x5e, 0x00, 0xff}
 )
 
+// margin is what a plot leaves free on each side, for what stands on its edge.
+const margin = 8
+
 // plots writes all plots and returns them by name.
 func (w *writer) plots(r *Results) map[string][]byte {
 	out := map[string][]byte{}
@@ -32,11 +36,12 @@ func (w *writer) plots(r *Results) map[string][]byte {
 		if p == nil || w.err != nil {
 			return
 		}
-		to, err := p.WriterTo(width, height, "svg")
+		to, err := draw.NewFormattedCanvas(width, height, "svg")
 		if err != nil {
 			w.fail(err)
 			return
 		}
+		p.Draw(draw.Crop(draw.New(to), margin, -margin, margin, -margin))
 		var b bytes.Buffer
 		if _, err := to.WriteTo(&b); err != nil {
 			w.fail(err)
@@ -99,7 +104,13 @@ func progressPlot(r *Results) *plot.Plot {
 	p.Legend.Add("best so far", line)
 	p.Legend.Add("mean over the search's seeds", points)
 	p.Legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 9}
-	p.Legend.Top = r.Objective.Goal == "minimize"
+	// The legend lies on the side of the worst values, in room of its own.
+	room := 0.25 * (p.Y.Max - p.Y.Min)
+	if p.Legend.Top = r.Objective.Goal == study.Minimize; p.Legend.Top {
+		p.Y.Max += room
+	} else {
+		p.Y.Min -= room
+	}
 	return p
 }
 
@@ -174,5 +185,6 @@ func importancePlot(r *Results) *plot.Plot {
 	p.Add(bars)
 	p.NominalY(names...)
 	p.X.Min, p.X.Max = 0, 1
+	p.Y.Min, p.Y.Max = -0.5, float64(len(values))-0.5
 	return p
 }

@@ -163,7 +163,7 @@ func (f *fork) beFirst() {
 	}
 	syscall.RawSyscall(syscall.SYS_GETRUSAGE, ^uintptr(0), uintptr(unsafe.Pointer(&f.use)), 0) // of children: -1
 	f.out.Status = int64(f.status)
-	f.out.CPU = (f.use.Utime.Sec+f.use.Stime.Sec)*1_000_000 + int64(f.use.Utime.Usec+f.use.Stime.Usec)
+	f.out.CPU = (f.use.Utime.Sec+f.use.Stime.Sec)*1_000_000 + f.use.Utime.Usec + f.use.Stime.Usec
 	f.out.Memory = f.use.Maxrss
 	f.tell(stageEnded, 0, 0)
 }
@@ -175,7 +175,7 @@ func (f *fork) beFirst() {
 //go:nosplit
 func (f *fork) become() {
 	failure, at := syscall.ENOENT, 0
-	for i := 0; i < len(f.paths); i++ {
+	for i := range f.paths {
 		_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, f.paths[i], f.argv, f.env)
 		if failure == syscall.ENOENT && errno != syscall.ENOTDIR {
 			failure, at = errno, i
@@ -194,7 +194,7 @@ func (f *fork) become() {
 //go:nosplit
 func (f *fork) perform(p *plan, stage int64) bool {
 	var last uintptr
-	for i := 0; i < len(p.steps); i++ {
+	for i := range p.steps {
 		s := &p.steps[i]
 		first := s.args[0]
 		if s.prev {

@@ -158,7 +158,7 @@ func (s *shimProcess) give(folder string, lock *os.File) error {
 func receive() (folder string, err error) {
 	const socket = 3
 	message, control := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
-	n, controlN := 0, 0
+	var n, controlN int
 	for {
 		n, controlN, _, _, err = unix.Recvmsg(socket, message, control, 0)
 		if !errors.Is(err, unix.EINTR) {
