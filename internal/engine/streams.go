@@ -3,8 +3,6 @@ package engine
 import (
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"ratchet/internal/executor/local"
 	"ratchet/internal/objects"
@@ -65,14 +63,4 @@ func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {
 		}
 	}
 	return out, nil
-}
-
-// LogOf is the log of the supervisor of an attempt, for a person who looks
-// for why it did not start; "" if there is none.
-func (e *Engine) LogOf(run, attempt string) string {
-	b, err := os.ReadFile(filepath.Join(local.New(e.folder(run)).Folder(attempt), "shim.log"))
-	if err != nil {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
 }

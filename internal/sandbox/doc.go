@@ -5,9 +5,9 @@
 // command, watches its limits, keeps its output and writes its end durably,
 // so that it outlives whoever asked for it. Start starts a shim, or finds the
 // one that is there. Under Strict the shim's child is the first process of
-// new namespaces; it builds the view of the file system, gives up every
-// privilege, and starts the command. docs/security.md describes the walls.
+// new namespaces, which builds the view of the file system; the command gives
+// up every privilege before it begins. docs/security.md describes the walls.
 //
-// Shim and first process are this program, executed again: a program that
-// calls Start must call Main first thing.
+// A shim is this program, executed again: a program that starts commands must
+// call Main first thing. The first process is forked from the shim; see fork.
 package sandbox
