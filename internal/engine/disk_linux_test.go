@@ -14,7 +14,7 @@ import (
 // TestFullDisk: the file system of the home is full, for real.
 func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("only root can mount a small file system to fill")
+		t.Skip("only root can mount a small file system to fill; CI does it")
 	}
 	l := newLab(t, smallStudy, smallProgram)
 	if err := os.Mkdir(l.home(), 0o700); err != nil {
