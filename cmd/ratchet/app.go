@@ -217,7 +217,7 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	}
 	e, err := ratchet.Open(home)
 	if err != nil && strings.Contains(err.Error(), "not a database") {
-		return nil, fmt.Errorf("%w; `ratchet verify` says what can be read", &journal.DamageError{Why: err.Error()})
+		return nil, &journal.DamageError{Why: err.Error()}
 	}
 	return e, err
 }

@@ -143,8 +143,12 @@ func (e *Engine) newName(ctx context.Context, name string) (string, error) {
 	return "", errors.New("this home has too many runs of that name today; use another home")
 }
 
-// usableOutput refuses a folder that holds another run's results.
+// usableOutput makes the folder of a report, long before there is one, and
+// refuses one that holds another run's results.
 func usableOutput(dir, run string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("making the output folder: %w", err)
+	}
 	b, err := os.ReadFile(filepath.Join(dir, "results.json"))
 	if err != nil {
 		return nil

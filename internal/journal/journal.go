@@ -83,7 +83,8 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("run %s: expected to append behind record %d, but its last record is %d", e.Run, e.Expected.Seq, e.Actual.Seq)
 }
 
-// DamageError says that a record is not what was written.
+// DamageError says that a record is not what was written; without a run, that
+// the whole journal is not.
 type DamageError struct {
 	Run string
 	Seq int64
@@ -91,6 +92,9 @@ type DamageError struct {
 }
 
 func (e *DamageError) Error() string {
+	if e.Run == "" {
+		return e.Why
+	}
 	return fmt.Sprintf("run %s, record %d is damaged: %s", e.Run, e.Seq, e.Why)
 }
 
