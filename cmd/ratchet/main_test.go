@@ -27,11 +27,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			// An empty home, and this repository's examples.
-			e.Setenv("HOME", filepath.Join(e.WorkDir, "home"))
-			root, err := filepath.Abs("../..")
-			e.Setenv("EXAMPLES", filepath.Join(root, "examples"))
-			return errors.Join(err, os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755))
+			e.Setenv("HOME", filepath.Join(e.WorkDir, "home")) // an empty one
+			e.Setenv("GORACE", os.Getenv("GORACE"))
+			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "isjson": isJSON, "eventually": eventually, "flip": flip,
@@ -77,7 +75,7 @@ func eventually(ts *testscript.TestScript, _ bool, args []string) {
 	deadline := time.After(30 * time.Second)
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
 		cmd := exec.Command(args[1], args[2:]...)
-		cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME")}
+		cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "WORK=" + ts.Getenv("WORK")}
 		out, _ := cmd.CombinedOutput() // it may fail at first
 		if strings.Contains(string(out), args[0]) {
 			tick.Stop()

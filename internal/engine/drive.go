@@ -57,6 +57,14 @@ const pollEvery = 200 * time.Millisecond
 // pauses, or ctx ends. It returns the state it left. Two processes that drive
 // the same run: the second gets a DrivenError.
 func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*research.State, error) {
+	s, err := e.drive(ctx, run, o)
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		err = ErrInterrupted // wherever it was met
+	}
+	return s, err
+}
+
+func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*research.State, error) {
 	unlock, err := e.lock(run)
 	if err != nil {
 		return nil, err

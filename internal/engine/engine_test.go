@@ -443,3 +443,24 @@ func TestDamageIsNamed(t *testing.T) {
 		t.Errorf("the results are forged, and verify says %q (%v)", v.Damages, err)
 	}
 }
+
+// TestInterruptedAtAnyMoment: whenever the context ends, also while the run is
+// being taken over, the error is ErrInterrupted and the run goes on later.
+func TestInterruptedAtAnyMoment(t *testing.T) {
+	l := newLab(t, smallStudy, smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	for d := time.Duration(0); ; d += 7 * time.Millisecond {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		_, err := e.Drive(ctx, run, engine.DriveOptions{})
+		cancel()
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, engine.ErrInterrupted) {
+			t.Fatalf("interrupted after %s: %v", d, err)
+		}
+	}
+	l.digest(e, run)
+	l.onceEach()
+}

@@ -75,7 +75,7 @@ func startShim(dir string, log, three *os.File, name string) (*shimProcess, erro
 	if log != nil {
 		cmd.Stdout, cmd.Stderr = log, log
 	}
-	cmd.Env = []string{"GOGC=200", "GOMAXPROCS=2", "GOTRACEBACK=single"}
+	cmd.Env = []string{"GOGC=200", "GOMAXPROCS=2", "GOTRACEBACK=single", "GORACE=" + os.Getenv("GORACE")}
 	cmd.ExtraFiles = []*os.File{three}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
