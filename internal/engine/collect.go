@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -270,8 +271,8 @@ func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error
 			return nil, err
 		}
 	}
-	if object := readJSON(filepath.Join(out.Output, "metrics.json")); object != nil {
-		line, err := json.Marshal(object)
+	for name, v := range leaves("", readJSON(filepath.Join(out.Output, "metrics.json"))) {
+		line, err := json.Marshal(map[string]any{name: v})
 		if err != nil {
 			return nil, err
 		}
@@ -283,6 +284,26 @@ func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error
 		}
 	}
 	return s, nil
+}
+
+// leaves are the values of a JSON document that are no objects themselves, by
+// their path, names separated by dots, as DVC names them.
+func leaves(path string, v any) map[string]any {
+	object, ok := v.(map[string]any)
+	if !ok {
+		if path == "" {
+			return nil
+		}
+		return map[string]any{path: v}
+	}
+	out := map[string]any{}
+	for name, v := range object {
+		if path != "" {
+			name = path + "." + name
+		}
+		maps.Copy(out, leaves(name, v))
+	}
+	return out
 }
 
 func readJSON(path string) any {

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -362,7 +363,7 @@ echo kept > kept.txt; mkdir -p deep/er; echo deep > deep/er/file
 ln -s /etc/passwd link; ln -s /etc linkdir; mkfifo fifo; echo x > mode000; chmod 000 mode000
 mkdir closed; echo x > closed/file; chmod 000 closed
 echo x > "$(printf 'new\nline')"; echo x > "$(printf 'esc\033[31m')"; echo x > '\back'; echo x > "$(printf 'bad\377')"
-echo '{"score": 1}' > metrics.json
+echo '{"score": 1, "test": {"loss": 0.5, "by": {"class": [1, 2]}}}' > metrics.json
 `
 	study := strings.NewReplacer(`parameters: {kind: [good, bad]}`, `parameters: {kind: [good]}`).Replace(smallStudy)
 	l := newLab(t, study, program)
@@ -372,6 +373,9 @@ echo '{"score": 1}' > metrics.json
 		t.Fatalf("the run is %s (%s)", s.Status, s.Why)
 	}
 	at := s.Experiments[0].Trials[0].Last()
+	if want := map[string]float64{"score": 1, "test.loss": 0.5}; !maps.Equal(at.Metrics, want) {
+		t.Errorf("metrics %v, want %v", at.Metrics, want)
+	}
 	streams, err := e.Objects().Tree(objects.Digest(at.Evidence))
 	if err != nil {
 		t.Fatal(err)
