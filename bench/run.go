@@ -26,7 +26,7 @@ func resume(b *bench) ([]row, error) {
 		if err != nil {
 			return 0, err
 		}
-		if err := writeStudy(dir, 1_000_000, ""); err != nil {
+		if err := writeStudy(dir, "random", 1_000_000); err != nil {
 			return 0, err
 		}
 		e, err := engine.Open(filepath.Join(dir, ".ratchet"), engine.Options{})
@@ -137,7 +137,7 @@ func memory(b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeStudy(dir, 1000, ""); err != nil {
+	if err := writeStudy(dir, "random", 1000); err != nil {
 		return nil, err
 	}
 	c := command(b.binary, "run", "-q", "study.yaml")
@@ -175,7 +175,7 @@ func growth(b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeStudy(dir, b.growth, ""); err != nil {
+	if err := writeStudy(dir, "tpe", b.growth); err != nil {
 		return nil, err
 	}
 	c := exec.Command(b.binary, "run", "-q", "study.yaml")
@@ -211,6 +211,6 @@ func growth(b *bench) ([]row, error) {
 	}
 	early, late := cost(50, 150), cost(b.growth-100, b.growth)
 	return []row{{
-		fmt.Sprintf("cost of a trial at %d experiments", b.growth), ms(late), fmt.Sprintf("at 100: %s: %.2f times", ms(early), late/early), "1.5 times", late <= 1.5*early,
+		fmt.Sprintf("cost of a trial at %d experiments, searched by TPE", b.growth), ms(late), fmt.Sprintf("at 100: %s: %.2f times", ms(early), late/early), "1.5 times", late <= 1.5*early,
 	}}, nil
 }

@@ -33,11 +33,11 @@ func trials(b *bench) ([]row, error) {
 	}
 	ours := func() (float64, error) {
 		// What start and end of a run cost is taken off by a shorter run.
-		short, err := b.study(1, "")
+		short, err := b.study(1)
 		if err != nil {
 			return 0, err
 		}
-		long, err := b.study(1+tasks, "")
+		long, err := b.study(1 + tasks)
 		return (long - short) / tasks, err
 	}
 	got, err := turns(ours, b.bare, b.bubblewrap, b.make, b.snakemake)
@@ -53,13 +53,13 @@ func trials(b *bench) ([]row, error) {
 
 // study runs the trivial study with so many experiments and returns the
 // seconds it took.
-func (b *bench) study(experiments int, extra string) (float64, error) {
+func (b *bench) study(experiments int) (float64, error) {
 	dir, err := os.MkdirTemp(b.dir, "study-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	if err := writeStudy(dir, experiments, extra); err != nil {
+	if err := writeStudy(dir, "random", experiments); err != nil {
 		return 0, err
 	}
 	c := command(b.binary, "run", "-q", "study.yaml")
@@ -71,17 +71,17 @@ func (b *bench) study(experiments int, extra string) (float64, error) {
 	return time.Since(began).Seconds(), nil
 }
 
-func writeStudy(dir string, experiments int, extra string) error {
+func writeStudy(dir, method string, experiments int) error {
 	command := strings.NewReplacer("{", "{{", "}", "}}", "'", "''").Replace(program)
 	study := fmt.Sprintf(`version: 1
 name: bench
 program: {command: [sh, -c, '%s']}
 objective: {metric: y, goal: maximize}
 parameters: {x: {float: [0, 1]}}
-search: {method: random, experiments: %d}
+search: {method: %s, experiments: %d}
 validation: {seeds: 2}
 limits: {attempt: {time: 60s, memory: 64MiB, disk: 10MiB}}
-%s`, command, experiments, extra)
+`, command, method, experiments)
 	return os.WriteFile(filepath.Join(dir, "study.yaml"), []byte(study), 0o600)
 }
 
@@ -147,7 +147,7 @@ func starts(b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeStudy(dir, 20, ""); err != nil {
+	if err := writeStudy(dir, "random", 20); err != nil {
 		return nil, err
 	}
 	run := command(b.binary, "run", "-q", "study.yaml")
