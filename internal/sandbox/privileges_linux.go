@@ -145,13 +145,22 @@ func callFilter() ([]unix.SockFilter, error) {
 			// clone3 has its flags in memory, where a filter cannot see them;
 			// told that it does not exist, C libraries use clone.
 			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
-			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: anyNamespace()},
+			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets())},
 		},
 	}
 	instructions, err := policy.Assemble()
 	if err != nil {
 		return nil, err
 	}
+	// The policy allows whatever comes by another architecture's interface, as
+	// 32-bit calls on a 64-bit kernel do. Those calls have other numbers, so
+	// none of them can be let through.
+	const archOffset = 4 // of struct seccomp_data
+	instructions = append([]bpf.Instruction{
+		bpf.LoadAbsolute{Off: archOffset, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(known.ID), SkipTrue: 1},
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+	}, instructions...)
 	raw, err := bpf.Assemble(instructions)
 	if err != nil {
 		return nil, err
@@ -161,6 +170,16 @@ func callFilter() ([]unix.SockFilter, error) {
 		out[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
 	return out, nil
+}
+
+// otherSockets matches sockets that are no local and no internet ones. Some
+// families know nothing of network namespaces: vsock leads to the hypervisor.
+func otherSockets() seccomp.NameWithConditions {
+	s := seccomp.NameWithConditions{Name: "socket"}
+	for _, family := range []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK} {
+		s.Conditions = append(s.Conditions, seccomp.Condition{Argument: 0, Operation: seccomp.NotEqual, Value: family})
+	}
+	return s
 }
 
 // anyNamespace matches a clone that asks for one or more new namespaces.
