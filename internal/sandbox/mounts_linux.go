@@ -25,17 +25,17 @@ var systemFolders = []string{
 var devices = []string{"null", "zero", "full", "random", "urandom"}
 
 // view plans what a command sees of the machine, as the root of a mount
-// namespace of its own. made are the paths below root that the plan has made
-// so far.
+// namespace of its own. made are the folders below root that the plan has made
+// so far, shown what it shows of the machine.
 type view struct {
 	*plan
-	root string
-	made map[string]bool
+	root        string
+	made, shown map[string]bool
 }
 
 // planView plans the view and the way into it.
 func planView(p *plan, spec *Spec, folder string) error {
-	v := &view{p, filepath.Join(folder, rootFolder), map[string]bool{}}
+	v := &view{p, filepath.Join(folder, rootFolder), map[string]bool{}, map[string]bool{}}
 	v.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") // nothing of this reaches the machine
 	v.mount("ratchet", v.root, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
 	if err := v.system(spec); err != nil {
@@ -112,11 +112,11 @@ func (v *view) show(path string) (bool, error) {
 		return false, err
 	}
 	for above := path; above != "/"; above = filepath.Dir(above) {
-		if v.made[above+" shown"] {
+		if v.shown[above] {
 			return false, nil
 		}
 	}
-	v.made[path+" shown"] = true
+	v.shown[path] = true
 	if info.Mode()&fs.ModeSymlink != 0 {
 		to, err := os.Readlink(path)
 		if err != nil {

@@ -30,7 +30,9 @@ func says(level sandbox.Isolation, id, script string) executor.Job {
 		Limits: study.AttemptLimits{
 			Time: study.Duration(20 * time.Second), Memory: 64 << 20, CPUs: 1, Disk: 10 << 20, Output: 1 << 20, Processes: 16, Network: study.NetworkNone,
 		},
-		Fill: func(dir string) error { return os.WriteFile(filepath.Join(dir, "file"), []byte("the program's file"), 0o644) },
+		Fill: func(dir string) error {
+			return os.WriteFile(filepath.Join(dir, "file"), []byte("the program's file"), 0o644)
+		},
 	}
 }
 
