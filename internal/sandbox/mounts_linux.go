@@ -76,6 +76,12 @@ func (v *view) system(spec *Spec) error {
 	if spec.Limits.GPUs > 0 {
 		paths = append(paths, "/sys/bus/pci", "/sys/devices")
 	}
+	if spec.Limits.Network == study.NetworkHost {
+		// What names the machine's name servers is often a link out of /etc.
+		if servers, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
+			paths = append(paths, servers)
+		}
+	}
 	for _, p := range spec.ReadOnly {
 		if !isInTmp(p) {
 			paths = append(paths, p)
