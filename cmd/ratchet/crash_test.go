@@ -116,7 +116,7 @@ func TestCrashes(t *testing.T) {
 	r := rand.New(rand.NewPCG(uint64(want), 7))
 	for kills < want && !t.Failed() {
 		c := lap()
-		check(c, c.run(func() string { return "" }, 60+r.IntN(300)))
+		check(c, c.run(func() string { return "" }, 30+r.IntN(150)))
 	}
 	t.Logf("%d runs, killed %d times at %d failpoints and %d times at random: nothing lost, nothing done twice, one digest", runs, byPoint, len(failpoints), kills-byPoint)
 }
