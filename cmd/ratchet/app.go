@@ -242,11 +242,9 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) 
 }
 
 // interruptible gives a context that the first Ctrl-C, SIGTERM or hang-up
-// ends; the second ends the process at once. A pipe that nobody reads any more
-// ends nothing: the run matters more than who watches it.
+// ends; the second ends the process at once.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	stop := make(chan struct{})

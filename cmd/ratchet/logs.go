@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -52,7 +53,11 @@ func (a *app) logs(ctx context.Context, e *ratchet.Engine, run, trial string, fo
 	lines := []logLine{}
 	found := false
 	emit := func(l logLine) {
-		if a.json && !follow {
+		switch {
+		case a.json && follow: // it has no end to wait for: a document a line
+			_ = json.NewEncoder(a.out).Encode(l) // a closed stdout is nobody's loss
+			return
+		case a.json:
 			lines = append(lines, l)
 			return
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -142,6 +143,9 @@ func (a *app) resumeCommand() *cobra.Command {
 func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratchet.DriveOptions) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
+	// A pipe that nobody reads any more ends nothing: the run matters more than
+	// who watches it.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	p := a.newProgress(run)
 	o.Observe = p.observe
 	_, err := e.Drive(ctx, run, o)
