@@ -2,7 +2,9 @@ package study
 
 import (
 	"fmt"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -198,10 +200,97 @@ func (p *parsing) checkOnDisk(dir string) {
 			p.Complain(p.at["input "+in.Path], fmt.Sprintf("the input %q is neither a file nor a folder", in.Source), "name a regular file or a folder")
 		}
 	}
+	p.checkCommands(dir)
 	if env := s.Program.Environment; env != "" {
 		if info, err := os.Stat(Resolve(dir, env)); err != nil || !info.IsDir() {
 			p.Complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
 		}
+	}
+}
+
+// checkCommands complains about a command, or build command, that is not there
+// or cannot be executed, as far as that can be known before it is built.
+func (p *parsing) checkCommands(dir string) {
+	g := p.s.Program
+	for _, c := range []struct {
+		key   string
+		words []string
+	}{{"command", g.Command}, {"build", g.Build}} {
+		if len(c.words) == 0 || c.words[0] == "" || strings.ContainsAny(c.words[0], "{}") {
+			continue
+		}
+		name, at := c.words[0], p.at[c.key]
+		switch {
+		case !strings.Contains(name, "/"):
+			if !onPath(name, dir, g.Environment) {
+				p.Complain(at, fmt.Sprintf("the program %q is not found in $PATH", name), "install it, or give its path")
+			}
+		case filepath.IsAbs(name):
+			if _, err := os.Stat(name); err != nil {
+				p.Complain(at, fmt.Sprintf("the program %q is not there", name), "install it, or correct the path")
+			}
+			p.checkExecutable(at, name, name)
+		case c.key == "command" && len(g.Build) > 0:
+			// It may be there when the program has been built.
+		case g.has(name):
+			p.checkExecutable(at, name, filepath.Join(dir, name))
+		default:
+			p.Complain(at, fmt.Sprintf("the program %q is not among program.files", name), "add it there")
+		}
+	}
+}
+
+// has reports whether the program's files or inputs include a path, itself or
+// by a folder above it.
+func (g Program) has(path string) bool {
+	path = filepath.ToSlash(filepath.Clean(path))
+	within := func(f string) bool { return f == "." || path == f || strings.HasPrefix(path, f+"/") }
+	return slices.ContainsFunc(g.Files, within) || slices.ContainsFunc(g.Inputs, func(in Input) bool { return within(in.Path) })
+}
+
+// onPath reports whether a program is in the study's environment or the
+// user's PATH.
+func onPath(name, dir, environment string) bool {
+	if environment != "" {
+		if _, err := os.Stat(filepath.Join(Resolve(dir, environment), "bin", name)); err == nil {
+			return true
+		}
+	}
+	_, err := exec.LookPath(name)
+	return err == nil
+}
+
+// checkExecutable complains about a file that the kernel will not execute.
+func (p *parsing) checkExecutable(at ast.Node, name, path string) {
+	f, err := os.Open(path)
+	if err != nil {
+		// An input that is elsewhere, a missing file that was complained about
+		// already, or one that may be executed and not read.
+		return
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return
+	case info.IsDir():
+		p.Complain(at, fmt.Sprintf("the program %q is a folder", name), "name a file in it")
+		return
+	case info.Mode()&0o111 == 0:
+		p.Complain(at, fmt.Sprintf("the program %q is not executable", name), "set its x bit or name its interpreter, [python3, %s]", name)
+		return
+	}
+	head := make([]byte, 256)
+	n, _ := io.ReadFull(f, head) // a shorter file is as good
+	line, script := strings.CutPrefix(string(head[:n]), "#!")
+	if !script {
+		return
+	}
+	line, _, _ = strings.Cut(line, "\n")
+	if words := strings.Fields(line); len(words) == 0 || !filepath.IsAbs(words[0]) {
+		p.Complain(at, fmt.Sprintf("the first line of %q names no interpreter", name), "write #!/bin/sh or the like")
+	} else if _, err := os.Stat(words[0]); err != nil {
+		p.Complain(at, fmt.Sprintf("the interpreter of %q, %s, is not there", name, words[0]), "install it, or change the first line of the file")
 	}
 }
 

@@ -128,7 +128,10 @@ func (p *parsing) program(n ast.Node) {
 			}
 		},
 		"inputs": func(n ast.Node) { p.inputs(n) },
-		"build":  func(n ast.Node) { g.Build = p.Texts(n, "program.build") },
+		"build": func(n ast.Node) {
+			p.at["build"] = n
+			g.Build = p.Texts(n, "program.build")
+		},
 		"environment": func(n ast.Node) {
 			g.Environment = p.Text(n, "program.environment")
 		},

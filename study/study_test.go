@@ -322,6 +322,46 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestPrograms that are not there, or that the kernel will not execute, are
+// known before anything runs.
+func TestPrograms(t *testing.T) {
+	dir := t.TempDir()
+	for name, f := range map[string]struct {
+		text string
+		mode os.FileMode
+	}{
+		"good.sh": {"#!/bin/sh\n", 0o755}, "plain.sh": {"#!/bin/sh\n", 0o644}, "moon.sh": {"#!/usr/bin/moon -x\n", 0o755}, "empty.sh": {"#!\n", 0o755},
+		"binary": {"\x7fELF", 0o755}, "bin/tool": {"#!/bin/sh\n", 0o755}, "venv/bin/own": {"", 0o755},
+	} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(f.text), f.mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for program, says := range map[string]string{
+		"{command: [sh]}": "", "{command: [/bin/sh]}": "", "{command: [./good.sh], files: [good.sh]}": "", "{command: [./binary], files: [.]}": "",
+		"{command: [bin/tool], files: [bin]}": "", "{command: [own], environment: venv}": "", "{command: [./made], build: [make-it], files: [good.sh]}": `the program "make-it" is not found in $PATH`,
+		"{command: [no-such-program]}":               `2:20: the program "no-such-program" is not found in $PATH; install it, or give its path`,
+		"{command: [/no/such/program]}":              `the program "/no/such/program" is not there`,
+		"{command: [./good.sh]}":                     `the program "./good.sh" is not among program.files; add it there`,
+		"{command: [./plain.sh], files: [plain.sh]}": `the program "./plain.sh" is not executable; set its x bit`,
+		"{command: [./moon.sh], files: [moon.sh]}":   `the interpreter of "./moon.sh", /usr/bin/moon, is not there`,
+		"{command: [./empty.sh], files: [empty.sh]}": `the first line of "./empty.sh" names no interpreter`,
+		"{command: [./bin], files: [bin]}":           `the program "./bin" is a folder`,
+		"{command: [sh], build: [./plain.sh]}":       `the program "./plain.sh" is not among program.files`,
+	} {
+		_, err := study.Load("study.yaml", dir, []byte("version: 1\nprogram: "+program+"\nname: n\nobjective: {metric: m, goal: minimize}\n"))
+		switch {
+		case says == "" && err != nil:
+			t.Errorf("%s: %v", program, err)
+		case says != "" && (err == nil || !strings.Contains(err.Error(), says)):
+			t.Errorf("%s: it says\n%v\nand not %q", program, err, says)
+		}
+	}
+}
+
 // schemaOf compiles the JSON Schema that `ratchet schema` prints.
 func schemaOf(t *testing.T) *jsonschema.Schema {
 	t.Helper()
