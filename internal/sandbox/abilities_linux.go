@@ -7,13 +7,28 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"ratchet/study"
 )
 
-// Probe reports why a level of isolation cannot be had here, by trying it.
+// Probe reports why a level of isolation cannot be had here, by trying it. It
+// tries once a process: a machine does not change under it.
 func Probe(level Isolation) error {
+	level, err := ParseIsolation(string(level))
+	if err != nil {
+		return err
+	}
+	return probes[level]()
+}
+
+var probes = map[Isolation]func() error{
+	Strict:  sync.OnceValue(func() error { return try(Strict) }),
+	Process: sync.OnceValue(func() error { return try(Process) }),
+}
+
+func try(level Isolation) error {
 	dir, err := os.MkdirTemp("", "ratchet-probe-")
 	if err != nil {
 		return fmt.Errorf("trying %s isolation: %w", level, err)
