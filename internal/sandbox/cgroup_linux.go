@@ -130,32 +130,27 @@ func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
 	return g, nil
 }
 
-// enter plans the way of a process into the group. In version 1 the process
-// moves itself, as a single thread: moving another, or a whole process, waits
-// for all processors to pass a point (cgroup_threadgroup_rwsem), which takes
-// 10 ms and more. In version 2 there is no such way, and add moves it.
-func (g *cgroup) enter(p *plan) error {
-	if g.v2 {
-		return nil
-	}
+// enter has the sandbox's first process begin in the group. Moving a process
+// that runs waits for all processors to pass a point
+// (cgroup_threadgroup_rwsem), which takes 10 ms and more. So in version 2 it is
+// born there, and in version 1, which has no such way, it moves itself, as a
+// single thread, before it does anything else.
+func (g *cgroup) enter(f *fork) error {
 	for _, dir := range g.dirs {
-		f, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
+		if g.v2 {
+			group, err := os.Open(dir)
+			if err != nil {
+				return fmt.Errorf("limiting the attempt: %w", err)
+			}
+			f.group = group
+			continue
+		}
+		tasks, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
 		if err != nil {
 			return fmt.Errorf("limiting the attempt: %w", err)
 		}
-		p.keep = append(p.keep, f)
-		p.call("limiting the attempt", unix.SYS_WRITE, int(f.Fd()), "0", 1) // 0: whoever writes
-	}
-	return nil
-}
-
-// add puts a process into the group, before it starts anything.
-func (g *cgroup) add(pid int) error {
-	if !g.v2 {
-		return nil
-	}
-	if err := os.WriteFile(filepath.Join(g.dirs[""], "cgroup.procs"), []byte(strconv.Itoa(pid)), 0o644); err != nil {
-		return fmt.Errorf("limiting the attempt: %w", err)
+		f.first.keep = append(f.first.keep, tasks)
+		f.first.call("limiting the attempt", unix.SYS_WRITE, int(tasks.Fd()), "0", 1) // 0: whoever writes
 	}
 	return nil
 }

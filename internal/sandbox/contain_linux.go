@@ -28,7 +28,7 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 	f := &fork{}
 	first, command := &f.first, &f.command
 	first.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
-	if err := group.enter(first); err != nil {
+	if err := group.enter(f); err != nil {
 		return 0, nil, err
 	}
 	first.call("taking stdout", unix.SYS_DUP3, int(stdout.Fd()), 1, 0)
@@ -68,12 +68,10 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 	f.argv, f.env = command.texts(spec.Command), command.texts(spec.Env)
 
 	pid, report, err := f.start(func(pid int) error {
-		if spec.Isolation == Strict {
-			if err := mapUsers(pid); err != nil {
-				return err
-			}
+		if spec.Isolation != Strict {
+			return nil
 		}
-		return group.add(pid)
+		return mapUsers(pid)
 	})
 	if err != nil {
 		return 0, nil, fmt.Errorf("starting the sandbox: %w", err)

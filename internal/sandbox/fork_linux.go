@@ -20,7 +20,8 @@ import (
 // plan, forks the command's process, which carries out its own and becomes the
 // command, and then reaps whatever dies until the command has ended.
 type fork struct {
-	flags   uintptr // of clone(2)
+	flags   uintptr  // of clone(2)
+	group   *os.File // control group of version 2 to be born in; nil: the shim's
 	first   plan
 	command plan
 	paths   []uintptr // where the command may be, each as a text
@@ -29,7 +30,8 @@ type fork struct {
 	ready   uintptr // file descriptor: a byte comes when the plan may begin
 	report  uintptr // file descriptor: a forkReport goes out
 
-	// Room for results, made beforehand.
+	// Room for arguments and results, made beforehand.
+	clone3 cloneArgs
 	told   [8]byte
 	status uint32
 	use    syscall.Rusage
@@ -48,6 +50,11 @@ type forkReport struct {
 	Status int64 // of wait(2)
 	CPU    int64 // microseconds
 	Memory int64 // KiB at most
+}
+
+// cloneArgs are the arguments of clone3(2).
+type cloneArgs struct {
+	Flags, PidFD, ChildTID, ParentTID, ExitSignal, Stack, StackSize, TLS, SetTID, SetTIDSize, Cgroup uint64
 }
 
 // Where a report is from.
@@ -74,6 +81,10 @@ func (f *fork) start(prepare func(pid int) error) (pid int, report io.ReadCloser
 		return 0, nil, errors.Join(err, readyRead.Close())
 	}
 	f.ready, f.report = readyRead.Fd(), reportWrite.Fd()
+	if f.group != nil {
+		f.clone3 = cloneArgs{Flags: uint64(f.flags) | unix.CLONE_INTO_CGROUP, ExitSignal: uint64(unix.SIGCHLD), Cgroup: uint64(f.group.Fd())}
+		defer f.group.Close()
+	}
 	// Handlers of the runtime must not run in the child: no signal gets there
 	// before the command's own process, which clears the mask.
 	var all, old unix.Sigset_t
@@ -113,7 +124,11 @@ func (f *fork) start(prepare func(pid int) error) (pid int, report io.ReadCloser
 //go:norace
 //go:nosplit
 func (f *fork) clone() (pid uintptr, errno syscall.Errno) {
-	pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, f.flags|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	if f.clone3.Flags != 0 {
+		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&f.clone3)), unsafe.Sizeof(f.clone3), 0)
+	} else {
+		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, f.flags|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+	}
 	if pid != 0 || errno != 0 {
 		return pid, errno
 	}
