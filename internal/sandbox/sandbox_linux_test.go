@@ -170,12 +170,12 @@ func TestTime(t *testing.T) {
 		for script, signal := range map[string]string{
 			"sleep 100": "SIGTERM", "trap '' TERM; while :; do sleep 0.05; done": "SIGKILL",
 		} {
-			e, _ := attempt(t, level, script, func(s *Spec) { s.Limits.Time = study.Duration(300 * time.Millisecond) })
+			e, _ := attempt(t, level, script, func(s *Spec) { s.Limits.Time = study.Duration(time.Second) })
 			if e.EndedBy != ByTime || e.Signal != signal && e.Signal != "killed" {
 				t.Errorf("%s, %s: %+v", level, script, e)
 			}
 		}
-		e, folder := attempt(t, level, "trap 'echo goodbye; exit 0' TERM; while :; do sleep 0.05; done", func(s *Spec) { s.Limits.Time = study.Duration(300 * time.Millisecond) })
+		e, folder := attempt(t, level, "trap 'echo goodbye; exit 0' TERM; while :; do sleep 0.05; done", func(s *Spec) { s.Limits.Time = study.Duration(time.Second) })
 		if e.EndedBy != ByTime || !strings.Contains(output(t, folder), "goodbye") {
 			t.Errorf("%s: a program that ends at SIGTERM: %+v", level, e)
 		}
@@ -183,12 +183,12 @@ func TestTime(t *testing.T) {
 }
 
 func TestStall(t *testing.T) {
-	short := func(s *Spec) { s.Limits.Stall = study.Duration(400 * time.Millisecond) }
+	short := func(s *Spec) { s.Limits.Stall = study.Duration(1500 * time.Millisecond) }
 	for _, level := range levels {
 		if e, _ := attempt(t, level, "sleep 100", short); e.EndedBy != ByStall {
 			t.Errorf("%s: a program that does nothing: %+v", level, e)
 		}
-		if e, _ := attempt(t, level, "for i in 1 2 3 4 5 6 7 8; do echo $i; sleep 0.1; done", short); e.EndedBy != ByItself {
+		if e, _ := attempt(t, level, "for i in 1 2 3 4 5 6 7 8 9 10; do echo $i; sleep 0.2; done", short); e.EndedBy != ByItself {
 			t.Errorf("%s: a program that talks: %+v", level, e)
 		}
 	}
