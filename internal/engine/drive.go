@@ -59,7 +59,7 @@ const pollEvery = 200 * time.Millisecond
 func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*research.State, error) {
 	s, err := e.drive(ctx, run, o)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-		err = ErrInterrupted // wherever it was met
+		err = ErrInterrupted // met while taking the run over, or writing its report
 	}
 	return s, err
 }
@@ -322,7 +322,8 @@ func (d *driver) reload(ctx context.Context) error {
 
 // listen looks whether somebody wrote to the journal.
 func (d *driver) listen(ctx context.Context) error {
-	head, err := d.engine.journal.Head(ctx, d.run)
+	// As all that the loop does with the journal: an interrupt is met in one place.
+	head, err := d.engine.journal.Head(context.WithoutCancel(ctx), d.run)
 	if err != nil || head == d.head {
 		return err
 	}

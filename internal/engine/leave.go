@@ -10,9 +10,6 @@ import (
 
 // leave ends the driving for a reason that is not the run's own end.
 func (d *driver) leave(ctx context.Context, reason error) error {
-	if ctx.Err() != nil && errors.Is(reason, ctx.Err()) {
-		reason = ErrInterrupted // met while looking at the journal
-	}
 	if !errors.Is(reason, ErrInterrupted) {
 		return reason
 	}

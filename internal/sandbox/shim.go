@@ -79,7 +79,6 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 		e.Ended, e.Wall = time.Now().UTC(), time.Since(began).Seconds()
 		if setUp != nil {
 			e.SetUp = setUp.Error()
-			e.Missing = errors.As(setUp, new(*missingError))
 		}
 		return e
 	}
@@ -99,11 +98,8 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 	c.killTree()
 	c.output.Wait()
 	if end.SetUp != "" {
-		err := errors.New(end.SetUp)
-		if end.Missing {
-			err = &missingError{err}
-		}
-		return finish(err)
+		e.Missing = end.Missing
+		return finish(errors.New(end.SetUp))
 	}
 	e.Exit, e.Signal = end.Exit, end.Signal
 	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
@@ -116,11 +112,6 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 	e.Disk = diskUse(filepath.Join(folder, boxFolder), filepath.Join(folder, tmpFolder), spec.Checkpoint)
 	return finish(nil)
 }
-
-// missingError says that the command cannot be executed at all.
-type missingError struct{ err error }
-
-func (m *missingError) Error() string { return m.err.Error() }
 
 // childEnd is what the sandbox's first process reports of the command.
 type childEnd struct {
