@@ -6,15 +6,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
 	_ "github.com/dbos-inc/dbos-transact-golang/dbos/driver/sqlite" // its store
-
-	"ratchet/internal/journal"
-	"ratchet/internal/journal/sqlite"
 )
 
 // The work that both do: so many runs at the same time, of so many steps each.
@@ -34,36 +29,7 @@ func workflows(b *bench) ([]row, error) {
 }
 
 func (b *bench) steps() (float64, error) {
-	dir, err := os.MkdirTemp(b.dir, "steps-")
-	if err != nil {
-		return 0, err
-	}
-	j, err := sqlite.Open(filepath.Join(dir, "journal.db"))
-	if err != nil {
-		return 0, err
-	}
-	began := time.Now()
-	var all sync.WaitGroup
-	var failure atomic.Pointer[error]
-	for r := range workflowRuns {
-		all.Go(func() {
-			var head journal.Head
-			for range workflowSteps {
-				var err error
-				entry := journal.Entry{Time: time.Now(), Type: "bench.step", Version: 1, Payload: payload}
-				if head, err = j.Append(context.Background(), fmt.Sprint("run-", r), head, entry); err != nil {
-					failure.Store(&err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	took := time.Since(began)
-	if f := failure.Load(); f != nil {
-		return 0, *f
-	}
-	return workflowRuns * workflowSteps / took.Seconds(), j.Close()
+	return b.ours(workflowRuns, func(appended int, _ time.Duration) bool { return appended < workflowSteps })
 }
 
 func workflow(ctx dbos.Context, _ string) (int, error) {

@@ -27,11 +27,11 @@ var payload = json.RawMessage(`"` + strings.Repeat("x", 510) + `"`)
 // journals compares the journal with raw SQLite, with the same settings and
 // rows, for one writer and for 64.
 func journals(b *bench) ([]row, error) {
-	one, err := turns(func() (float64, error) { return b.ours(1) }, func() (float64, error) { return b.raw(1) })
+	one, err := turns(func() (float64, error) { return b.ours(1, forAStretch) }, func() (float64, error) { return b.raw(1) })
 	if err != nil {
 		return nil, err
 	}
-	many, err := turns(func() (float64, error) { return b.ours(64) }, func() (float64, error) { return b.raw(64) })
+	many, err := turns(func() (float64, error) { return b.ours(64, forAStretch) }, func() (float64, error) { return b.raw(64) })
 	if err != nil {
 		return nil, err
 	}
@@ -47,9 +47,12 @@ func journals(b *bench) ([]row, error) {
 	}, nil
 }
 
+// forAStretch has a writer go on for the length of a round.
+func forAStretch(_ int, took time.Duration) bool { return took < stretch }
+
 // ours is how many events a second so many writers append, each to a run of
-// its own.
-func (b *bench) ours(writers int) (float64, error) {
+// its own, as long as more says so of what one has appended and the time taken.
+func (b *bench) ours(writers int, more func(appended int, took time.Duration) bool) (float64, error) {
 	dir, err := os.MkdirTemp(b.dir, "journal-")
 	if err != nil {
 		return 0, err
@@ -65,7 +68,7 @@ func (b *bench) ours(writers int) (float64, error) {
 	for w := range writers {
 		all.Go(func() {
 			var head journal.Head
-			for time.Since(began) < stretch {
+			for i := 0; more(i, time.Since(began)); i++ {
 				var err error
 				entry := journal.Entry{Time: time.Now(), Type: "bench.event", Version: 1, Payload: payload}
 				if head, err = j.Append(context.Background(), fmt.Sprint("run-", w), head, entry); err != nil {

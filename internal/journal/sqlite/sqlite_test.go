@@ -107,23 +107,32 @@ func TestFaultyDisk(t *testing.T) {
 	}
 }
 
-// failOnce begins a fault at the n-th operation of an append.
-func failOnce(t *testing.T, fault faultdisk.Fault, n int) (began, refused bool) {
+// faulted appends, acknowledged, and then appends while a fault begins with the
+// n-th operation. The disk has healed when it returns: the journal, its file,
+// the head as it must be, whether the fault began, and whether the append was
+// refused.
+func faulted(t *testing.T, fault faultdisk.Fault, n int) (j *sqlite.Journal, path string, head journal.Head, began, refused bool) {
 	t.Helper()
 	disk := faultdisk.New(t)
-	path := filepath.Join(t.TempDir(), "journal.db")
-	j := open(t, path, sqlite.VFS(disk.Name))
-	head := journaltest.Append(t, j, "a", journal.Head{}, journaltest.Entries(3)...)
-
+	path = filepath.Join(t.TempDir(), "journal.db")
+	j = open(t, path, sqlite.VFS(disk.Name))
+	head = journaltest.Append(t, j, "a", journal.Head{}, journaltest.Entries(3)...)
 	disk.FailFrom(n, fault)
 	after, err := j.Append(context.Background(), "a", head, journaltest.Entries(4)...)
 	began = disk.Heal()
-	if refused = err != nil; refused {
-		if !strings.Contains(err.Error(), "journal") {
-			t.Errorf("the error does not say what was being done: %v", err)
-		}
-		after = head
+	if err == nil {
+		return j, path, after, began, false
 	}
+	if !strings.Contains(err.Error(), "journal") {
+		t.Errorf("the error does not say what was being done: %v", err)
+	}
+	return j, path, head, began, true
+}
+
+// failOnce begins a fault at the n-th operation of an append.
+func failOnce(t *testing.T, fault faultdisk.Fault, n int) (began, refused bool) {
+	t.Helper()
+	j, path, after, began, refused := faulted(t, fault, n)
 	if now, err := j.Head(context.Background(), "a"); err != nil || now != after {
 		t.Errorf("operation %d: the head is record %d (%v), want %d", n, now.Seq, err, after.Seq)
 	}
@@ -143,16 +152,7 @@ func failOnce(t *testing.T, fault faultdisk.Fault, n int) (began, refused bool) 
 func TestLeavingAfterAFault(t *testing.T) {
 	for _, fault := range faultdisk.Faults {
 		for n := 1; n < 8; n++ {
-			disk := faultdisk.New(t)
-			path := filepath.Join(t.TempDir(), "journal.db")
-			j := open(t, path, sqlite.VFS(disk.Name))
-			head := journaltest.Append(t, j, "a", journal.Head{}, journaltest.Entries(3)...)
-			disk.FailFrom(n, fault)
-			after, err := j.Append(context.Background(), "a", head, journaltest.Entries(4)...)
-			if err != nil {
-				after = head
-			}
-			disk.Heal()
+			j, path, after, _, _ := faulted(t, fault, n)
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
