@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
@@ -90,6 +91,14 @@ func (p *parsing) study(top ast.Node) {
 		"retries": func(n ast.Node) {
 			p.Fields(n, "retries", map[string]func(ast.Node){
 				"max": func(n ast.Node) { s.Retries.Max = p.Whole(n, "retries.max", 0, 100) },
+			})
+		},
+		"checkpoints": func(n ast.Node) {
+			c := &s.Checkpoints
+			p.Fields(n, "checkpoints", map[string]func(ast.Node){
+				"experiments": func(n ast.Node) { c.Experiments = p.Whole(n, "checkpoints.experiments", 0, 1_000_000) },
+				"every":       p.interval(&c.Every, "checkpoints.every"),
+				"attempt":     p.interval(&c.Attempt, "checkpoints.attempt"),
 			})
 		},
 		"executor": func(n ast.Node) { s.Executor = p.Choice(n, "executor", "local", "slurm", "kubernetes") },
@@ -252,6 +261,16 @@ func (p *parsing) validation(n ast.Node) {
 		"alpha":      func(n ast.Node) { v.Alpha = p.Number(n, "validation.alpha", 0.0001, 0.5) },
 		"correction": func(n ast.Node) { v.Correction = p.Choice(n, "validation.correction", "holm", "bonferroni", "none") },
 	})
+}
+
+// interval reads a time that is zero for never, or at least a second.
+func (p *parsing) interval(to *Duration, what string) func(ast.Node) {
+	return func(n ast.Node) {
+		before := len(p.Problems)
+		if *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration); *to > 0 && *to < Duration(time.Second) && len(p.Problems) == before {
+			p.Complain(n, fmt.Sprintf("%s is %s", what, *to), "give at least 1s, or 0s for never")
+		}
+	}
 }
 
 func (p *parsing) limits(n ast.Node) {

@@ -38,9 +38,12 @@ type Study struct {
 	Gates      []Gate             `json:"gates"`
 	Limits     Limits             `json:"limits"`
 	Retries    Retries            `json:"retries"`
-	Executor   string             `json:"executor"`
-	Parallel   int                `json:"parallel"`
-	Model      string             `json:"model,omitempty"`
+	// Checkpoints say when a position of the run gets a name of its own accord,
+	// besides each stage's end.
+	Checkpoints Checkpoints `json:"checkpoints,omitzero"`
+	Executor    string      `json:"executor"`
+	Parallel    int         `json:"parallel"`
+	Model       string      `json:"model,omitempty"`
 }
 
 // Program is what an attempt executes.
@@ -187,6 +190,15 @@ type Retries struct {
 	Max int `json:"max"` // after the first attempt
 }
 
+// Checkpoints are intervals. Zero means none of that kind.
+type Checkpoints struct {
+	Experiments int      `json:"experiments,omitempty"` // done since the last one
+	Every       Duration `json:"every,omitempty"`       // driven since the last one
+	// Attempt is how often what a running attempt keeps in its own checkpoint
+	// folder is stored.
+	Attempt Duration `json:"attempt,omitempty"`
+}
+
 // Params gives parameters their values: string, bool or float64 (integers
 // too: exact up to 2^53, which the study's ranges are checked against).
 type Params map[string]any
@@ -252,8 +264,9 @@ func defaults() *Study {
 			Memory: 4 << 30, CPUs: 1, Disk: 1 << 30, Output: 4 << 20, Processes: 256,
 			Network: NetworkNone,
 		}},
-		Retries:  Retries{Max: 3},
-		Executor: "local",
-		Parallel: 1,
+		Retries:     Retries{Max: 3},
+		Checkpoints: Checkpoints{Experiments: 50, Every: Duration(30 * time.Minute), Attempt: Duration(10 * time.Minute)},
+		Executor:    "local",
+		Parallel:    1,
 	}
 }

@@ -67,6 +67,7 @@ limits:
   stage: {time: 2d}
   run: {time: 1d12h, cost: 5 USD, tokens: 2000000, experiments: 200}
 retries: {max: 2}
+checkpoints: {experiments: 20, every: 1h, attempt: 0s}
 executor: slurm
 parallel: 4
 model: some/model
@@ -108,7 +109,7 @@ func TestEveryKey(t *testing.T) {
 			Stage: study.StageLimits{Time: study.Duration(48 * time.Hour)},
 			Run:   study.RunLimits{Time: study.Duration(36 * time.Hour), Cost: 5_000_000, Tokens: 2_000_000, Experiments: 200},
 		},
-		Retries: study.Retries{Max: 2}, Executor: "slurm", Parallel: 4, Model: "some/model",
+		Retries: study.Retries{Max: 2}, Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)

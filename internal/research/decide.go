@@ -27,7 +27,7 @@ func Decide(s *State, now time.Time) []Payload {
 	case s.WantPause != "":
 		return s.pause("paused by " + s.WantPause)
 	}
-	if spent, limit := s.Driven+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
+	if spent, limit := s.Driven+s.RolledBack+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
 		return s.pause(fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
 			study.Duration(spent.Round(time.Second)), study.Duration(limit)))
 	}
@@ -81,21 +81,25 @@ func (s *State) Wake(now time.Time) time.Time {
 		}
 	}
 	if limit := s.TimeLimit(); limit > 0 {
-		earliest(s.Time.Add(limit - s.Driven))
+		earliest(s.Time.Add(limit - s.Driven - s.RolledBack))
 	}
 	if limit := time.Duration(s.Created.Study.Limits.Stage.Time); limit > 0 && len(s.StageRecord) > 0 {
-		earliest(s.StageRecord[len(s.StageRecord)-1].Started.Add(limit))
+		earliest(s.Time.Add(limit - s.inStage(s.Time)))
 	}
 	return wake
 }
 
 func (s *State) stageOver(now time.Time) string {
 	limit := time.Duration(s.Created.Study.Limits.Stage.Time)
-	began := s.StageRecord[len(s.StageRecord)-1].Started
-	if limit > 0 && now.Sub(began) >= limit {
+	if limit > 0 && s.inStage(now) >= limit {
 		return fmt.Sprintf("limits.stage.time, %s, is spent", study.Duration(limit))
 	}
 	return ""
+}
+
+// inStage is how long an engine has driven the stage that the run is in.
+func (s *State) inStage(now time.Time) time.Duration {
+	return s.Driven - s.StageRecord[len(s.StageRecord)-1].Driven + max(0, now.Sub(s.Time))
 }
 
 // ideate states the hypotheses: the study's own, or one for each parameter
@@ -106,9 +110,10 @@ func (s *State) ideate() []Payload {
 	for _, h := range st.Hypotheses[min(len(s.Hypotheses), len(st.Hypotheses)):] {
 		out = append(out, HypothesisStated{Hypothesis: h})
 	}
-	if len(st.Hypotheses) == 0 && len(s.Hypotheses) == 0 {
+	if len(st.Hypotheses) == 0 {
 		for _, d := range st.Parameters {
-			if d.Kind != study.Categorical || len(d.Values) < 2 {
+			stated := slices.ContainsFunc(s.Hypotheses, func(h *Hypothesis) bool { return h.Derived == d.Name })
+			if d.Kind != study.Categorical || len(d.Values) < 2 || stated {
 				continue
 			}
 			expect := study.Greater
@@ -143,12 +148,10 @@ func idOf(name string) string {
 // plan makes the design, and builds the program where it must be built.
 func (s *State) plan() []Payload {
 	if s.Plan == nil {
-		p := design(s.Created, s.Hypotheses)
-		out := []Payload{PlanMade{Plan: p}}
-		if p.Refused != "" {
-			out = append(out, RunCompleted{Status: Failed, Why: "the plan cannot be carried out: " + p.Refused})
-		}
-		return out
+		return []Payload{PlanMade{Plan: design(s.Created, s.Hypotheses)}}
+	}
+	if s.Plan.Refused != "" {
+		return []Payload{RunCompleted{Status: Failed, Why: "the plan cannot be carried out: " + s.Plan.Refused}}
 	}
 	if len(s.Created.Study.Program.Build) > 0 && s.Snapshot == s.Created.Snapshot {
 		switch {

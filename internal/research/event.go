@@ -178,6 +178,16 @@ type AttemptEnded struct {
 	Attempt Attempt `json:"attempt"`
 }
 
+// AttemptCheckpointed says that what a trial keeps for its next attempt was
+// stored: the newest of them is what the next attempt begins with.
+type AttemptCheckpointed struct {
+	v1
+	Trial    string `json:"trial"`
+	Attempt  string `json:"attempt"`
+	Snapshot string `json:"snapshot"` // digest of the manifest of the files
+	Size     int64  `json:"size"`     // bytes, of all files
+}
+
 // TrialCompleted says that a trial has no further attempt. Which attempt
 // counts, and as what, is settled here for good.
 type TrialCompleted struct {
@@ -273,6 +283,10 @@ type RunCompleted struct {
 }
 
 func (RunCreated) Type() string          { return "run.created" }
+func (CheckpointMade) Type() string      { return "checkpoint.made" }
+func (RolledBack) Type() string          { return "run.rolled_back" }
+func (RunForked) Type() string           { return "run.forked" }
+func (AttemptCheckpointed) Type() string { return "attempt.checkpointed" }
 func (EngineStarted) Type() string       { return "engine.started" }
 func (EngineStopped) Type() string       { return "engine.stopped" }
 func (StageStarted) Type() string        { return "stage.started" }
@@ -298,6 +312,10 @@ func (RunCompleted) Type() string        { return "run.completed" }
 
 var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.created":          decode[RunCreated],
+	"checkpoint.made":      decode[CheckpointMade],
+	"run.rolled_back":      decode[RolledBack],
+	"run.forked":           decode[RunForked],
+	"attempt.checkpointed": decode[AttemptCheckpointed],
 	"engine.started":       decode[EngineStarted],
 	"engine.stopped":       decode[EngineStopped],
 	"stage.started":        decode[StageStarted],

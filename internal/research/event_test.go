@@ -71,6 +71,13 @@ func samples() []research.Payload {
 			Metrics: map[string]float64{"score": 0.5}, Halted: 3, Rungs: []research.Point{{Step: 3, Value: 0.25}}, Notes: []string{"n"},
 			Started: when, Ended: when, Usage: research.Usage{Wall: 1.5, CPU: 0.5, Memory: 1 << 20, Disk: 4096}, Host: "h", Evidence: "d",
 		}},
+		research.AttemptCheckpointed{Trial: "e0001-s1", Attempt: "e0001-s1-a1", Snapshot: "d", Size: 4096},
+		research.CheckpointMade{Name: "before-lunch", By: "somebody"},
+		research.RolledBack{To: 17, By: "somebody", Driven: study.Duration(time.Hour)},
+		research.RunForked{
+			Origin: research.Origin{Run: "r-20260101-0001", Seq: 17, Hash: "h"}, By: "somebody", Changes: []string{"parallel=4"},
+			Study: &study.Study{Version: 1, Name: "r", Parallel: 4, Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour), Attempt: study.Duration(time.Minute)}}, StudyFile: "d",
+		},
 		research.TrialCompleted{Trial: "e0001-s1", Outcome: research.Timeout, Why: "w"},
 		research.ValidationDesigned{Best: "e0001", Seeds: []int64{1001}, Comparisons: []research.Comparison{{Hypothesis: "h", A: study.Params{"kind": "x"}, B: study.Params{"kind": true}, ExperimentA: "e0001", ExperimentB: "e0002", TunedOver: 4}}},
 		research.HypothesisJudged{Action: "judge", Judgment: research.Judgment{

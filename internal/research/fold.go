@@ -25,6 +25,9 @@ func (s *State) Fold(events []Event) error {
 // Apply folds one event into the state. It refuses an event that cannot
 // follow the ones before it; the state is then no longer to be used.
 func (s *State) Apply(e Event) error {
+	if back, ok := e.Data.(RolledBack); ok {
+		return s.rollBack(e, back)
+	}
 	if e.Seq != s.Seq+1 {
 		return fmt.Errorf("event %d follows event %d", e.Seq, s.Seq)
 	}
@@ -38,6 +41,7 @@ func (s *State) Apply(e Event) error {
 		return fmt.Errorf("event %d, %s: %w", e.Seq, e.Data.Type(), err)
 	}
 	s.Seq, s.Time = e.Seq, e.Time
+	s.mark(e.Data)
 	return nil
 }
 
@@ -50,7 +54,13 @@ func (s *State) apply(e Event) error {
 		}
 	}
 	switch d := e.Data.(type) {
+	case CheckpointMade: // see mark
+	case RunForked:
+		s.fork(e.Seq, d)
 	case EngineStarted:
+		if s.Engine.Engine != "" {
+			s.Marked.Recoveries++ // the one before did not stop on purpose
+		}
 		s.Engine = d
 	case EngineStopped:
 		if s.Engine.Engine == d.Engine {
@@ -58,7 +68,7 @@ func (s *State) apply(e Event) error {
 		}
 	case StageStarted:
 		s.Stage = d.Stage
-		s.StageRecord = append(s.StageRecord, StageRecord{Name: d.Stage, Started: e.Time})
+		s.StageRecord = append(s.StageRecord, StageRecord{Name: d.Stage, Started: e.Time, Driven: s.Driven})
 	case StageCompleted:
 		last := len(s.StageRecord) - 1
 		if last < 0 || s.StageRecord[last].Name != d.Stage {
@@ -88,11 +98,19 @@ func (s *State) apply(e Event) error {
 		if t == nil {
 			return fmt.Errorf("there is no trial %s", d.Attempt.Trial)
 		}
+		s.touch(t)
 		t.Attempts = append(t.Attempts, d.Attempt)
 		s.Tally.Attempts++
 		s.Tally.Wall += d.Attempt.Usage.Wall
 		s.Tally.CPU += d.Attempt.Usage.CPU
 		return s.settle(d.Action)
+	case AttemptCheckpointed:
+		t := s.trials[d.Trial]
+		if t == nil {
+			return fmt.Errorf("there is no trial %s", d.Trial)
+		}
+		s.touch(t)
+		t.Checkpoint = d.Snapshot
 	case TrialCompleted:
 		return s.completed(d)
 	case ValidationDesigned:
@@ -154,6 +172,7 @@ func (s *State) decided(a Action) error {
 		if a.Attempt != t.Tries+1 {
 			return fmt.Errorf("attempt %d of %s follows attempt %d", a.Attempt, t.ID, t.Tries)
 		}
+		s.touch(t)
 		t.Tries = a.Attempt
 	}
 	s.Pending = append(s.Pending, a)
@@ -164,6 +183,7 @@ func (s *State) decided(a Action) error {
 func (s *State) open(x *Experiment, id string, seed int64, purpose string) *Trial {
 	t := &Trial{ID: id, Experiment: x.Experiment, Seed: seed, Purpose: purpose}
 	x.Trials = append(x.Trials, t)
+	x.sum = nil
 	s.trials[id] = t
 	s.Open = append(s.Open, t)
 	return t
@@ -196,6 +216,7 @@ func (s *State) completed(d TrialCompleted) error {
 	if t == nil || t.Outcome != "" {
 		return fmt.Errorf("trial %s is not open", d.Trial)
 	}
+	s.touch(t)
 	t.Outcome, t.Why = d.Outcome, d.Why
 	s.Open = slices.DeleteFunc(s.Open, func(o *Trial) bool { return o == t })
 	s.Tally.Trials++

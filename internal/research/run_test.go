@@ -61,9 +61,10 @@ type world struct {
 	t       *rapid.T
 	s       *research.State
 	now     time.Time
-	events  []research.Event
-	decided map[string]int // actions, and how often each was decided
-	most    int            // attempts in flight at the same time
+	events  []research.Event // those that count
+	past    []research.Event // of a world that was rolled back: all before
+	decided map[string]int   // actions, and how often each was decided
+	most    int              // attempts in flight at the same time
 }
 
 func newWorld(t *rapid.T, st *study.Study) *world {

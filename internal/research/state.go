@@ -34,16 +34,20 @@ var Stages = []string{Ideation, Planning, Experimentation, Validation, Reporting
 type State struct {
 	Seq     int64      // of the last event
 	Time    time.Time  // of the last event
-	Created RunCreated // the first event
+	Created RunCreated // the first event, with what a fork has changed in the study
 	Began   time.Time  // time of the first event
 
-	Status    Status
-	Why       string // of a paused, failed or cancelled run
-	Engine    EngineStarted
-	Driven    time.Duration // time during which an engine drove the run
-	MoreTime  time.Duration // added to limits.run.time by resuming
-	WantPause string        // by whom
-	Cancel    string        // by whom
+	Status   Status
+	Why      string // of a paused, failed or cancelled run
+	Engine   EngineStarted
+	Driven   time.Duration // time during which an engine drove the run
+	MoreTime time.Duration // added to limits.run.time by resuming
+	// RolledBack is the time during which an engine drove what was rolled back.
+	// It was spent: limits.run.time counts it.
+	RolledBack time.Duration
+	Origin     *Origin // of a fork
+	WantPause  string  // by whom
+	Cancel     string  // by whom
 
 	Stage       string
 	StageRecord []StageRecord
@@ -67,6 +71,9 @@ type State struct {
 	Open []*Trial
 	// Tally counts attempts and complete trials, so that nobody needs to.
 	Tally Tally
+	// Checkpoints are the named positions, in their order.
+	Checkpoints []Checkpoint
+	Marked      Marked
 
 	experiments map[string]*Experiment
 	trials      map[string]*Trial
@@ -91,6 +98,7 @@ type StageRecord struct {
 	Ended   time.Time // zero: not yet
 	Seq     int64     // of the event that ended it
 	Cut     string
+	Driven  time.Duration // of the run, when the stage began
 }
 
 // Plan is the design that planning made.
@@ -110,6 +118,7 @@ type Plan struct {
 type Hypothesis struct {
 	study.Hypothesis
 	Derived    string
+	Added      int64 // seq of the fork that added it; 0: it was stated before anything was measured
 	Comparison *Comparison
 	Judgment   *Judgment
 }
@@ -124,7 +133,8 @@ type Experiment struct {
 	Value *float64
 	// Means has the same mean for every metric that all these trials have.
 	Means   map[string]float64
-	waiting int // search trials that are not complete
+	waiting int    // search trials that are not complete
+	sum     []byte // digest of all this, where it has not changed since; see State.Digest
 }
 
 // Why a trial is run.
@@ -144,6 +154,9 @@ type Trial struct {
 	Outcome    Class // empty: not complete
 	Why        string
 	Tries      int // attempts decided so far, the one in flight included
+	// Checkpoint is the digest of the newest stored snapshot of what the trial
+	// keeps for its next attempt; empty: none.
+	Checkpoint string
 }
 
 // Last is the attempt that counts, or nil.
