@@ -37,6 +37,9 @@ type (
 	Event = research.Payload
 )
 
+// Origin is where a fork comes from.
+type Origin = research.Origin
+
 // The states of a run in Results.Status.
 const (
 	Running   = research.Running
@@ -50,6 +53,7 @@ const (
 type (
 	RunOptions   = engine.RunOptions
 	DriveOptions = engine.DriveOptions
+	ForkOptions  = engine.ForkOptions
 )
 
 // ErrInterrupted is the error of Run and Resume whose context ended: the run

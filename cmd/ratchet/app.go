@@ -78,6 +78,9 @@ func statusOf(err error) int {
 	var use usageError
 	var unknown *engine.UnknownRunError
 	var notYet *engine.NotYetError
+	var position *engine.PositionError
+	var amend *engine.AmendError
+	var driven *engine.DrivenError
 	var record *journal.DamageError
 	var object *objects.DamageError
 	switch {
@@ -85,7 +88,8 @@ func statusOf(err error) int {
 		return silent.status
 	case errors.Is(err, engine.ErrInterrupted):
 		return exitInterrupted
-	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet), errors.Is(err, fs.ErrNotExist):
+	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet),
+		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &driven), errors.Is(err, fs.ErrNotExist):
 		return exitUsage
 	case errors.As(err, &record), errors.As(err, &object):
 		return exitDamaged
@@ -157,7 +161,8 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.AddCommand(
 		a.runCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
-		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
+		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
+		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
@@ -239,6 +244,25 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) 
 		return err
 	}
 	return f(c.Context(), e, run)
+}
+
+// withAt is with, and finds the position that --at names; 0: the last.
+func (a *app) withAt(c *cobra.Command, args []string, prefer func(*ratchet.State) bool, at *string, f func(ctx context.Context, e *ratchet.Engine, run string, at int64) error) error {
+	return a.with(c, args, prefer, func(ctx context.Context, e *ratchet.Engine, run string) error {
+		if *at == "" {
+			return f(ctx, e, run, 0)
+		}
+		seq, err := e.Locate(ctx, run, *at)
+		if err != nil {
+			return err
+		}
+		return f(ctx, e, run, seq)
+	})
+}
+
+// atFlag adds --at to a command.
+func atFlag(c *cobra.Command, at *string) {
+	c.Flags().StringVar(at, "at", "", "as it was at a record's number, a checkpoint, or a time like \"2026-01-31 18:00\" or \"2h ago\"")
 }
 
 // interruptible gives a context that the first Ctrl-C, SIGTERM or hang-up

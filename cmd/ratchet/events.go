@@ -9,28 +9,36 @@ import (
 
 	"ratchet"
 	"ratchet/internal/journal"
-	"ratchet/internal/report"
 	"ratchet/internal/research"
 )
 
 func (a *app) eventsCommand() *cobra.Command {
 	var from int64
+	var at string
 	c := &cobra.Command{
 		Use:   "events [RUN]",
 		Short: "Print a run's journal, one record a line",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				records := []journal.Record{}
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				superseded, err := e.Superseded(ctx, run, at)
+				if err != nil {
+					return err
+				}
+				records := []eventDocument{}
 				for r, err := range e.Journal().Read(ctx, run, from) {
 					if err != nil {
 						return err
 					}
+					if at > 0 && r.Seq > at {
+						break
+					}
+					d := eventDocument{r, superseded(r.Seq)}
 					if a.json {
-						records = append(records, r)
+						records = append(records, d)
 						continue
 					}
-					a.printf("%6d  %s  %-22s %s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05.000000"), r.Type, brief(r.Payload))
+					a.printf("%6d  %s  %-22s %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05.000000"), r.Type, map[bool]string{true: "superseded  "}[d.Superseded], brief(r.Payload))
 				}
 				if a.json {
 					a.printJSON(records)
@@ -39,8 +47,15 @@ func (a *app) eventsCommand() *cobra.Command {
 			})
 		},
 	}
+	atFlag(c, &at)
 	c.Flags().Int64Var(&from, "from", 1, "begin at this sequence number")
 	return c
+}
+
+// eventDocument is a record in `ratchet events --json`.
+type eventDocument struct {
+	journal.Record
+	Superseded bool `json:"superseded,omitempty"` // the run was rolled back behind it
 }
 
 // brief is the beginning of a payload.
@@ -51,29 +66,4 @@ func brief(payload json.RawMessage) string {
 		return fmt.Sprintf("%s… (%d bytes)", string([]rune(s)[:most]), len(payload))
 	}
 	return s
-}
-
-func (a *app) checkpointsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "checkpoints [RUN]",
-		Short: "List the named positions in a run's journal",
-		Args:  cobra.MaximumNArgs(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				r, err := e.Results(ctx, run)
-				if err != nil {
-					return err
-				}
-				points := report.Checkpoints(r)
-				if a.json {
-					a.printJSON(points)
-					return nil
-				}
-				for _, p := range points {
-					a.printf("%6d  %s  %s\n", p.Seq, p.Time.Local().Format("2006-01-02 15:04:05"), p.Name)
-				}
-				return nil
-			})
-		},
-	}
 }

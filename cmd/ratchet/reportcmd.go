@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -10,16 +11,20 @@ import (
 )
 
 func (a *app) reportCommand() *cobra.Command {
-	return &cobra.Command{
+	var at string
+	c := &cobra.Command{
 		Use:   "report [RUN]",
 		Short: "Write a run's report anew and print its results",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				if err := e.Publish(ctx, run); err != nil {
-					return err
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				// The folder has the run as it is: another time's is only printed.
+				if at == 0 {
+					if err := e.Publish(ctx, run); err != nil {
+						return err
+					}
 				}
-				r, err := e.Results(ctx, run)
+				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
@@ -27,16 +32,21 @@ func (a *app) reportCommand() *cobra.Command {
 					a.printJSON(r)
 					return nil
 				}
-				s, _, err := e.Load(ctx, run)
+				s, _, err := e.LoadAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
+				if at > 0 {
+					a.printf("As it was at record %d, %s\n", at, ago(s.Time, time.Now()))
+				}
 				a.printResults(r, s.Created.Output)
-				if !s.Ended() {
+				if !s.Ended() && at == 0 {
 					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(s.Created.Output), "report.html"))
 				}
 				return nil
 			})
 		},
 	}
+	atFlag(c, &at)
+	return c
 }

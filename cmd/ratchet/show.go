@@ -13,13 +13,14 @@ import (
 )
 
 func (a *app) showCommand() *cobra.Command {
-	return &cobra.Command{
+	var at string
+	c := &cobra.Command{
 		Use:   "show RUN [EXPERIMENT]",
 		Short: "Show a run's experiments, or one experiment with its trials",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				r, err := e.Results(ctx, run)
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
@@ -35,6 +36,8 @@ func (a *app) showCommand() *cobra.Command {
 			})
 		},
 	}
+	atFlag(c, &at)
+	return c
 }
 
 func (a *app) showRun(r *ratchet.Results) error {

@@ -30,13 +30,16 @@ type statusDocument struct {
 	Last      time.Time           `json:"last_event"`
 	Seq       int64               `json:"seq"`
 	Output    string              `json:"output"`
+	Disk      *engine.DiskUse     `json:"disk,omitempty"`
+	At        int64               `json:"at,omitempty"` // the position that was asked for
+	Origin    *ratchet.Origin     `json:"origin,omitempty"`
 }
 
 func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
 	d := statusDocument{
 		Run: s.Created.Run, Status: string(s.Status), Why: s.Why, Stage: s.Stage, Driven: e.Driven(s.Created.Run),
 		Completed: s.Frontier, Trials: s.Tally.Trials, Failed: s.Tally.Failed, InFlight: []string{},
-		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: s.Created.Output,
+		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: s.Created.Output, Origin: s.Origin,
 	}
 	if s.Plan != nil {
 		d.Planned = s.Plan.Experiments
@@ -53,25 +56,29 @@ func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
 // word is the status of a run as a person would put it: one that nobody
 // drives is not running.
 func (d statusDocument) word() string {
-	if d.Status == string(ratchet.Running) && d.Driven == nil {
+	if d.Status == string(ratchet.Running) && d.Driven == nil && d.At == 0 {
 		return "interrupted"
 	}
 	return d.Status
 }
 
 func (a *app) statusCommand() *cobra.Command {
-	return &cobra.Command{
+	var at string
+	c := &cobra.Command{
 		Use:   "status [RUN]",
 		Short: "Say where a run stands",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
-			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				s, _, err := e.Load(ctx, run)
+			return a.withAt(c, args, unfinished, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				s, _, err := e.LoadAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
 				d := statusOfState(e, s)
+				if d.At = at; at > 0 {
+					d.Driven = nil // that is of now
+				}
 				if a.json {
 					a.printJSON(d)
 					return nil
@@ -81,6 +88,8 @@ func (a *app) statusCommand() *cobra.Command {
 			})
 		},
 	}
+	atFlag(c, &at)
+	return c
 }
 
 func (a *app) printStatus(d statusDocument, s *ratchet.State) {
@@ -89,7 +98,12 @@ func (a *app) printStatus(d statusDocument, s *ratchet.State) {
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	row("run", "%s", d.Run)
 	row("status", "%s%s", d.word(), inBrackets(d.Why))
+	if d.Origin != nil {
+		row("forked from", "%s at record %d", d.Origin.Run, d.Origin.Seq)
+	}
 	switch {
+	case d.At > 0:
+		row("as it was at", "record %d, %s", d.At, ago(d.Last, now))
 	case d.Driven != nil:
 		row("driven by", "process %d on %s, since %s", d.Driven.PID, d.Driven.Host, ago(d.Driven.Since, now))
 	case !s.Ended():
@@ -105,7 +119,9 @@ func (a *app) printStatus(d statusDocument, s *ratchet.State) {
 		row("best", "%s %s in %s: %s", s.Created.Study.Objective.Metric, report.Number(*best.Value), best.Experiment, report.Parameters(best.Parameters))
 	}
 	row("began", "%s", ago(d.Began, now))
-	row("last event", "%d, %s", d.Seq, ago(d.Last, now))
+	if d.At == 0 {
+		row("last event", "%d, %s", d.Seq, ago(d.Last, now))
+	}
 	if s.Ended() {
 		row("report", "%s", shorter(d.Output))
 	}
@@ -113,7 +129,8 @@ func (a *app) printStatus(d statusDocument, s *ratchet.State) {
 }
 
 func (a *app) listCommand() *cobra.Command {
-	return &cobra.Command{
+	var verbose bool
+	c := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List the runs in this home",
@@ -136,7 +153,16 @@ func (a *app) listCommand() *cobra.Command {
 					documents = append(documents, statusDocument{Run: run, Status: "damaged", Why: err.Error(), InFlight: []string{}})
 					continue
 				}
-				documents = append(documents, statusOfState(e, s))
+				d := statusOfState(e, s)
+				if verbose {
+					use, err := e.DiskUse(c.Context(), run)
+					if err != nil {
+						a.log.Error("a run's objects cannot be counted", "run", run, "error", err)
+						a.status = exitDamaged
+					}
+					d.Disk = &use
+				}
+				documents = append(documents, d)
 			}
 			if a.json {
 				a.printJSON(documents)
@@ -147,11 +173,17 @@ func (a *app) listCommand() *cobra.Command {
 				return nil
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			fmt.Fprintln(w, "RUN\tSTATUS\tSTAGE\tEXPERIMENTS\tFAILED\tBEGAN")
+			fmt.Fprintf(w, "RUN\tSTATUS\tSTAGE\tEXPERIMENTS\tFAILED\tBEGAN%s\n", map[bool]string{true: "\tOBJECTS\tSTORED\tFOLDER"}[verbose])
 			for _, d := range documents {
-				fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d\t%d\t%s\n", d.Run, d.word(), d.Stage, d.Completed, d.Planned, d.Failed, ago(d.Began, time.Now()))
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d of %d\t%d\t%s", d.Run, d.word(), d.Stage, d.Completed, d.Planned, d.Failed, ago(d.Began, time.Now()))
+				if d.Disk != nil {
+					fmt.Fprintf(w, "\t%d\t%s\t%s", d.Disk.Objects, amount(d.Disk.Stored), amount(d.Disk.Folder))
+				}
+				fmt.Fprintln(w)
 			}
 			return w.Flush()
 		},
 	}
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "also what each run takes of the disk: its objects, and its own folder")
+	return c
 }

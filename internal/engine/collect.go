@@ -146,15 +146,16 @@ func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 		f.Path = name
 		files = append(files, f)
 	}
-	kept, notes, err := d.engine.keepFolder(out.Output, "output/", nil)
+	kept, notes, err := keepFolder(out.Output, "output/", d.engine.putUntrusted)
 	return append(files, kept...), notes, err
 }
 
 // keepFolder stores the regular files of a folder that a program wrote. What
 // is not a regular file, or has a name that could do harm, is named in notes
 // and skipped: links are not followed, nothing is waited for.
-func (e *Engine) keepFolder(dir, prefix string, notes []string) (objects.Tree, []string, error) {
+func keepFolder(dir, prefix string, put func(path string) (objects.File, error)) (objects.Tree, []string, error) {
 	files := objects.Tree{}
+	var notes []string
 	skipped := 0
 	skip := func(what string) {
 		if skipped++; skipped <= mostNotes {
@@ -185,7 +186,7 @@ func (e *Engine) keepFolder(dir, prefix string, notes []string) (objects.Tree, [
 			skip(fmt.Sprintf("%s is one of more than %d files", shown, mostArtifacts))
 			return nil
 		}
-		f, err := e.putUntrusted(path)
+		f, err := put(path)
 		switch {
 		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ELOOP), errors.Is(err, errNotRegular):
 			skip(shown + " cannot be opened")
@@ -206,20 +207,30 @@ func (e *Engine) keepFolder(dir, prefix string, notes []string) (objects.Tree, [
 var errNotRegular = errors.New("not a regular file")
 
 func (e *Engine) putUntrusted(path string) (objects.File, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	f, info, err := openUntrusted(path)
 	if err != nil {
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	info, err := f.Stat()
-	if err != nil {
-		return objects.File{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return objects.File{}, errNotRegular
-	}
 	digest, size, err := e.objects.Put(io.LimitReader(f, info.Size()))
 	return objects.File{Digest: digest, Size: size, Executable: info.Mode()&0o111 != 0}, err
+}
+
+// openUntrusted opens a regular file that a program wrote; it follows no link
+// and waits for nobody.
+func openUntrusted(path string) (*os.File, fs.FileInfo, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errNotRegular
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, f.Close())
+	}
+	return f, info, nil
 }
 
 func goodName(rel string) bool {

@@ -61,6 +61,11 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if err != nil {
 		return "", err
 	}
+	done, err := e.using()
+	if err != nil {
+		return "", err
+	}
+	defer done()
 	run, err := e.newName(ctx, st.Name)
 	if err != nil {
 		return "", err

@@ -70,6 +70,11 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return nil, err
 	}
 	defer unlock()
+	done, err := e.using()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	s, head, err := e.Load(ctx, run)
 	if err != nil {
 		return nil, err

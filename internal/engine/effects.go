@@ -2,9 +2,11 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"ratchet/internal/executor"
@@ -28,8 +30,9 @@ func (d *driver) effect(a research.Action) func(context.Context) result {
 		return func(ctx context.Context) result { return d.build(ctx, job) }
 	}
 	job, err := d.job(a)
-	rungs := d.state.Experiment(a.Experiment).Rungs
-	return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, err) }
+	rungs, stored := d.state.Experiment(a.Experiment).Rungs, d.state.Trial(a.Trial).Checkpoint
+	job.Restore = d.restore(stored)
+	return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, stored, err) }
 }
 
 // computed gives the outcome of a pending action that is a pure function of
@@ -104,7 +107,7 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 }
 
 // try executes an attempt to its end and collects what it left.
-func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, rungs []research.Rung, err error) result {
+func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, rungs []research.Rung, stored string, err error) result {
 	if err != nil {
 		return result{err: err}
 	}
@@ -116,7 +119,7 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, r
 		r.stopped = true
 		return r
 	}
-	out, err := d.execute(ctx, job)
+	out, err := d.execute(ctx, job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
 	if err != nil {
 		return result{err: err}
 	}
@@ -125,8 +128,15 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, r
 	if err != nil {
 		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
 	}
+	var kept []research.Payload
+	if attempt.Class != research.Succeeded { // a next one may follow
+		if kept, err = d.snapshot(a, out.Checkpoint, stored); err != nil && !errors.Is(err, errChanging) {
+			return result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)}
+		}
+	}
 	failpoint.Hit("collect.after")
 	r := d.ended(a, attempt)
+	r.events = append(kept, r.events...)
 	r.stopped = d.wasStopped(out)
 	return r
 }
@@ -173,8 +183,9 @@ func (d *driver) ended(a research.Action, attempt research.Attempt) result {
 	}
 }
 
-// execute runs a job to its end, or attaches to it and waits.
-func (d *driver) execute(ctx context.Context, job executor.Job) (executor.Outcome, error) {
+// execute runs a job to its end, or attaches to it and waits. beside, if there
+// is one, runs until the job has ended, and ends with its context.
+func (d *driver) execute(ctx context.Context, job executor.Job, beside func(context.Context, executor.Handle)) (executor.Outcome, error) {
 	h, err := d.executor.Start(ctx, job)
 	if err != nil {
 		return executor.Outcome{}, err
@@ -186,7 +197,14 @@ func (d *driver) execute(ctx context.Context, job executor.Job) (executor.Outcom
 	if stopping {
 		_ = h.Stop(false) // one that cannot be signalled has ended
 	}
+	during, over := context.WithCancel(ctx)
+	var both sync.WaitGroup
+	if beside != nil && d.study.Checkpoints.Attempt > 0 {
+		both.Go(func() { beside(during, h) })
+	}
 	out, err := h.Wait(ctx)
+	over()
+	both.Wait()
 	d.mu.Lock()
 	delete(d.handles, job.ID)
 	d.mu.Unlock()
@@ -196,7 +214,7 @@ func (d *driver) execute(ctx context.Context, job executor.Job) (executor.Outcom
 // build runs the build command and keeps the folder it leaves as the files
 // that attempts get.
 func (d *driver) build(ctx context.Context, job executor.Job) result {
-	out, err := d.execute(ctx, job)
+	out, err := d.execute(ctx, job, nil)
 	if err != nil {
 		return result{err: err}
 	}
@@ -222,7 +240,7 @@ func (d *driver) keepBuilt(job executor.Job, dir string) (string, error) {
 			}
 		}
 	}
-	files, _, err := d.engine.keepFolder(dir, "", nil)
+	files, _, err := keepFolder(dir, "", d.engine.putUntrusted)
 	if err != nil {
 		return "", err
 	}

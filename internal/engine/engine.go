@@ -94,7 +94,7 @@ func (u *UnknownRunError) Error() string {
 }
 
 // Find resolves a name of a run: the whole of it, a prefix that only one run
-// has, "latest", or "" where there is only one that fits. prefer says which
+// has, "latest" for the one with the newest record, or "" where there is only one that fits. prefer says which
 // runs "" may mean; nil: any.
 func (e *Engine) Find(ctx context.Context, name string, prefer func(*research.State) bool) (string, error) {
 	runs, err := e.journal.Runs(ctx)
@@ -137,47 +137,23 @@ func (e *Engine) Find(ctx context.Context, name string, prefer func(*research.St
 func (e *Engine) latest(ctx context.Context, runs []string) (string, error) {
 	latest, when := "", time.Time{}
 	for _, r := range runs {
-		for rec, err := range e.journal.Read(ctx, r, 1) {
+		head, err := e.journal.Head(ctx, r)
+		if err != nil {
+			return "", err
+		}
+		for rec, err := range e.journal.Read(ctx, r, head.Seq) {
 			if err != nil {
 				return "", err
 			}
 			if latest == "" || rec.Time.After(when) {
 				latest, when = r, rec.Time
 			}
-			break
 		}
 	}
 	if latest == "" {
 		return "", &UnknownRunError{}
 	}
 	return latest, nil
-}
-
-// Load folds a run's journal. The head is that of its last record.
-func (e *Engine) Load(ctx context.Context, run string) (*research.State, journal.Head, error) {
-	s := research.New()
-	var head journal.Head
-	for r, err := range e.journal.Read(ctx, run, 1) {
-		if err == nil {
-			err = apply(s, r)
-		}
-		if err != nil {
-			return nil, journal.Head{}, fmt.Errorf("run %s: %w", run, err)
-		}
-		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
-	}
-	if s.Seq == 0 {
-		return nil, head, &UnknownRunError{Name: run, Known: []string{""}}
-	}
-	return s, head, nil
-}
-
-func apply(s *research.State, r journal.Record) error {
-	p, err := research.Decode(r.Type, r.Version, r.Payload)
-	if err != nil {
-		return fmt.Errorf("record %d: %w", r.Seq, err)
-	}
-	return s.Apply(research.Event{Seq: r.Seq, Time: r.Time, Data: p})
 }
 
 // Request journals a person's wish, for whoever drives the run.
@@ -190,12 +166,7 @@ func (e *Engine) Request(ctx context.Context, run string, wish research.Payload)
 		if s.Ended() {
 			return fmt.Errorf("run %s has ended: %s", run, s.Status)
 		}
-		c := clock{wall: e.now, last: s.Time}
-		entry, err := encode(wish, c.now())
-		if err != nil {
-			return err
-		}
-		_, err = e.journal.Append(ctx, run, head, entry)
+		err = e.appendTo(ctx, run, head, s.Time, wish)
 		if !errors.As(err, new(*journal.ConflictError)) {
 			return err
 		}

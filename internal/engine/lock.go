@@ -81,3 +81,24 @@ func (e *Engine) Driven(run string) *DrivenError {
 	}
 	return d
 }
+
+// using says that this process stores objects that no record speaks of yet,
+// until done is called. It waits for a garbage collection to end.
+func (e *Engine) using() (done func(), err error) {
+	f, err := e.lockHome(syscall.LOCK_SH)
+	if err != nil {
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil
+}
+
+func (e *Engine) lockHome(how int) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(e.home, "home.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), how); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking the home: %w", err), f.Close())
+	}
+	return f, nil
+}

@@ -12,7 +12,13 @@ import (
 
 // Results builds the results of a run as its journal stands.
 func (e *Engine) Results(ctx context.Context, run string) (*report.Results, error) {
-	s, head, err := e.Load(ctx, run)
+	return e.ResultsAt(ctx, run, 0)
+}
+
+// ResultsAt builds the results of a run as they were at a position; see
+// LoadAt.
+func (e *Engine) ResultsAt(ctx context.Context, run string, at int64) (*report.Results, error) {
+	s, head, err := e.LoadAt(ctx, run, at)
 	if err != nil {
 		return nil, err
 	}
@@ -45,5 +51,5 @@ func (e *Engine) Publish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	return report.Write(s.Created.Output, r, report.Sources{Study: source, Objects: e.objects})
+	return report.Write(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects})
 }

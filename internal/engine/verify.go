@@ -51,67 +51,36 @@ func (e *Engine) verifyRun(ctx context.Context, run string, v *Verification, che
 	damaged := func(format string, args ...any) {
 		v.Damages = append(v.Damages, fmt.Sprintf(format, args...))
 	}
-	s := research.New()
-	var head journal.Head
+	var last int64
 	for r, err := range e.journal.Read(ctx, run, 1) {
 		if err != nil {
 			var known *journal.DamageError
 			if errors.As(err, &known) && known.Run == "" {
-				known.Run, known.Seq = run, head.Seq+1
+				known.Run, known.Seq = run, last+1
 			}
 			damaged("%v; nothing behind it can be trusted", err)
 			return
 		}
 		v.Records++
-		if err := apply(s, r); err != nil {
-			damaged("run %s, record %d cannot be folded: %v", run, r.Seq, err)
+		p, err := research.Decode(r.Type, r.Version, r.Payload)
+		if err != nil {
+			damaged("run %s, record %d cannot be read: %v", run, r.Seq, err)
 			return
 		}
-		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
-	}
-	if s.Seq == 0 {
-		damaged("run %s has no records", run)
-		return
-	}
-	for _, ref := range references(s) {
-		e.verifyObject(run, ref.what, ref.digest, ref.tree, checked, damaged)
-	}
-	e.verifyResults(s, head, damaged)
-}
-
-// reference is an object that a run speaks of.
-type reference struct {
-	what   string
-	digest objects.Digest
-	tree   bool
-}
-
-func references(s *research.State) []reference {
-	c := s.Created
-	out := []reference{
-		{"its study file", objects.Digest(c.StudyFile), false},
-		{"its program's files", objects.Digest(c.Snapshot), true},
-		{"its environment", objects.Digest(c.Environment), false},
-	}
-	if c.Inputs != "" {
-		out = append(out, reference{"its inputs' record", objects.Digest(c.Inputs), false})
-	}
-	if s.Snapshot != c.Snapshot {
-		out = append(out, reference{"its built program", objects.Digest(s.Snapshot), true})
-	}
-	for _, x := range s.Experiments {
-		for _, t := range x.Trials {
-			for _, a := range t.Attempts {
-				if a.Evidence != "" {
-					out = append(out, reference{"what attempt " + a.ID + " left", objects.Digest(a.Evidence), true})
-				}
-			}
+		last = r.Seq
+		for _, ref := range references(p) {
+			e.verifyObject(run, ref, checked, damaged)
 		}
 	}
-	return out
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		damaged("run %s cannot be folded: %v", run, err)
+		return
+	}
+	e.verifyResults(ctx, s, damaged)
 }
 
-func (e *Engine) verifyObject(run, what string, d objects.Digest, tree bool, checked map[objects.Digest]bool, damaged func(string, ...any)) {
+func (e *Engine) verifyObject(run string, ref reference, checked map[objects.Digest]bool, damaged func(string, ...any)) {
 	whole := func(d objects.Digest, what string) bool {
 		if done, ok := checked[d]; ok {
 			return done
@@ -122,24 +91,27 @@ func (e *Engine) verifyObject(run, what string, d objects.Digest, tree bool, che
 		}
 		return err == nil
 	}
-	if !whole(d, what) || !tree {
+	if !whole(ref.digest, ref.what) || !ref.tree {
 		return
 	}
-	files, err := e.objects.Tree(d)
+	files, err := e.objects.Tree(ref.digest)
 	if err != nil {
-		damaged("run %s, %s: %v", run, what, err)
+		damaged("run %s, %s: %v", run, ref.what, err)
 		return
 	}
 	for _, f := range files {
-		whole(f.Digest, fmt.Sprintf("%s, %s", what, f.Path))
+		for _, d := range f.Objects() {
+			whole(d, fmt.Sprintf("%s, %s", ref.what, f.Path))
+		}
 	}
 }
 
-// verifyResults compares a published results.json with the journal.
-func (e *Engine) verifyResults(s *research.State, head journal.Head, damaged func(string, ...any)) {
+// verifyResults compares a published results.json with the journal, as it was
+// at the record that the results name.
+func (e *Engine) verifyResults(ctx context.Context, s *research.State, damaged func(string, ...any)) {
 	path := filepath.Join(s.Created.Output, "results.json")
 	b, err := os.ReadFile(path)
-	if err != nil || !s.Ended() {
+	if err != nil {
 		return // not published yet, or moved away: the journal has it all
 	}
 	var r report.Results
@@ -154,11 +126,14 @@ func (e *Engine) verifyResults(s *research.State, head journal.Head, damaged fun
 		damaged("%s does not match its own digest", path)
 		return
 	}
-	if r.Journal.Hash != head.Hash.String() {
-		damaged("%s names record %d, %s, as the last one; the journal's is %d, %s", path, r.Journal.Seq, r.Journal.Hash, head.Seq, head.Hash)
-		return
-	}
-	if now, err := e.results(s, head); err == nil && now.Digest != r.Digest {
+	now, err := e.ResultsAt(ctx, r.Run, r.Journal.Seq)
+	switch {
+	case errors.As(err, new(*PositionError)):
+		damaged("%s names record %d as the last one; the journal's is %d", path, r.Journal.Seq, s.Seq)
+	case err != nil: // what it is made of is damaged, and was named
+	case now.Journal.Hash != r.Journal.Hash:
+		damaged("%s names %s as the hash of record %d; the journal's is %s", path, r.Journal.Hash, r.Journal.Seq, now.Journal.Hash)
+	case now.Digest != r.Digest:
 		damaged("%s does not say what the journal says", path)
 	}
 }

@@ -28,6 +28,10 @@ type Job struct {
 	// Fill puts the program's files into the working folder. It is called
 	// only where the job has not been started before.
 	Fill func(dir string) error
+	// Restore puts what the trial's earlier attempts stored into the folder
+	// that the attempt finds its checkpoint in. It is called only where there
+	// is no such folder yet; nil: nothing was stored.
+	Restore func(dir string) error
 }
 
 // Outcome is how a job ended and where it left what it left. The files stay
@@ -41,6 +45,9 @@ type Outcome struct {
 	Metrics string // file
 	Stdout  string // file
 	Stderr  string // file
+	// Checkpoint is the folder with what the trial keeps for its next attempt.
+	// It outlives Clean.
+	Checkpoint string
 }
 
 // Executor runs jobs. Its methods are safe for concurrent use.
@@ -62,4 +69,6 @@ type Handle interface {
 	// Stop ends the job: gracefully, or at once. Stopping a job that has
 	// ended does nothing.
 	Stop(atOnce bool) error
+	// Checkpoint is Outcome.Checkpoint, while the job runs.
+	Checkpoint() string
 }

@@ -19,7 +19,9 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -52,6 +54,9 @@ func (e *DamageError) Error() string { return fmt.Sprintf("object %s: %s", e.Dig
 // window bounds the memory of compression and decompression, in bytes.
 const window = 1 << 20
 
+// temporary begins the name of a file that is not an object yet.
+const temporary = "new-"
+
 // Store is a folder of objects. It is safe for concurrent use, by several
 // processes too.
 type Store struct {
@@ -80,7 +85,7 @@ func (s *Store) PutBytes(content []byte) (Digest, error) {
 // it returns, the object is durable. Storing the same content again costs a
 // read of it and nothing else.
 func (s *Store) Put(r io.Reader) (Digest, int64, error) {
-	tmp, err := os.CreateTemp(s.dir, "new-*")
+	tmp, err := os.CreateTemp(s.dir, temporary+"*")
 	if err != nil {
 		return "", 0, fmt.Errorf("storing an object: %w", err)
 	}
@@ -117,7 +122,7 @@ func (s *Store) fill(tmp *os.File, r io.Reader) (Digest, int64, error) {
 func (s *Store) place(tmp *os.File, d Digest) error {
 	path := s.path(d)
 	folder := filepath.Dir(path)
-	if _, err := os.Stat(path); err == nil {
+	if now := time.Now(); os.Chtimes(path, now, now) == nil { // young again: see Sweep
 		// Whoever wrote it may not have synced the folder yet.
 		return errors.Join(tmp.Close(), os.Remove(tmp.Name()), syncFolder(folder))
 	}
@@ -247,23 +252,56 @@ func (s *Store) All() iter.Seq2[Digest, error] {
 	}
 }
 
-// Sweep removes the objects that nothing reaches. reached must be complete:
-// the caller makes sure that nobody stores objects meanwhile. It returns how
-// many it removed.
-func (s *Store) Sweep(reached func(Digest) bool) (int, error) {
-	var garbage []Digest
-	for d, err := range s.All() {
-		if err != nil {
-			return 0, err
+// Stored is the size of an object as it is kept, in bytes; 0: it is not there.
+func (s *Store) Stored(d Digest) int64 {
+	info, err := os.Stat(s.path(d))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// Swept is what Sweep removed, or would have.
+type Swept struct {
+	Objects int
+	Bytes   int64 // as they were kept
+}
+
+// Sweep removes what nothing reaches: objects, and what stores that were
+// broken off have left. What was stored after young stays, also where it was
+// there before: its user may not have said so yet. With dry it removes
+// nothing, and only counts.
+func (s *Store) Sweep(reached func(Digest) bool, young time.Time, dry bool) (Swept, error) {
+	var out Swept
+	var garbage []string
+	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
 		}
-		if !reached(d) {
-			garbage = append(garbage, d)
+		d := Digest(e.Name())
+		object := d.Valid() && path == s.path(d)
+		if object && reached(d) || !object && !strings.HasPrefix(e.Name(), temporary) {
+			return nil
+		}
+		info, err := e.Info()
+		if err != nil || info.ModTime().After(young) {
+			return nil // gone, or young
+		}
+		garbage = append(garbage, path)
+		out.Objects++
+		out.Bytes += info.Size()
+		return nil
+	})
+	if err != nil {
+		return out, fmt.Errorf("listing objects: %w", err)
+	}
+	if dry {
+		return out, nil
+	}
+	for _, path := range garbage {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return out, fmt.Errorf("removing an unreachable object: %w", err)
 		}
 	}
-	for i, d := range garbage {
-		if err := os.Remove(s.path(d)); err != nil {
-			return i, fmt.Errorf("removing an unreachable object: %w", err)
-		}
-	}
-	return len(garbage), nil
+	return out, nil
 }

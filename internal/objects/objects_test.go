@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
@@ -189,17 +190,90 @@ func TestMissing(t *testing.T) {
 }
 
 func TestSweep(t *testing.T) {
-	s, _ := open(t)
+	s, dir := open(t)
 	kept, gone := put(t, s, []byte("kept")), put(t, s, []byte("gone"))
-	n, err := s.Sweep(func(d objects.Digest) bool { return d == kept })
-	if n != 1 || err != nil {
-		t.Errorf("swept %d (%v)", n, err)
+	broken := filepath.Join(dir, "new-123")
+	for _, other := range []string{broken, filepath.Join(dir, "README")} {
+		if err := os.WriteFile(other, []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reached := func(d objects.Digest) bool { return d == kept }
+	later := time.Now().Add(time.Hour)
+	for _, c := range []struct {
+		young time.Time
+		dry   bool
+		want  int
+	}{{time.Now().Add(-time.Hour), false, 0}, {later, true, 2}, {later, false, 2}, {later, false, 0}} {
+		if n, err := s.Sweep(reached, c.young, c.dry); n.Objects != c.want || err != nil {
+			t.Errorf("%+v: swept %+v (%v)", c, n, err)
+		}
 	}
 	if err := s.Verify(kept); err != nil {
 		t.Error(err)
 	}
 	if err := s.Verify(gone); err == nil {
 		t.Error("the unreachable object is still there")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 3 { // two folders of objects and a file of somebody's
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestStoredAgainIsYoung: an object that is stored again, while nothing
+// reaches it yet, is not swept.
+func TestStoredAgainIsYoung(t *testing.T) {
+	s, dir := open(t)
+	d := put(t, s, []byte("old"))
+	long := time.Now().Add(-48 * time.Hour)
+	if err := os.Chtimes(filepath.Join(dir, string(d[:2]), string(d)), long, long); err != nil {
+		t.Fatal(err)
+	}
+	put(t, s, []byte("old"))
+	if n, err := s.Sweep(func(objects.Digest) bool { return false }, time.Now().Add(-time.Hour), false); n.Objects != 0 || err != nil {
+		t.Errorf("swept %+v (%v)", n, err)
+	}
+}
+
+// TestChunks: a large file that changed in one place shares the rest, and
+// comes back whole; a missing or swapped chunk is damage.
+func TestChunks(t *testing.T) {
+	s, _ := open(t)
+	count := func() int {
+		n := 0
+		for range s.All() {
+			n++
+		}
+		return n
+	}
+	content := noise(20 << 20)
+	first, err := s.PutChunked(bytes.NewReader(content))
+	if err != nil || len(first.Chunks) < 5 || first.Size != int64(len(content)) || first.Digest != objects.DigestOf(content) {
+		t.Fatalf("%d chunks, %d bytes (%v)", len(first.Chunks), first.Size, err)
+	}
+	before := count()
+	changed := append(append(bytes.Clone(content[:9<<20]), "something new"...), content[9<<20:]...)
+	second, err := s.PutChunked(bytes.NewReader(changed))
+	if err != nil || count() > before+3 {
+		t.Errorf("a change in one place made %d new objects of %d (%v)", count()-before, len(second.Chunks), err)
+	}
+	var back bytes.Buffer
+	if err := s.CopyFile(&back, second); err != nil || !bytes.Equal(back.Bytes(), changed) {
+		t.Errorf("%d bytes came back of %d (%v)", back.Len(), len(changed), err)
+	}
+	second.Chunks[0], second.Chunks[1] = second.Chunks[1], second.Chunks[0]
+	if err := s.CopyFile(io.Discard, second); !errors.As(err, new(*objects.DamageError)) {
+		t.Errorf("swapped chunks: %v", err)
+	}
+	for _, small := range [][]byte{nil, []byte("x"), noise(300_000)} {
+		f, err := s.PutChunked(bytes.NewReader(small))
+		if err != nil || len(f.Chunks) != 0 || len(f.Objects()) != 1 {
+			t.Errorf("%d bytes in %d chunks (%v)", len(small), len(f.Chunks), err)
+		}
+		back.Reset()
+		if err := s.CopyFile(&back, f); err != nil || !bytes.Equal(back.Bytes(), small) {
+			t.Errorf("%d bytes came back of %d (%v)", back.Len(), len(small), err)
+		}
 	}
 }
 

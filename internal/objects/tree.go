@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -18,6 +17,9 @@ type File struct {
 	Digest     Digest `json:"digest"`
 	Size       int64  `json:"size"` // bytes
 	Executable bool   `json:"executable,omitempty"`
+	// Chunks are the objects that hold the content, in their order; none: the
+	// one named Digest does.
+	Chunks []Digest `json:"chunks,omitempty"`
 }
 
 // Tree is a manifest of files, sorted by path. It is stored as an object
@@ -45,7 +47,7 @@ func (s *Store) Tree(d Digest) (Tree, error) {
 		return nil, &DamageError{d, "it is not a manifest: " + err.Error()}
 	}
 	for _, f := range t {
-		if !filepath.IsLocal(f.Path) || !f.Digest.Valid() {
+		if !filepath.IsLocal(f.Path) || !f.Digest.Valid() || slices.ContainsFunc(f.Chunks, func(c Digest) bool { return !c.Valid() }) {
 			return nil, &DamageError{d, fmt.Sprintf("it is not a manifest: %q", f.Path)}
 		}
 	}
@@ -70,7 +72,7 @@ func (s *Store) PutFile(dir, path string) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("%s: %w", path, err)
 	}
-	return File{filepath.ToSlash(path), d, size, info.Mode()&0o111 != 0}, nil
+	return File{Path: filepath.ToSlash(path), Digest: d, Size: size, Executable: info.Mode()&0o111 != 0}, nil
 }
 
 // PutPaths stores the named files, and all regular files of the named
@@ -109,22 +111,17 @@ func (s *Store) CopyOut(t Tree, dir string) error {
 		if f.Executable {
 			mode = 0o755
 		}
-		if err := s.copyOut(f.Digest, path, mode); err != nil {
+		if err := s.copyOut(f, path, mode); err != nil {
 			return fmt.Errorf("copying %s: %w", f.Path, err)
 		}
 	}
 	return nil
 }
 
-func (s *Store) copyOut(d Digest, path string, mode fs.FileMode) error {
-	r, err := s.Open(d)
+func (s *Store) copyOut(f File, path string, mode fs.FileMode) error {
+	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
 	if err != nil {
 		return err
 	}
-	w, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, mode)
-	if err != nil {
-		return errors.Join(err, r.Close())
-	}
-	_, err = io.Copy(w, r)
-	return errors.Join(err, w.Close(), r.Close())
+	return errors.Join(s.CopyFile(w, f), w.Close())
 }

@@ -26,6 +26,9 @@ func markdown(r *Results) []byte {
 		for _, h := range r.Hypotheses {
 			p("### %s\n", escape(h.Claim))
 			p("*%s*, expecting %s on %s: **%s**. %s.\n", h.ID, h.Expect, escape(h.Metric), h.Verdict, escape(h.Why))
+			if h.Added > 0 {
+				p("%s\n", h.addedText())
+			}
 			for _, s := range []struct {
 				name string
 				side Side
@@ -77,10 +80,18 @@ func markdown(r *Results) []byte {
 	if r.Reproduction != nil {
 		p("* Reproduction of `%s`: %s", r.Reproduction.Trial, escape(r.Reproduction.Why))
 	}
+	if r.Origin != nil {
+		p("* Forked from run `%s` at its record %d, `%s`", r.Origin.Run, r.Origin.Seq, r.Origin.Hash)
+	}
 	p("* Last record of the journal: %d, `%s`", r.Journal.Seq, r.Journal.Hash)
 	p("* Digest of the results: `%s`", r.Digest)
 	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
 	return []byte(b.String())
+}
+
+// addedText says that a claim was made when results were known already.
+func (h Hypothesis) addedText() string {
+	return fmt.Sprintf("This claim was added by record %d, when some experiments had been seen; its seeds are fresh all the same.", h.Added)
 }
 
 type bestRow struct{ Metric, Fresh, Search string }

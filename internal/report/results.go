@@ -26,6 +26,7 @@ var JSONSchema []byte
 type Results struct {
 	Schema       string                 `json:"schema"`
 	Run          string                 `json:"run"`
+	Origin       *research.Origin       `json:"origin,omitempty"` // of a fork
 	Name         string                 `json:"name"`
 	Status       research.Status        `json:"status"`
 	Why          string                 `json:"why,omitempty"`
@@ -54,9 +55,12 @@ type Results struct {
 
 // Hypothesis is a claim with its verdict and where that comes from.
 type Hypothesis struct {
-	ID        string          `json:"id"`
-	Claim     string          `json:"claim"`
-	Derived   bool            `json:"derived,omitempty"`
+	ID      string `json:"id"`
+	Claim   string `json:"claim"`
+	Derived bool   `json:"derived,omitempty"`
+	// Added is the record by which a fork added the claim, when some results
+	// were known; 0: it was stated before anything was measured.
+	Added     int64           `json:"added,omitempty"`
 	Expect    string          `json:"expect"`
 	Metric    string          `json:"metric"`
 	By        float64         `json:"by,omitempty"`
@@ -186,7 +190,7 @@ type Journal struct {
 func Build(s *research.State, head Journal, environment json.RawMessage) *Results {
 	st := s.Created.Study
 	r := &Results{
-		Schema: Schema, Run: s.Created.Run, Name: st.Name, Status: s.Status, Why: s.Why, Question: st.Question,
+		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: st.Question,
 		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, Environment: environment, Journal: head,
@@ -247,7 +251,7 @@ func (r *Results) experiment(x *research.Experiment) {
 
 func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
 	out := Hypothesis{
-		ID: h.ID, Claim: h.Claim, Derived: h.Derived != "", Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
+		ID: h.ID, Claim: h.Claim, Derived: h.Derived != "", Added: h.Added, Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
 		A: Side{Fixed: h.A}, B: Side{Fixed: h.B}, Verdict: research.Undecided, Why: "not judged yet",
 		Pairs: []research.Pair{}, Evidence: []Evidence{},
 	}
@@ -325,6 +329,7 @@ func best(s *research.State) *Best {
 // digest covers what a repetition of the run must give again.
 func (r *Results) digest() string {
 	c := *r
+	c.Origin = nil
 	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Usage{}, ""
 	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
 	c.Plan = nil

@@ -8,9 +8,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"time"
 
 	"ratchet/internal/objects"
+	"ratchet/internal/research"
 )
 
 // Store gives the content of objects.
@@ -21,8 +21,9 @@ type Store interface {
 
 // Sources are what a report shows besides its results.
 type Sources struct {
-	Study   []byte // the study file as it was given
-	Objects Store
+	Study       []byte // the study file as it was given, or as a fork has changed it
+	Checkpoints []research.Checkpoint
+	Objects     Store
 }
 
 // mostEvidence is the largest file that is copied into a report's evidence
@@ -37,7 +38,7 @@ func Write(dir string, r *Results, src Sources) error {
 	plots := w.plots(r)
 	w.bytes("study.yaml", src.Study)
 	w.bytes("environment.json", r.Environment)
-	w.json("checkpoints/index.json", Checkpoints(r))
+	w.json("checkpoints/index.json", src.Checkpoints)
 	w.tables(r)
 	w.evidence(r, src.Objects)
 	w.bytes("report.md", markdown(r))
@@ -94,26 +95,6 @@ func (w *writer) copy(name string, r io.Reader) {
 	if err != nil {
 		w.fail(errors.Join(err, os.Remove(path+".new")))
 	}
-}
-
-// Checkpoint is a named position in a run's journal.
-type Checkpoint struct {
-	Name  string    `json:"name"`
-	Seq   int64     `json:"seq"`
-	Time  time.Time `json:"time"`
-	Stage string    `json:"stage"`
-	Kind  string    `json:"kind"`
-}
-
-// Checkpoints are the positions that every run has: the end of each stage.
-func Checkpoints(r *Results) []Checkpoint {
-	out := []Checkpoint{}
-	for _, s := range r.Stages {
-		if s.Ended != nil {
-			out = append(out, Checkpoint{"stage-" + s.Name, s.Seq, *s.Ended, s.Name, "stage"})
-		}
-	}
-	return out
 }
 
 // evidence copies what the attempts left, by digest, and their output under

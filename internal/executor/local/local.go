@@ -41,9 +41,12 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 		return nil, err
 	}
 	folder := e.Folder(job.ID)
+	if err := e.restore(job); err != nil {
+		return nil, fmt.Errorf("attempt %s: restoring its checkpoint: %w", job.ID, err)
+	}
 	spec := &sandbox.Spec{
 		Command: job.Command, Isolation: job.Isolation, Limits: job.Limits, Inputs: job.Inputs,
-		ReadOnly: job.ReadOnly, Checkpoint: filepath.Join(e.checkpoints, job.Trial), Halt: job.Halt,
+		ReadOnly: job.ReadOnly, Checkpoint: e.checkpoint(job.Trial), Halt: job.Halt,
 	}
 	if job.Isolation == sandbox.Process {
 		// What the program sees is the folder itself; under Strict the
@@ -65,7 +68,28 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 	if err != nil {
 		return nil, fmt.Errorf("attempt %s: %w", job.ID, err)
 	}
-	return &handle{Handle: h, folder: folder}, nil
+	return &handle{Handle: h, folder: folder, checkpoint: e.checkpoint(job.Trial)}, nil
+}
+
+func (e *Executor) checkpoint(trial string) string { return filepath.Join(e.checkpoints, trial) }
+
+// restore makes a trial's checkpoint folder of what was stored, whole or not
+// at all, where it is not there: on another machine, or after a rollback.
+func (e *Executor) restore(job executor.Job) error {
+	if _, err := os.Lstat(e.checkpoint(job.Trial)); err == nil || job.Restore == nil {
+		return nil
+	}
+	half := e.checkpoint("." + job.ID)
+	if err := removeAll(half); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(half, 0o700); err != nil {
+		return err
+	}
+	if err := job.Restore(half); err != nil {
+		return err
+	}
+	return os.Rename(half, e.checkpoint(job.Trial))
 }
 
 // environment is the whole environment of a program: nothing of the engine's
@@ -101,6 +125,23 @@ func (e *Executor) Clean(ctx context.Context, id string) error {
 	return nil
 }
 
+// Forget removes what trials keep for their next attempts.
+func (e *Executor) Forget(which func(trial string) bool) error {
+	entries, err := os.ReadDir(e.checkpoints)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, entry := range entries {
+		if !which(entry.Name()) {
+			continue
+		}
+		if err := removeAll(filepath.Join(e.checkpoints, entry.Name())); err != nil {
+			return fmt.Errorf("removing the checkpoint of trial %s: %w", entry.Name(), err)
+		}
+	}
+	return err
+}
+
 // removeAll removes a folder even where a program has taken the rights on its
 // own folders away.
 func removeAll(dir string) error {
@@ -132,8 +173,12 @@ func (e *Executor) Jobs() ([]string, error) {
 
 type handle struct {
 	*sandbox.Handle
-	folder string
+	folder     string
+	checkpoint string
 }
+
+// Checkpoint implements executor.Handle.
+func (h *handle) Checkpoint() string { return h.checkpoint }
 
 // Wait implements executor.Handle.
 func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
@@ -144,7 +189,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	}
 	out := executor.Outcome{
 		Host: host, Work: filepath.Join(box, sandbox.WorkFolder), Output: filepath.Join(box, sandbox.OutputFolder),
-		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder),
+		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder), Checkpoint: h.checkpoint,
 	}
 	end, err := h.Handle.Wait(ctx)
 	switch {
