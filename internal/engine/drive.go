@@ -260,6 +260,7 @@ func (d *driver) take(ctx context.Context, r result) error {
 func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 	outcomes := events
 	for {
+		marks := len(d.state.Checkpoints)
 		all, entries, err := d.follow(outcomes)
 		if err != nil || len(entries) == 0 {
 			return err
@@ -276,6 +277,9 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 			return fmt.Errorf("journaling: %w", err)
 		}
 		d.head = head
+		if len(d.state.Checkpoints) > marks {
+			d.engine.keepState(d.run, d.state, head)
+		}
 		d.options.Observe(d.state, all)
 		return nil
 	}

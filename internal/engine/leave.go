@@ -30,6 +30,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	if err != nil {
 		return err
 	}
+	d.engine.keepState(d.run, d.state, d.head)
 	_, err = d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entry)
 	if errors.As(err, new(*journal.ConflictError)) {
 		return nil // whoever wrote last knows more

@@ -34,10 +34,12 @@ func (e *Engine) LoadAt(ctx context.Context, run string, at int64) (*research.St
 	return s, head, nil
 }
 
-// fold reads a journal once, straight on, until it meets a rollback.
+// fold reads a journal once, straight on from the newest state that is kept,
+// until it meets a rollback.
 func (e *Engine) fold(ctx context.Context, run string, at int64) (*research.State, journal.Head, error) {
-	s, head := research.New(), journal.Head{}
-	for r, err := range e.journal.Read(ctx, run, 1) {
+	s, head := e.cached(ctx, run, func(seq int64) bool { return at == 0 || seq <= at })
+	began := s.Seq
+	for r, err := range e.journal.Read(ctx, run, s.Seq+1) {
 		switch {
 		case err != nil:
 			return s, head, err
@@ -48,22 +50,53 @@ func (e *Engine) fold(ctx context.Context, run string, at int64) (*research.Stat
 			if err != nil {
 				return s, head, err
 			}
-			return e.foldSpans(ctx, run, spans, nil)
+			s, head = e.cached(ctx, run, func(seq int64) bool { return counts(spans, seq) })
+			return e.foldOn(ctx, run, s, head, spans, nil)
 		}
 		if err := apply(s, r); err != nil {
 			return s, head, err
 		}
 		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
 	}
+	if at == 0 && s.Seq-began > foldsLong {
+		e.keepState(run, s, head)
+	}
 	return s, head, nil
 }
 
-// foldSpans folds the records of a timeline. each is told of every state on
-// the way.
+// foldsLong is how many records are folded before the next one to do so is
+// better spared it.
+const foldsLong = 5000
+
+// counts reports whether a record is one of a timeline's.
+func counts(spans []research.Span, seq int64) bool {
+	return slices.ContainsFunc(spans, func(s research.Span) bool { return s.First <= seq && seq <= s.Last })
+}
+
+// upTo is the part of a timeline that ends with one of its records.
+func upTo(spans []research.Span, seq int64) []research.Span {
+	var out []research.Span
+	for _, s := range spans {
+		if s.First <= seq {
+			out = append(out, research.Span{First: s.First, Last: min(s.Last, seq)})
+		}
+	}
+	return out
+}
+
+// foldSpans folds the records of a timeline from its beginning. each is told
+// of every state on the way.
 func (e *Engine) foldSpans(ctx context.Context, run string, spans []research.Span, each func(*research.State)) (*research.State, journal.Head, error) {
-	s, head := research.New(), journal.Head{}
+	return e.foldOn(ctx, run, research.New(), journal.Head{}, spans, each)
+}
+
+// foldOn goes on with a state at one of the timeline's records.
+func (e *Engine) foldOn(ctx context.Context, run string, s *research.State, head journal.Head, spans []research.Span, each func(*research.State)) (*research.State, journal.Head, error) {
 	for _, span := range spans {
-		for r, err := range e.journal.Read(ctx, run, span.First) {
+		if span.Last <= s.Seq {
+			continue
+		}
+		for r, err := range e.journal.Read(ctx, run, max(span.First, s.Seq+1)) {
 			if err != nil {
 				return s, head, err
 			}
@@ -84,18 +117,22 @@ func (e *Engine) foldSpans(ctx context.Context, run string, spans []research.Spa
 
 // timeline is which records count at a position; 0: at the last.
 func (e *Engine) timeline(ctx context.Context, run string, at int64) ([]research.Span, error) {
-	rollbacks, last, err := e.rollbacks(ctx, run)
+	rollbacks, last, err := e.rollbacks(ctx, run, at)
 	if err != nil {
 		return nil, err
 	}
 	return research.Timeline(rollbacks, cmp.Or(at, last)), nil
 }
 
-// rollbacks reads a whole journal for its rollbacks and its last number.
-func (e *Engine) rollbacks(ctx context.Context, run string) (out []research.Rollback, last int64, err error) {
+// rollbacks reads a journal up to a position, 0: to its end, for its rollbacks
+// and its last number.
+func (e *Engine) rollbacks(ctx context.Context, run string, at int64) (out []research.Rollback, last int64, err error) {
 	for r, err := range e.journal.Read(ctx, run, 1) {
 		if err != nil {
 			return nil, 0, err
+		}
+		if at > 0 && r.Seq > at {
+			break
 		}
 		last = r.Seq
 		if !isRollback(r) {
@@ -129,9 +166,7 @@ func (e *Engine) Superseded(ctx context.Context, run string, at int64) (func(seq
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", run, err)
 	}
-	return func(seq int64) bool {
-		return !slices.ContainsFunc(spans, func(s research.Span) bool { return s.First <= seq && seq <= s.Last })
-	}, nil
+	return func(seq int64) bool { return !counts(spans, seq) }, nil
 }
 
 // Checkpoint is a named position of a run.
@@ -151,7 +186,7 @@ func (e *Engine) Checkpoints(ctx context.Context, run string) ([]Checkpoint, err
 }
 
 func (e *Engine) checkpoints(ctx context.Context, run string, digests bool) ([]Checkpoint, error) {
-	rollbacks, last, err := e.rollbacks(ctx, run)
+	rollbacks, last, err := e.rollbacks(ctx, run, 0)
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", run, err)
 	}

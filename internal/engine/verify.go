@@ -72,11 +72,21 @@ func (e *Engine) verifyRun(ctx context.Context, run string, v *Verification, che
 			e.verifyObject(run, ref, checked, damaged)
 		}
 	}
-	s, _, err := e.Load(ctx, run)
+	spans, err := e.timeline(ctx, run, 0)
+	if err != nil {
+		damaged("run %s: %v", run, err)
+		return
+	}
+	s, _, err := e.foldSpans(ctx, run, spans, nil) // afresh, whatever is kept
 	if err != nil {
 		damaged("run %s cannot be folded: %v", run, err)
 		return
 	}
+	if s.Seq == 0 {
+		damaged("run %s has no records", run)
+		return
+	}
+	e.verifyStates(ctx, run, spans, damaged)
 	e.verifyResults(ctx, s, damaged)
 }
 

@@ -29,6 +29,15 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // MarshalText writes the hash in hexadecimal.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
+// UnmarshalText reads what MarshalText wrote.
+func (h *Hash) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(h)) {
+		return fmt.Errorf("%q is not a hash", text)
+	}
+	_, err := hex.Decode(h[:], text)
+	return err
+}
+
 // Entry is what a writer gives.
 type Entry struct {
 	Time    time.Time       `json:"time"` // kept to the microsecond, in UTC
