@@ -68,7 +68,7 @@ func (e *Engine) verifyRun(ctx context.Context, run string, v *Verification, che
 			return
 		}
 		last = r.Seq
-		for _, ref := range references(p) {
+		for _, ref := range research.References(p) {
 			e.verifyObject(run, ref, checked, damaged)
 		}
 	}
@@ -90,7 +90,7 @@ func (e *Engine) verifyRun(ctx context.Context, run string, v *Verification, che
 	e.verifyResults(ctx, s, damaged)
 }
 
-func (e *Engine) verifyObject(run string, ref reference, checked map[objects.Digest]bool, damaged func(string, ...any)) {
+func (e *Engine) verifyObject(run string, ref research.Reference, checked map[objects.Digest]bool, damaged func(string, ...any)) {
 	whole := func(d objects.Digest, what string) bool {
 		if done, ok := checked[d]; ok {
 			return done
@@ -101,17 +101,18 @@ func (e *Engine) verifyObject(run string, ref reference, checked map[objects.Dig
 		}
 		return err == nil
 	}
-	if !whole(ref.digest, ref.what) || !ref.tree {
+	d := objects.Digest(ref.Digest)
+	if !whole(d, ref.What) || !ref.Tree {
 		return
 	}
-	files, err := e.objects.Tree(ref.digest)
+	files, err := e.objects.Tree(d)
 	if err != nil {
-		damaged("run %s, %s: %v", run, ref.what, err)
+		damaged("run %s, %s: %v", run, ref.What, err)
 		return
 	}
 	for _, f := range files {
 		for _, d := range f.Objects() {
-			whole(d, fmt.Sprintf("%s, %s", ref.what, f.Path))
+			whole(d, fmt.Sprintf("%s, %s", ref.What, f.Path))
 		}
 	}
 }

@@ -74,6 +74,11 @@ type Journal interface {
 	// each checked against the chain. It ends at the first error, which is a
 	// DamageError where the records are not what was written.
 	Read(ctx context.Context, run string, from int64) iter.Seq2[Record, error]
+	// Replace puts records in the place of all that a run has, durably and at
+	// once: all of them are there on return, or what was before. They are a
+	// chain from the first record on. It is for restoring and repairing a run
+	// that nobody drives; whoever drives it is fenced by the new head.
+	Replace(ctx context.Context, run string, records []Record) error
 	// Head is the run's head as of now.
 	Head(ctx context.Context, run string) (Head, error)
 	// Runs lists the runs that have records, sorted.
@@ -149,6 +154,18 @@ func Chain(run string, head Head, entries []Entry) ([]Record, error) {
 		records = append(records, r)
 	}
 	return records, nil
+}
+
+// VerifyAll checks a whole chain.
+func VerifyAll(run string, records []Record) error {
+	var head Head
+	for _, r := range records {
+		if err := Verify(run, head, r); err != nil {
+			return err
+		}
+		head = Head{r.Seq, r.Hash}
+	}
+	return nil
 }
 
 // Verify checks a record that was read against its place in the chain.

@@ -37,6 +37,22 @@ func (m *Memory) Append(ctx context.Context, run string, expected Head, entries 
 	return m.head(run), nil
 }
 
+// Replace implements Journal.
+func (m *Memory) Replace(ctx context.Context, run string, records []Record) error {
+	if err := VerifyAll(run, records); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.usable(ctx); err != nil {
+		return err
+	}
+	if m.runs[run] = slices.Clone(records); len(records) == 0 {
+		delete(m.runs, run)
+	}
+	return nil
+}
+
 // Read implements Journal.
 func (m *Memory) Read(ctx context.Context, run string, from int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {

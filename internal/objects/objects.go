@@ -37,6 +37,17 @@ func (d Digest) Valid() bool {
 	return err == nil && len(b) == sha256.Size && hex.EncodeToString(b) == string(d)
 }
 
+// Bytes are the 32 bytes of a digest.
+func (d Digest) Bytes() ([]byte, error) {
+	if !d.Valid() {
+		return nil, &DamageError{d, "this is not a digest"}
+	}
+	return hex.DecodeString(string(d))
+}
+
+// DigestFrom is the digest with these bytes.
+func DigestFrom(b []byte) Digest { return Digest(hex.EncodeToString(b)) }
+
 // DigestOf is the digest of content.
 func DigestOf(content []byte) Digest {
 	sum := sha256.Sum256(content)
@@ -166,9 +177,15 @@ func (s *Store) Open(d Digest) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening object %s: %w", d, err)
 	}
+	return s.reading(d, f)
+}
+
+// reading reads an object's stored form from a file, which the reader closes.
+func (s *Store) reading(d Digest, f *os.File) (io.ReadCloser, error) {
 	dec, ok := s.decoders.Get().(*zstd.Decoder)
 	if !ok {
-		if dec, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window*8)); err != nil {
+		var err error
+		if dec, err = newDecoder(); err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
 	}
@@ -176,6 +193,10 @@ func (s *Store) Open(d Digest) (io.ReadCloser, error) {
 		return nil, errors.Join(&DamageError{d, err.Error()}, f.Close())
 	}
 	return &reader{store: s, digest: d, file: f, dec: dec, sum: sha256.New()}, nil
+}
+
+func newDecoder() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window*8))
 }
 
 type reader struct {
@@ -280,7 +301,7 @@ func (s *Store) Sweep(reached func(Digest) bool, young time.Time, dry bool) (Swe
 		}
 		d := Digest(e.Name())
 		object := d.Valid() && path == s.path(d)
-		if object && reached(d) || !object && !strings.HasPrefix(e.Name(), temporary) {
+		if object && reached(d) || !object && !strings.HasPrefix(strings.TrimPrefix(path, s.dir+"/"), temporary) {
 			return nil
 		}
 		info, err := e.Info()

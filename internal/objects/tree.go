@@ -42,6 +42,10 @@ func (s *Store) Tree(d Digest) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseTree(d, b)
+}
+
+func parseTree(d Digest, b []byte) (Tree, error) {
 	var t Tree
 	if err := json.Unmarshal(b, &t); err != nil {
 		return nil, &DamageError{d, "it is not a manifest: " + err.Error()}

@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) journal.Journal) {
 		"what cannot be kept appends nothing":    refusal,
 		"reading begins anywhere":                readFrom,
 		"runs stand beside each other":           separate,
+		"a run is replaced whole or not at all":  replaced,
 		"writers of many runs lose nothing":      manyRuns,
 		"writers of one run take turns":          oneRun,
 		"a context that has ended does nothing":  cancelled,
@@ -55,6 +56,43 @@ func Entries(n int) []journal.Entry {
 		}
 	}
 	return out
+}
+
+// replaced: another chain takes the place of a run's, and is gone on with;
+// what is no chain replaces nothing.
+func replaced(t *testing.T, j journal.Journal) {
+	ctx := context.Background()
+	other := Append(t, j, "other", journal.Head{}, Entries(2)...)
+	long := Append(t, j, "a", journal.Head{}, Entries(5)...)
+	chain, err := journal.Chain("a", journal.Head{}, Entries(9)[6:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Replace(ctx, "a", chain[1:]); !errors.As(err, new(*journal.DamageError)) {
+		t.Errorf("replaced by a chain without its beginning: %v", err)
+	}
+	if got := All(t, j, "a"); len(got) != 5 {
+		t.Errorf("%d records are left of 5", len(got))
+	}
+	if err := j.Replace(ctx, "a", chain); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(chain, All(t, j, "a")); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := j.Append(ctx, "a", long, Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+		t.Errorf("appending behind the head that was replaced: %v", err)
+	}
+	Append(t, j, "a", journal.Head{Seq: 3, Hash: chain[2].Hash}, Entries(1)...)
+	if head, err := j.Head(ctx, "other"); err != nil || head != other {
+		t.Errorf("the other run ends at %d (%v)", head.Seq, err)
+	}
+	if err := j.Replace(ctx, "a", nil); err != nil {
+		t.Fatal(err)
+	}
+	if runs, err := j.Runs(ctx); err != nil || len(runs) != 1 {
+		t.Errorf("with nothing in its place the run is still there: %v (%v)", runs, err)
+	}
 }
 
 // Append appends or fails the test.

@@ -62,6 +62,8 @@ type appendRequest struct {
 	run      string
 	expected journal.Head
 	entries  []journal.Entry
+	replace  bool // records take the place of all that is there
+	records  []journal.Record
 	head     journal.Head
 	err      error
 	answered chan struct{}
@@ -149,17 +151,10 @@ func pragma(c *sqlite3.Conn, name string) (int64, error) {
 
 // Append implements journal.Journal.
 func (j *Journal) Append(ctx context.Context, run string, expected journal.Head, entries ...journal.Entry) (journal.Head, error) {
-	j.mu.Lock()
-	if j.closed {
-		j.mu.Unlock()
-		return journal.Head{}, journal.ErrClosed
-	}
-	j.appending.Add(1)
-	j.mu.Unlock()
-	defer j.appending.Done()
-	if err := ctx.Err(); err != nil {
+	if err := j.enter(ctx); err != nil {
 		return journal.Head{}, err
 	}
+	defer j.appending.Done()
 	failpoint.Hit("append.before")
 	a := &appendRequest{run: run, expected: expected, entries: entries, answered: make(chan struct{})}
 	j.appends <- a
@@ -168,6 +163,35 @@ func (j *Journal) Append(ctx context.Context, run string, expected journal.Head,
 	<-a.answered
 	failpoint.Hit("append.after")
 	return a.head, a.err
+}
+
+// Replace implements journal.Journal.
+func (j *Journal) Replace(ctx context.Context, run string, records []journal.Record) error {
+	if err := journal.VerifyAll(run, records); err != nil {
+		return err
+	}
+	if err := j.enter(ctx); err != nil {
+		return err
+	}
+	defer j.appending.Done()
+	a := &appendRequest{run: run, replace: true, records: records, answered: make(chan struct{})}
+	j.appends <- a
+	<-a.answered
+	return a.err
+}
+
+// enter counts a writer in, so that Close waits for it.
+func (j *Journal) enter(ctx context.Context) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return journal.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j.appending.Add(1)
+	return nil
 }
 
 // Head implements journal.Journal.

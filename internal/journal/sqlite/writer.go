@@ -19,6 +19,7 @@ type writer struct {
 	conn           *sqlite3.Conn
 	begin, commit  *sqlite3.Stmt
 	insert, headOf *sqlite3.Stmt
+	remove         *sqlite3.Stmt
 	// doubt is set after a commit that failed: its frames may lie in the log
 	// behind the last commit that counts. The next commit overwrites them; if
 	// none comes, leaving does.
@@ -35,6 +36,7 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 		{&w.commit, `COMMIT`},
 		{&w.insert, `INSERT INTO records (run, seq, time, type, version, payload, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&w.headOf, headQuery},
+		{&w.remove, `DELETE FROM records WHERE run = ?`},
 	} {
 		stmt, _, err := c.PrepareFlags(s.sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
@@ -77,7 +79,7 @@ func (w *writer) run(appends <-chan *appendRequest) {
 		// opens the journal reads whatever is whole, and no one was told.
 		_ = w.conn.Exec(fmt.Sprintf(`PRAGMA user_version=%d`, format))
 	}
-	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf} {
+	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf, w.remove} {
 		_ = s.Close()
 	}
 	_ = w.conn.Close() // every commit is durable already
@@ -109,6 +111,16 @@ func (w *writer) undo() error {
 }
 
 func (w *writer) add(a *appendRequest) error {
+	if a.replace {
+		if err := w.remove.BindText(1, a.run); err != nil {
+			return err
+		}
+		if err := w.remove.Exec(); err != nil {
+			return errors.Join(err, w.remove.Reset())
+		}
+		_, err := w.put(a.run, journal.Head{}, a.records)
+		return err
+	}
 	head, err := headOf(w.headOf, a.run)
 	if err != nil {
 		return err
@@ -122,21 +134,26 @@ func (w *writer) add(a *appendRequest) error {
 		a.err = err
 		return nil
 	}
+	a.head, err = w.put(a.run, head, records)
+	return err
+}
+
+// put inserts records and returns the head they make.
+func (w *writer) put(run string, head journal.Head, records []journal.Record) (journal.Head, error) {
 	for _, r := range records {
 		err := errors.Join(
-			w.insert.BindText(1, a.run), w.insert.BindInt64(2, r.Seq), w.insert.BindInt64(3, r.Time.UnixMicro()),
+			w.insert.BindText(1, run), w.insert.BindInt64(2, r.Seq), w.insert.BindInt64(3, r.Time.UnixMicro()),
 			w.insert.BindText(4, r.Type), w.insert.BindInt(5, r.Version), w.insert.BindBlob(6, r.Payload),
 			w.insert.BindBlob(7, r.Prev[:]), w.insert.BindBlob(8, r.Hash[:]))
 		if err == nil {
 			err = w.insert.Exec()
 		}
 		if err != nil {
-			return errors.Join(err, w.insert.Reset())
+			return head, errors.Join(err, w.insert.Reset())
 		}
 		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
 	}
-	a.head = head
-	return nil
+	return head, nil
 }
 
 func headOf(s *sqlite3.Stmt, run string) (head journal.Head, err error) {

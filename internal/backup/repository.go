@@ -1,0 +1,424 @@
+package backup
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"ratchet/internal/objects"
+)
+
+// The names of blobs.
+const (
+	markerName = "ratchet-backup.json"
+	backupsDir = "backups/"  // manifests, by id
+	journals   = "journals/" // segments, by the SHA-256 of the blob
+	indexes    = "indexes/"  // which objects are in which packs, by the SHA-256 of the blob
+	packs      = "packs/"    // objects behind each other
+)
+
+// format is the version of what lies in a repository.
+const format = 1
+
+// marker says what a place is.
+type marker struct {
+	Format    int    `json:"ratchet_backup"`
+	Encrypted bool   `json:"encrypted"`
+	ID        string `json:"id"`
+}
+
+// Repository is a place with backups. It is safe for concurrent use.
+type Repository struct {
+	store  Store
+	keys   Keys
+	dest   string
+	marker marker
+	// cache is a folder with the content of manifests and indexes that were
+	// seen before, so that they are neither fetched nor decrypted again; it can
+	// be lost. Empty: none.
+	cache string
+}
+
+// NoBackupsError says that a place has no backups.
+type NoBackupsError struct{ Dest string }
+
+func (n *NoBackupsError) Error() string {
+	return fmt.Sprintf("there are no backups in %s; `ratchet backup create --to %s` makes one", n.Dest, n.Dest)
+}
+
+// DamageError says that something in a repository is not what was written.
+type DamageError struct{ Name, Why string }
+
+func (d *DamageError) Error() string { return fmt.Sprintf("%s of the backup: %s", d.Name, d.Why) }
+
+// Open opens a place with backups. With create, it is made one if it is empty.
+// cache is a folder for Repository.cache.
+func Open(ctx context.Context, dest string, keys Keys, cache string, create bool) (*Repository, error) {
+	store, err := OpenStore(ctx, dest)
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{store: store, keys: keys, dest: dest}
+	if err := r.open(ctx, create); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	if cache != "" {
+		r.cache = filepath.Join(cache, r.marker.ID)
+	}
+	return r, nil
+}
+
+func (r *Repository) open(ctx context.Context, create bool) error {
+	b, err := r.get(ctx, markerName)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && create:
+		return r.create(ctx)
+	case errors.Is(err, fs.ErrNotExist):
+		return &NoBackupsError{r.dest}
+	case err != nil:
+		return fmt.Errorf("opening the backups in %s: %w", r.dest, err)
+	}
+	if json.Unmarshal(b, &r.marker) != nil || r.marker.Format == 0 || !plainName(r.marker.ID) {
+		return &DamageError{markerName, "it does not say what this place is"}
+	}
+	if r.marker.Format != format {
+		return fmt.Errorf("the backups in %s have format %d and this release reads format %d; use the release that wrote them, or a newer one", r.dest, r.marker.Format, format)
+	}
+	if encrypts := len(r.keys.recipients) > 0; create && encrypts != r.marker.Encrypted {
+		if encrypts {
+			return fmt.Errorf("the backups in %s are not encrypted and cannot become so; name another place, or no recipients", r.dest)
+		}
+		return fmt.Errorf("the backups in %s are encrypted; name the recipients (--recipient age1…)", r.dest)
+	}
+	return nil
+}
+
+func plainName(s string) bool {
+	return s != "" && len(s) <= 64 && strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyz-") == ""
+}
+
+// create makes an empty place one with backups.
+func (r *Repository) create(ctx context.Context) error {
+	there, err := r.store.List(ctx, "")
+	if err != nil {
+		return fmt.Errorf("opening the place for backups, %s: %w", r.dest, err)
+	}
+	for _, b := range there {
+		if b.Name != "lock" {
+			return fmt.Errorf("%s holds something else (%s); name an empty or a new place", r.dest, b.Name)
+		}
+	}
+	r.marker = marker{format, len(r.keys.recipients) > 0, random(8)}
+	b, err := json.Marshal(r.marker)
+	if err == nil {
+		err = r.put(ctx, markerName, append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("making a place for backups of %s: %w", r.dest, err)
+	}
+	return nil
+}
+
+func random(bytes int) string {
+	b := make([]byte, bytes)
+	_, _ = rand.Read(b) // never fails: crypto/rand
+	return hex.EncodeToString(b)
+}
+
+// Close lets go of the place.
+func (r *Repository) Close() error { return r.store.Close() }
+
+func (r *Repository) get(ctx context.Context, name string) ([]byte, error) {
+	rc, err := r.store.Open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(rc)
+	return b, errors.Join(err, rc.Close())
+}
+
+func (r *Repository) put(ctx context.Context, name string, b []byte) error {
+	return r.store.Write(ctx, name, func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(b))
+		return err
+	})
+}
+
+// putNamed stores content under the digest of its sealed form, below a prefix
+// and what else is to be in its name. It returns the name and the size.
+func (r *Repository) putNamed(ctx context.Context, prefix string, content []byte) (string, int64, error) {
+	blob, err := r.keys.sealed(content)
+	if err != nil {
+		return "", 0, err
+	}
+	sum := sha256.Sum256(blob)
+	name := prefix + hex.EncodeToString(sum[:])
+	if err := r.put(ctx, name, blob); err != nil {
+		return "", 0, fmt.Errorf("writing to the backup: %w", err)
+	}
+	r.remember(name, content)
+	return name, int64(len(blob)), nil
+}
+
+// getNamed reads what putNamed stored, checked against its name.
+func (r *Repository) getNamed(ctx context.Context, name string) ([]byte, error) {
+	if b, ok := r.recall(name); ok {
+		return b, nil
+	}
+	blob, err := r.get(ctx, name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &DamageError{name, "it is missing"}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the backup: %w", err)
+	}
+	if sum := sha256.Sum256(blob); !strings.HasSuffix(name, hex.EncodeToString(sum[:])) {
+		return nil, &DamageError{name, "its content does not match its name"}
+	}
+	content, err := r.keys.unsealed(blob, r.marker.Encrypted)
+	if errors.Is(err, ErrLocked) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, &DamageError{name, err.Error()}
+	}
+	r.remember(name, content)
+	return content, nil
+}
+
+// cached reports whether a blob's content is worth keeping here.
+func cached(name string) bool {
+	return strings.HasPrefix(name, backupsDir) || strings.HasPrefix(name, indexes)
+}
+
+func (r *Repository) recall(name string) ([]byte, bool) {
+	if r.cache == "" || !cached(name) {
+		return nil, false
+	}
+	b, err := os.ReadFile(filepath.Join(r.cache, path.Base(name)))
+	if err != nil || len(b) < sha256.Size {
+		return nil, false
+	}
+	end := len(b) - sha256.Size
+	return b[:end], sha256.Sum256(b[:end]) == [sha256.Size]byte(b[end:])
+}
+
+// remember keeps content for the next time; that it cannot is no error.
+func (r *Repository) remember(name string, content []byte) {
+	if r.cache == "" || !cached(name) || os.MkdirAll(r.cache, 0o700) != nil {
+		return
+	}
+	sum := sha256.Sum256(content)
+	f, err := os.CreateTemp(r.cache, unfinished+"*")
+	if err != nil {
+		return
+	}
+	_, err = f.Write(append(slices.Clip(content), sum[:]...))
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), filepath.Join(r.cache, path.Base(name)))
+	}
+	if err != nil {
+		_ = os.Remove(f.Name())
+	}
+}
+
+// Manifest is one backup: all it has, by name.
+type Manifest struct {
+	ID      string    `json:"id"`
+	Time    time.Time `json:"time"`
+	Host    string    `json:"host"`
+	Home    string    `json:"home"`
+	Release string    `json:"release"`
+	Runs    []Run     `json:"runs"`
+	// Objects and Bytes are what the backup added to the place, as it lies
+	// there; the rest was there before.
+	Objects int   `json:"new_objects"`
+	Bytes   int64 `json:"new_bytes"`
+	// Damaged says what could not be backed up, since it was damaged or
+	// missing.
+	Damaged []string `json:"damaged,omitempty"`
+	name    string
+}
+
+// Run is a run as of a backup.
+type Run struct {
+	Run      string    `json:"run"`
+	Seq      int64     `json:"seq"`  // of its last record
+	Hash     string    `json:"hash"` // of that
+	Segments []Segment `json:"segments"`
+}
+
+// Segment is a blob with some of a run's records.
+type Segment struct {
+	Name  string `json:"name"`
+	First int64  `json:"first"` // sequence numbers
+	Last  int64  `json:"last"`
+}
+
+// Run looks a run up; nil: the backup does not have it.
+func (m *Manifest) Run(name string) *Run {
+	for i := range m.Runs {
+		if m.Runs[i].Run == name {
+			return &m.Runs[i]
+		}
+	}
+	return nil
+}
+
+// List gives all backups, the oldest first. Those that cannot be read are
+// errors, and do not keep the others from being listed.
+func (r *Repository) List(ctx context.Context) ([]*Manifest, []error) {
+	blobs, err := r.store.List(ctx, backupsDir)
+	if err != nil {
+		return nil, []error{fmt.Errorf("listing the backups in %s: %w", r.dest, err)}
+	}
+	var out []*Manifest
+	var bad []error
+	for _, b := range blobs {
+		m, err := r.manifest(ctx, b.Name)
+		if err != nil {
+			bad = append(bad, err)
+			continue
+		}
+		out = append(out, m)
+	}
+	slices.SortFunc(out, func(a, b *Manifest) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.ID, b.ID)) })
+	return out, bad
+}
+
+func (r *Repository) manifest(ctx context.Context, name string) (*Manifest, error) {
+	b, err := r.getNamed(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{name: name}
+	if err := json.Unmarshal(b, m); err != nil {
+		return nil, &DamageError{name, err.Error()}
+	}
+	m.ID = idOf(m.Time, name)
+	return m, nil
+}
+
+// idOf is a backup's id: when it was made, and the beginning of its digest.
+func idOf(t time.Time, name string) string {
+	return t.UTC().Format("20060102-150405-") + path.Base(name)[:8]
+}
+
+// Find looks a backup up by its id, the beginning of it, or "latest".
+func (r *Repository) Find(ctx context.Context, id string) (*Manifest, error) {
+	all, bad := r.List(ctx)
+	if len(all) == 0 && len(bad) > 0 {
+		return nil, bad[0]
+	}
+	if len(all) == 0 {
+		return nil, &NoBackupsError{r.dest}
+	}
+	if id == "latest" {
+		return all[len(all)-1], nil
+	}
+	var found []*Manifest
+	for _, m := range all {
+		if strings.HasPrefix(m.ID, id) {
+			found = append(found, m)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, &UnknownBackupError{fmt.Sprintf("%q could be %s or %s; give more of it", id, found[0].ID, found[1].ID)}
+	}
+	return nil, &UnknownBackupError{fmt.Sprintf("there is no backup %q in %s; `ratchet backup list --to %s` shows them", id, r.dest, r.dest)}
+}
+
+// UnknownBackupError says that an id stands for no backup, or for several.
+type UnknownBackupError struct{ Why string }
+
+func (u *UnknownBackupError) Error() string { return u.Why }
+
+// indexEntry is a pack and what is in it.
+type indexEntry struct {
+	Pack    string   `json:"pack"`
+	Size    int64    `json:"size"`   // of the blob, in bytes
+	Digest  string   `json:"sha256"` // of the blob
+	Objects []placed `json:"objects"`
+}
+
+// placed is an object in a pack: its stored form, at an offset of the pack's
+// plain content.
+type placed struct {
+	Digest objects.Digest `json:"d"`
+	Offset int64          `json:"o"`
+	Size   int64          `json:"n"`
+}
+
+// index is where objects are.
+type index struct {
+	packs  map[string]*indexEntry // by name; those whose blobs are there
+	where  map[objects.Digest]*indexEntry
+	blobs  []string // the indexes themselves
+	gone   []string // packs that an index speaks of and that are not there
+	bad    []error
+	locked bool // some could not be read without an identity
+}
+
+// index reads all indexes.
+func (r *Repository) index(ctx context.Context) (*index, error) {
+	blobs, err := r.store.List(ctx, indexes)
+	if err != nil {
+		return nil, fmt.Errorf("listing the indexes in %s: %w", r.dest, err)
+	}
+	there, err := r.store.List(ctx, packs)
+	if err != nil {
+		return nil, fmt.Errorf("listing the packs in %s: %w", r.dest, err)
+	}
+	sizes := map[string]int64{}
+	for _, p := range there {
+		sizes[p.Name] = p.Size
+	}
+	ix := &index{packs: map[string]*indexEntry{}, where: map[objects.Digest]*indexEntry{}}
+	for _, b := range blobs {
+		content, err := r.getNamed(ctx, b.Name)
+		if errors.Is(err, ErrLocked) {
+			ix.locked = true
+			continue
+		}
+		var entries []*indexEntry
+		if err == nil {
+			if err = json.Unmarshal(content, &entries); err != nil {
+				err = &DamageError{b.Name, err.Error()}
+			}
+		}
+		if err != nil {
+			ix.bad = append(ix.bad, err)
+			continue
+		}
+		for _, e := range entries {
+			size, ok := sizes[e.Pack]
+			if !ok || size != e.Size {
+				ix.gone = append(ix.gone, e.Pack)
+				continue
+			}
+			ix.packs[e.Pack] = e
+			for _, o := range e.Objects {
+				ix.where[o.Digest] = e
+			}
+		}
+		ix.blobs = append(ix.blobs, b.Name)
+	}
+	return ix, nil
+}

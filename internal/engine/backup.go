@@ -1,0 +1,349 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"ratchet/internal/backup"
+	"ratchet/internal/journal"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+)
+
+// BackupPlace says where backups are kept, and with which keys.
+type BackupPlace struct {
+	To         string   // a folder, or a URL as gocloud.dev/blob has them
+	Recipients []string // age recipients; none: backups are not encrypted
+	Identity   string   // file with the age identity that opens them; empty: none
+}
+
+// BackupPolicy makes backups while runs are driven. The zero policy makes none.
+type BackupPolicy struct {
+	BackupPlace
+	Every      time.Duration // since the last one; 0: not by time
+	AfterStage bool          // at each stage's end
+	Keep       backup.Keep   // what stays of older ones; zero: all
+}
+
+func (e *Engine) repository(ctx context.Context, p BackupPlace, create bool) (*backup.Repository, error) {
+	keys, err := backup.ReadKeys(p.Recipients, p.Identity)
+	if err != nil {
+		return nil, err
+	}
+	cache := ""
+	if e != nil {
+		cache = filepath.Join(e.home, "backups")
+	}
+	return backup.Open(ctx, p.To, keys, cache, create)
+}
+
+// Backup makes a backup of runs, of all if none is named. See
+// backup.Repository.Create.
+func (e *Engine) Backup(ctx context.Context, p BackupPlace, runs []string) (*backup.Manifest, error) {
+	done, err := e.using()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	r, err := e.repository(ctx, p, true)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Create(ctx, backup.Source{Journal: e.journal, Objects: e.objects, Runs: runs, Home: e.home, Release: Release, Now: e.now()})
+}
+
+// Prune removes old backups. See backup.Repository.Prune.
+func (e *Engine) Prune(ctx context.Context, p BackupPlace, keep backup.Keep) (*backup.Pruned, error) {
+	r, err := e.repository(ctx, p, false)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.Prune(ctx, keep)
+}
+
+// RestoreOptions say what is restored, and over what.
+type RestoreOptions struct {
+	Backup string   // its id, the beginning of it, or "latest"
+	Runs   []string // none: all that the backup has
+	At     string   // restore up to this position; see Locate; empty: all
+	Force  bool     // replace runs that have gone on, or another way, since
+}
+
+// Restored is what a restore did.
+type Restored struct {
+	Backup  string        `json:"backup"`
+	Runs    []RestoredRun `json:"runs"`
+	Objects int           `json:"objects"` // that were not here, or were damaged
+}
+
+// RestoredRun is a run that was restored.
+type RestoredRun struct {
+	Run string `json:"run"`
+	Seq int64  `json:"seq"` // of its last record now
+	// Was is its last record before; 0: it was not here.
+	Was int64 `json:"was"`
+	// Aside is where the records are that it had before; empty: they are still
+	// its beginning.
+	Aside string `json:"aside,omitempty"`
+}
+
+// NewerError says that a restore would undo what a run has done since.
+type NewerError struct {
+	Run       string
+	Seq, Mine int64
+	Other     bool // it went another way, too
+}
+
+func (n *NewerError) Error() string {
+	if n.Other {
+		return fmt.Sprintf("run %s has gone another way here than in the backup (%d records here, %d there); --force replaces it and keeps what is here aside", n.Run, n.Mine, n.Seq)
+	}
+	return fmt.Sprintf("run %s is newer here (%d records) than in the backup (%d); --force replaces it and keeps what is here aside", n.Run, n.Mine, n.Seq)
+}
+
+// Restore brings runs back from a backup. All of it is read and checked, every
+// record and every object, before anything here is touched. A run that the
+// backup has more of is gone on with; one that is newer here is left alone
+// without Force.
+func (e *Engine) Restore(ctx context.Context, p BackupPlace, o RestoreOptions) (*Restored, error) {
+	r, err := e.repository(ctx, p, false)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	m, err := r.Find(ctx, o.Backup)
+	if err != nil {
+		return nil, err
+	}
+	done, err := e.using()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	names := o.Runs
+	if len(names) == 0 {
+		for _, run := range m.Runs {
+			names = append(names, run.Run)
+		}
+	}
+	var plans []*restoring
+	for _, name := range names {
+		run := m.Run(name)
+		if run == nil {
+			return nil, &UnknownRunError{Name: name, Known: []string{""}}
+		}
+		plan, err := e.planRestore(ctx, r, run, o)
+		if err != nil {
+			return nil, err
+		}
+		plans = append(plans, plan)
+		unlock, err := e.lock(name)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+	}
+	out := &Restored{Backup: m.ID, Runs: []RestoredRun{}}
+	if out.Objects, err = e.restoreObjects(ctx, r, plans); err != nil {
+		return nil, err
+	}
+	for _, plan := range plans {
+		done, err := e.restoreRun(ctx, plan)
+		if err != nil {
+			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
+		}
+		out.Runs = append(out.Runs, done)
+	}
+	return out, nil
+}
+
+// restoring is a run that was read from a backup and compared with what is
+// here.
+type restoring struct {
+	run     string
+	records []journal.Record // as they will be
+	mine    journal.Head     // as it is here
+	extends bool             // what is here is their beginning
+}
+
+func (e *Engine) planRestore(ctx context.Context, r *backup.Repository, run *backup.Run, o RestoreOptions) (*restoring, error) {
+	plan := &restoring{run: run.Run}
+	for rec, err := range r.Records(ctx, run) {
+		if err != nil {
+			return nil, err
+		}
+		plan.records = append(plan.records, rec)
+	}
+	if err := plan.cut(ctx, o.At, e.now); err != nil {
+		return nil, err
+	}
+	var err error
+	if plan.mine, err = e.journal.Head(ctx, run.Run); err != nil {
+		return nil, err
+	}
+	last := plan.records[len(plan.records)-1]
+	n := plan.mine.Seq
+	plan.extends = n == 0 || n <= last.Seq && plan.records[n-1].Hash == plan.mine.Hash
+	if !plan.extends && !o.Force {
+		newer := &NewerError{Run: run.Run, Seq: last.Seq, Mine: n, Other: true}
+		if n > last.Seq {
+			for rec, err := range e.journal.Read(ctx, run.Run, last.Seq) {
+				newer.Other = err != nil || rec.Hash != last.Hash
+				break
+			}
+		}
+		return nil, newer
+	}
+	return plan, nil
+}
+
+// cut leaves the records up to a position, and folds them: what cannot be
+// folded is not restored.
+func (p *restoring) cut(ctx context.Context, at string, now func() time.Time) error {
+	memory := journal.NewMemory()
+	if err := memory.Replace(ctx, p.run, p.records); err != nil {
+		return err
+	}
+	aside := &Engine{journal: memory, now: now}
+	if at != "" {
+		seq, err := aside.Locate(ctx, p.run, at)
+		if err != nil {
+			return err
+		}
+		if seq > int64(len(p.records)) {
+			return &PositionError{fmt.Sprintf("run %s has %d records in the backup; there is no record %d", p.run, len(p.records), seq)}
+		}
+		p.records = p.records[:seq]
+	}
+	spans, err := aside.timeline(ctx, p.run, int64(len(p.records)))
+	if err == nil {
+		_, _, err = aside.foldSpans(ctx, p.run, spans, nil)
+	}
+	return err
+}
+
+// restoreObjects takes all objects that the records need and that are not
+// here, or not whole, and fails unless it has them all.
+func (e *Engine) restoreObjects(ctx context.Context, r *backup.Repository, plans []*restoring) (int, error) {
+	want := map[objects.Digest]bool{}
+	in, err := e.objects.Intake()
+	if err != nil {
+		return 0, err
+	}
+	defer in.Discard()
+	check := func(d objects.Digest) {
+		if _, asked := want[d]; !asked {
+			want[d] = e.objects.Verify(d) != nil
+		}
+	}
+	taken := 0
+	take := func() error {
+		missing := map[objects.Digest]bool{}
+		for d, want := range want {
+			if want && !in.Has(d) {
+				missing[d] = true
+			}
+		}
+		taken += len(missing)
+		lost, err := r.Objects(ctx, missing, in.Put)
+		if err != nil {
+			return err
+		}
+		for d, err := range lost {
+			return fmt.Errorf("object %s cannot be restored: %w", d, err)
+		}
+		return nil
+	}
+	// First what the records name, then what the manifests among that name.
+	var trees []objects.Digest
+	err = eachReference(plans, func(ref research.Reference) {
+		d := objects.Digest(ref.Digest)
+		check(d)
+		if ref.Tree {
+			trees = append(trees, d)
+		}
+	})
+	if err == nil {
+		err = take()
+	}
+	if err != nil {
+		return 0, err
+	}
+	slices.Sort(trees)
+	for _, d := range slices.Compact(trees) {
+		tree, err := in.Tree(d)
+		if err != nil {
+			return 0, err
+		}
+		for _, f := range tree {
+			for _, d := range f.Objects() {
+				check(d)
+			}
+		}
+	}
+	if err := take(); err != nil {
+		return 0, err
+	}
+	return taken, in.Commit()
+}
+
+func eachReference(plans []*restoring, f func(research.Reference)) error {
+	for _, plan := range plans {
+		for _, rec := range plan.records {
+			p, err := research.Decode(rec.Type, rec.Version, rec.Payload)
+			if err != nil {
+				return fmt.Errorf("run %s, record %d: %w", plan.run, rec.Seq, err)
+			}
+			for _, ref := range research.References(p) {
+				f(ref)
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Engine) restoreRun(ctx context.Context, p *restoring) (RestoredRun, error) {
+	last := p.records[len(p.records)-1]
+	out := RestoredRun{Run: p.run, Seq: last.Seq, Was: p.mine.Seq}
+	if p.extends {
+		var entries []journal.Entry
+		for _, r := range p.records[p.mine.Seq:] {
+			entries = append(entries, r.Entry)
+		}
+		if len(entries) == 0 {
+			return out, nil
+		}
+		_, err := e.journal.Append(ctx, p.run, p.mine, entries...)
+		return out, err
+	}
+	head, err := e.journal.Head(ctx, p.run)
+	if err == nil && head != p.mine {
+		err = errors.New("somebody wrote to it meanwhile")
+	}
+	if err != nil {
+		return out, err
+	}
+	if out.Aside, err = e.setAside(ctx, p.run); err != nil {
+		return out, fmt.Errorf("keeping what is here aside: %w", err)
+	}
+	return out, e.journal.Replace(ctx, p.run, p.records)
+}
+
+// setAside keeps a run's records, as far as they can be read, in a backup of
+// its own beside the home's journal.
+func (e *Engine) setAside(ctx context.Context, run string) (string, error) {
+	place := filepath.Join(e.home, "aside", run+e.now().UTC().Format("-20060102-150405"))
+	r, err := backup.Open(ctx, place, backup.Keys{}, "", true)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	_, err = r.Create(ctx, backup.Source{Journal: e.journal, Objects: e.objects, Runs: []string{run}, Home: e.home, Release: Release, Now: e.now()})
+	return place, err
+}
