@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/url"
 
 	"gocloud.dev/blob"
 	_ "gocloud.dev/blob/azureblob" // azblob://
@@ -19,12 +20,30 @@ type bucket struct {
 	leasing
 }
 
-func openBucket(ctx context.Context, url string) (Store, error) {
-	b, err := blob.OpenBucket(ctx, url)
+func openBucket(ctx context.Context, dest string) (Store, error) {
+	b, err := blob.OpenBucket(ctx, quiet(dest))
 	if err != nil {
 		return nil, fmt.Errorf("opening the place for backups: %w", err)
 	}
 	return &bucket{b, leases}, nil
+}
+
+// quiet keeps the S3 client from asking for checksums that many servers do
+// not have, and from warning of it: every blob is checked against a digest of
+// ours.
+func quiet(dest string) string {
+	u, err := url.Parse(dest)
+	if err != nil || u.Scheme != "s3" {
+		return dest
+	}
+	q := u.Query()
+	for _, key := range []string{"request_checksum_calculation", "response_checksum_validation"} {
+		if !q.Has(key) {
+			q.Set(key, "when_required")
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
 }
 
 // Write implements Store.

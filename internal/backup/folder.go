@@ -88,10 +88,7 @@ func (f *folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 // List implements Store.
 func (f *folder) List(ctx context.Context, prefix string) ([]Blob, error) {
 	var out []Blob
-	root := f.path(prefix)
-	if !strings.HasSuffix(prefix, "/") {
-		root = filepath.Dir(root)
-	}
+	root := f.path(prefix[:strings.LastIndex(prefix, "/")+1])
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
