@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet"
+	"ratchet/internal/backup"
 	"ratchet/internal/engine"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
@@ -81,6 +82,11 @@ func statusOf(err error) int {
 	var position *engine.PositionError
 	var amend *engine.AmendError
 	var driven *engine.DrivenError
+	var noBackups *backup.NoBackupsError
+	var unknownBackup *backup.UnknownBackupError
+	var held *backup.HeldError
+	var newer *engine.NewerError
+	var damagedBackup *backup.DamageError
 	var record *journal.DamageError
 	var object *objects.DamageError
 	switch {
@@ -89,9 +95,10 @@ func statusOf(err error) int {
 	case errors.Is(err, engine.ErrInterrupted):
 		return exitInterrupted
 	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet),
-		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &driven), errors.Is(err, fs.ErrNotExist):
+		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &driven),
+		errors.As(err, &noBackups), errors.As(err, &unknownBackup), errors.As(err, &held), errors.As(err, &newer), errors.Is(err, backup.ErrLocked), errors.Is(err, fs.ErrNotExist):
 		return exitUsage
-	case errors.As(err, &record), errors.As(err, &object):
+	case errors.As(err, &record), errors.As(err, &object), errors.As(err, &damagedBackup):
 		return exitDamaged
 	}
 	return exitInternal
@@ -162,7 +169,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	root.AddCommand(
 		a.runCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
-		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
+		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {

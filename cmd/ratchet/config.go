@@ -6,24 +6,50 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/spf13/cobra"
 
+	"ratchet/internal/engine"
 	"ratchet/internal/yamlfile"
+	"ratchet/study"
 )
 
 // configKeys are the engine's settings that a home's config.yaml and the
-// environment can give, besides flags. Each is the flag of that name with
-// underscores for hyphens.
-var configKeys = []struct {
+// environment ($RATCHET_ and the key in capitals, with underscores for dots)
+// can give, besides flags. One without a dot is the flag of that name with
+// hyphens for underscores.
+var configKeys = []configKey{
+	{key: "isolation", value: "strict", choices: []string{"strict", "process"}},
+	{key: "log_level", value: "warn", choices: []string{"debug", "info", "warn", "error"}},
+	{key: "on_interrupt", value: "leave", choices: []string{"leave", "stop"}},
+	{key: "backup.to"},
+	{key: "backup.every", check: func(s string) error { _, err := study.ParseDuration(s); return err }},
+	{key: "backup.after_stage", value: "false", choices: []string{"true", "false"}},
+	{key: "backup.keep.last", check: wholeNumber},
+	{key: "backup.keep.daily", check: wholeNumber},
+	{key: "backup.keep.weekly", check: wholeNumber},
+	{key: "backup.recipients", list: true},
+	{key: "backup.identity"},
+}
+
+type configKey struct {
 	key     string
-	choices []string // any word if empty
-}{
-	{"isolation", []string{"strict", "process"}},
-	{"log_level", []string{"debug", "info", "warn", "error"}},
-	{"on_interrupt", []string{"leave", "stop"}},
+	value   string   // the default; empty: none
+	choices []string // any text if empty
+	check   func(string) error
+	list    bool // several texts, kept with commas between
+}
+
+func wholeNumber(s string) error {
+	if n, err := strconv.Atoi(s); err != nil || n < 0 {
+		return fmt.Errorf("%q is not a whole number; write one like 7", s)
+	}
+	return nil
 }
 
 // configured reads config.yaml and the environment: the value of each key
@@ -46,13 +72,18 @@ func (a *app) configured() (map[string]setting, error) {
 		}
 	}
 	for _, k := range configKeys {
-		name := "RATCHET_" + strings.ToUpper(k.key)
+		name := "RATCHET_" + strings.ToUpper(strings.ReplaceAll(k.key, ".", "_"))
 		v, set := os.LookupEnv(name)
 		if !set {
 			continue
 		}
-		if len(k.choices) > 0 && !contains(k.choices, v) {
+		if len(k.choices) > 0 && !slices.Contains(k.choices, v) {
 			return nil, usageError{fmt.Errorf("$%s is %q; it is %s", name, v, yamlfile.OneOf(k.choices))}
+		}
+		if k.check != nil {
+			if err := k.check(v); err != nil {
+				return nil, usageError{fmt.Errorf("$%s: %w", name, err)}
+			}
 		}
 		out[k.key] = setting{k.key, v, "$" + name}
 	}
@@ -63,15 +94,9 @@ func readConfig(file string, data []byte, out map[string]setting) error {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil
 	}
-	r := yamlfile.Reader{File: file, MaxSize: 1 << 20}
+	r := &yamlfile.Reader{File: file, MaxSize: 1 << 20}
 	if top := r.Root(data); top != nil {
-		handlers := map[string]func(ast.Node){}
-		for _, k := range configKeys {
-			handlers[k.key] = func(n ast.Node) {
-				out[k.key] = setting{k.key, r.Choice(n, k.key, k.choices...), file}
-			}
-		}
-		r.Fields(top, "the engine's settings", handlers)
+		readKeys(r, top, "the engine's settings", "", file, out)
 	}
 	if len(r.Problems) > 0 {
 		return r.Problems.Sorted()
@@ -79,13 +104,65 @@ func readConfig(file string, data []byte, out map[string]setting) error {
 	return nil
 }
 
-func contains(words []string, w string) bool {
-	for _, x := range words {
-		if x == w {
-			return true
+// readKeys reads the settings whose keys begin with a prefix.
+func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map[string]setting) {
+	handlers := map[string]func(ast.Node){}
+	for _, k := range configKeys {
+		rest, below := strings.CutPrefix(k.key, prefix)
+		if !below {
+			continue
+		}
+		if group, _, nested := strings.Cut(rest, "."); nested {
+			path := prefix + group
+			handlers[group] = func(n ast.Node) { readKeys(r, n, path, path+".", file, out) }
+			continue
+		}
+		handlers[rest] = func(n ast.Node) { out[k.key] = setting{k.key, k.read(r, n), file} }
+	}
+	r.Fields(n, what, handlers)
+}
+
+func (k configKey) read(r *yamlfile.Reader, n ast.Node) string {
+	switch {
+	case k.list:
+		return strings.Join(r.Texts(n, k.key), ",")
+	case len(k.choices) > 0:
+		return r.Choice(n, k.key, k.choices...)
+	case k.check != nil:
+		return yamlfile.Unit(r, n, k.key, func(s string) (string, error) { return s, k.check(s) })
+	}
+	return r.Text(n, k.key)
+}
+
+// backupPolicy is what the settings say of backups.
+func (a *app) backupPolicy() (engine.BackupPolicy, error) {
+	set, err := a.configured()
+	if err != nil {
+		return engine.BackupPolicy{}, err
+	}
+	p := engine.BackupPolicy{AfterStage: set["backup.after_stage"].Value == "true"}
+	p.To, p.Identity = set["backup.to"].Value, set["backup.identity"].Value
+	if v := set["backup.recipients"].Value; v != "" {
+		p.Recipients = strings.Split(v, ",")
+	}
+	if v := set["backup.every"].Value; v != "" {
+		d, err := study.ParseDuration(v)
+		if err != nil {
+			return p, err
+		}
+		p.Every = time.Duration(d)
+	}
+	for key, to := range map[string]*int{"last": &p.Keep.Last, "daily": &p.Keep.Daily, "weekly": &p.Keep.Weekly} {
+		if v := set["backup.keep."+key].Value; v != "" {
+			if *to, err = strconv.Atoi(v); err != nil {
+				return p, err
+			}
 		}
 	}
-	return false
+	if p.To == "" && (p.Every > 0 || p.AfterStage) {
+		return p, usageError{errors.New("the settings ask for backups and do not say where to; set backup.to, a folder or a URL")}
+	}
+	return p, nil
 }
 
 // applyConfig gives the flags of a command that were not given themselves
@@ -127,7 +204,7 @@ func (a *app) settings(c *cobra.Command) ([]setting, error) {
 	for _, k := range configKeys {
 		s, ok := set[k.key]
 		if !ok {
-			s = setting{k.key, map[string]string{"isolation": "strict", "log_level": "warn", "on_interrupt": "leave"}[k.key], "default"}
+			s = setting{k.key, k.value, "default"}
 		}
 		out = append(out, s)
 	}

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"iter"
+	"strings"
+
 	"github.com/spf13/cobra"
 )
 
@@ -26,18 +29,40 @@ attempt. Nothing that a record, a report or a rollback needs is touched.`,
 				a.printJSON(g)
 				return nil
 			}
-			for _, l := range []struct {
-				what  string
-				names []string
-			}{{"attempt", g.Attempts}, {"checkpoint", g.Checkpoints}, {"folder", g.Folders}, {"left alone:", g.Left}} {
-				for _, name := range l.names {
-					a.printf("%s %s\n", l.what, name)
-				}
+			for run, n := range perRun(g.Attempts) {
+				a.printf("%s of run %s\n", plural(n, "attempt"), run)
 			}
-			a.printf("%s %d objects and %d folders, %s\n", map[bool]string{true: "would remove", false: "removed"}[dry], g.Objects, len(g.Attempts)+len(g.Checkpoints)+len(g.Folders), amount(g.Bytes))
+			for run, n := range perRun(g.Checkpoints) {
+				a.printf("what %s of run %s kept for a next attempt\n", plural(n, "trial"), run)
+			}
+			for _, name := range g.Folders {
+				a.printf("the folder %s, of no run\n", name)
+			}
+			for _, why := range g.Left {
+				a.printf("left alone: %s\n", why)
+			}
+			a.printf("%s %s and %s, %s\n", map[bool]string{true: "would remove", false: "removed"}[dry], plural(g.Objects, "object"),
+				plural(len(g.Attempts)+len(g.Checkpoints)+len(g.Folders), "folder"), amount(g.Bytes))
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&dry, "dry-run", false, "remove nothing, and say what would be")
 	return c
+}
+
+// perRun counts names like RUN/NAME by their runs, in their order.
+func perRun(names []string) iter.Seq2[string, int] {
+	return func(yield func(string, int) bool) {
+		for len(names) > 0 {
+			run, _, _ := strings.Cut(names[0], "/")
+			n := 0
+			for n < len(names) && strings.HasPrefix(names[n], run+"/") {
+				n++
+			}
+			if !yield(run, n) {
+				return
+			}
+			names = names[n:]
+		}
+	}
 }

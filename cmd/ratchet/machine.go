@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -114,7 +115,7 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			for _, s := range settings {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, s.Value, s.Source)
+				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, cmp.Or(s.Value, "none"), s.Source)
 			}
 			return w.Flush()
 		},

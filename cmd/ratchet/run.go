@@ -148,7 +148,13 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	p := a.newProgress(run)
 	o.Observe = p.observe
-	_, err := e.Drive(ctx, run, o)
+	o.Warn = func(err error) { a.log.Warn(err.Error()) }
+	var err error
+	if o.Backup, err = a.backupPolicy(); err != nil {
+		p.stop()
+		return err
+	}
+	_, err = e.Drive(ctx, run, o)
 	p.stop()
 	var driven *engine.DrivenError
 	switch {

@@ -131,7 +131,7 @@ func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
 	if err := mkdirAll(f.dir); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(f.path("lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(f.path(lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}

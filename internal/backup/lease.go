@@ -1,3 +1,5 @@
+//go:build !nocloud
+
 package backup
 
 import (
@@ -9,8 +11,6 @@ import (
 	"sync"
 	"time"
 )
-
-const lockName = "lock"
 
 // leasing locks a place that has no locks of its own: by a blob that its
 // holder writes again every so often. One that was not for long is a dead

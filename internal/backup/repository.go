@@ -29,6 +29,7 @@ const (
 	journals   = "journals/" // segments, by the SHA-256 of the blob
 	indexes    = "indexes/"  // which objects are in which packs, by the SHA-256 of the blob
 	packs      = "packs/"    // objects behind each other
+	lockName   = "lock"
 )
 
 // format is the version of what lies in a repository.
@@ -118,7 +119,7 @@ func (r *Repository) create(ctx context.Context) error {
 		return fmt.Errorf("opening the place for backups, %s: %w", r.dest, err)
 	}
 	for _, b := range there {
-		if b.Name != "lock" {
+		if b.Name != lockName {
 			return fmt.Errorf("%s holds something else (%s); name an empty or a new place", r.dest, b.Name)
 		}
 	}

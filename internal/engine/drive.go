@@ -30,6 +30,10 @@ type DriveOptions struct {
 	// Observe is told of every step, after it is durable. The state must not
 	// be changed, nor kept after Observe returns.
 	Observe func(s *research.State, events []research.Payload)
+	// Backup makes backups of the home meanwhile.
+	Backup BackupPolicy
+	// Warn is told of what failed without harm to the run.
+	Warn func(error)
 }
 
 // What becomes of running attempts when the engine leaves.
@@ -97,7 +101,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
-		flying: map[string]bool{}, handles: map[string]executor.Handle{},
+		flying: map[string]bool{}, handles: map[string]executor.Handle{}, backups: e.backups(o),
 	}
 	if d.options.Observe == nil {
 		d.options.Observe = func(*research.State, []research.Payload) {}
@@ -108,10 +112,14 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err := d.loop(ctx); err != nil {
 		return d.state, err
 	}
-	if d.state.Ended() {
-		return d.state, e.Publish(ctx, run)
+	if !d.state.Ended() {
+		return d.state, nil
 	}
-	return d.state, nil
+	err = e.Publish(ctx, run)
+	if d.backups.policy.AfterStage {
+		d.backups.make(ctx)
+	}
+	return d.state, err
 }
 
 // ready refuses to drive what this machine cannot carry on.
@@ -134,6 +142,7 @@ type driver struct {
 	env      Environment
 	executor executor.Executor
 	clock    *clock
+	backups  *backups
 
 	results chan result
 	leaving <-chan struct{} // closed when nobody takes results any more
@@ -202,6 +211,7 @@ func (d *driver) loop(ctx context.Context) error {
 	d.leaving = effects.Done()
 	defer d.effects.Wait()
 	defer cancel()
+	d.effects.Go(func() { d.backups.run(effects) })
 	for {
 		if err := d.commit(ctx, nil); err != nil {
 			return d.leave(ctx, err)
@@ -281,6 +291,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 			d.engine.keepState(d.run, d.state, head)
 		}
 		d.options.Observe(d.state, all)
+		d.backups.see(all)
 		return nil
 	}
 }

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/backup"
+	"ratchet/internal/engine"
+)
+
+// backupFlags are those of every command about backups.
+type backupFlags struct {
+	place      string
+	identity   string
+	recipients []string
+}
+
+func (b *backupFlags) add(c *cobra.Command, name string) {
+	c.Flags().StringVar(&b.place, name, "", "where backups are: a folder, or a URL like s3://BUCKET, gs://BUCKET, azblob://CONTAINER (default backup.to of the settings)")
+	c.Flags().StringVar(&b.identity, "identity", "", "file with the age identity that opens encrypted backups")
+}
+
+// place is where the flags and the settings say that backups are.
+func (a *app) place(b backupFlags) (engine.BackupPlace, error) {
+	p, err := a.backupPolicy()
+	if err != nil {
+		return p.BackupPlace, err
+	}
+	out := p.BackupPlace
+	out.To, out.Identity = cmp.Or(b.place, out.To), cmp.Or(b.identity, out.Identity)
+	if len(b.recipients) > 0 {
+		out.Recipients = b.recipients
+	}
+	if out.To == "" {
+		return out, usageError{errors.New("where are the backups? --to or --from names a folder or a URL, and so does backup.to in the settings")}
+	}
+	return out, nil
+}
+
+func (a *app) backupCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "backup",
+		Short: "Make, list, check, restore and remove backups",
+		Long: `Keeps verified copies of journals and objects in a folder or a bucket. Backups
+are incremental and can be made while runs go on; "backup:" in the settings
+(config.yaml in the home) makes them automatic.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.backupCreateCommand(), a.backupListCommand(), a.backupVerifyCommand(), a.backupRestoreCommand(), a.backupPruneCommand())
+	for _, sub := range c.Commands() {
+		wrapArgs(sub)
+	}
+	return c
+}
+
+func (a *app) backupCreateCommand() *cobra.Command {
+	var flags backupFlags
+	c := &cobra.Command{
+		Use:   "create [--to DEST] [RUN…]",
+		Short: "Make a backup of all runs, or of some",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			place, err := a.place(flags)
+			if err != nil {
+				return err
+			}
+			e, err := a.open(false)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			var runs []string
+			for _, name := range args {
+				run, err := e.Find(c.Context(), name, nil)
+				if err != nil {
+					return err
+				}
+				runs = append(runs, run)
+			}
+			ctx, done := a.interruptible(c.Context())
+			defer done()
+			m, err := e.Backup(ctx, place, runs)
+			if err != nil {
+				return backupError(ctx, err)
+			}
+			if len(m.Damaged) > 0 {
+				a.status = exitDamaged
+			}
+			if a.json {
+				a.printJSON(m)
+				return nil
+			}
+			for _, d := range m.Damaged {
+				a.printf("not backed up: %s\n", d)
+			}
+			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(len(m.Runs), "run"), m.Objects, amount(m.Bytes))
+			return nil
+		},
+	}
+	flags.add(c, "to")
+	c.Flags().StringArrayVar(&flags.recipients, "recipient", nil, "encrypt for this age recipient (age1…)")
+	return c
+}
+
+// backupError tells an interrupt from a failure.
+func backupError(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: earlier backups are as they were", engine.ErrInterrupted)
+	}
+	return err
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// repository opens the place for commands that do not need a home.
+func (a *app) repository(ctx context.Context, flags backupFlags) (*backup.Repository, error) {
+	place, err := a.place(flags)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := backup.ReadKeys(nil, place.Identity)
+	if err != nil {
+		return nil, err
+	}
+	return backup.Open(ctx, place.To, keys, "", false)
+}
+
+func (a *app) backupListCommand() *cobra.Command {
+	var flags backupFlags
+	c := &cobra.Command{
+		Use:   "list [--to DEST]",
+		Short: "List the backups in a place",
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := a.repository(c.Context(), flags)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			all, bad := r.List(c.Context())
+			for _, err := range bad {
+				a.log.Error("a backup cannot be read", "error", err)
+				a.status = exitDamaged
+			}
+			if a.json {
+				if all == nil {
+					all = []*backup.Manifest{}
+				}
+				a.printJSON(all)
+				return nil
+			}
+			if len(all) == 0 {
+				a.printf("no backups yet\n")
+				return nil
+			}
+			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+			fmt.Fprintln(w, "BACKUP\tTIME\tRUNS\tRECORDS\tADDED\tHOME")
+			now := time.Now()
+			for _, m := range all {
+				var records int64
+				for _, run := range m.Runs {
+					records += run.Seq
+				}
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s on %s\n", m.ID, ago(m.Time, now), len(m.Runs), records, amount(m.Bytes), m.Home, m.Host)
+			}
+			return w.Flush()
+		},
+	}
+	flags.add(c, "to")
+	c.Flags().StringVar(&flags.place, "from", "", "the same as --to")
+	return c
+}
+
+func (a *app) backupVerifyCommand() *cobra.Command {
+	var flags backupFlags
+	c := &cobra.Command{
+		Use:   "verify [ID]",
+		Short: "Read a backup, or all of them, to the last byte and check it",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := a.repository(c.Context(), flags)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			var which []*backup.Manifest
+			if len(args) > 0 {
+				m, err := r.Find(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				which = append(which, m)
+			}
+			v, err := r.Verify(c.Context(), which...)
+			if err != nil {
+				return err
+			}
+			if len(v.Damages) > 0 {
+				a.status = exitDamaged
+			}
+			if a.json {
+				a.printJSON(v)
+				return nil
+			}
+			for _, d := range v.Damages {
+				a.printf("%s\n", d)
+			}
+			a.printf("%s, %d records, %d objects checked: %s\n", plural(v.Backups, "backup"), v.Records, v.Objects, map[bool]string{true: "all whole", false: number(len(v.Damages)) + " damaged"}[len(v.Damages) == 0])
+			return nil
+		},
+	}
+	flags.add(c, "to")
+	c.Flags().StringVar(&flags.place, "from", "", "the same as --to")
+	return c
+}
+
+func (a *app) backupRestoreCommand() *cobra.Command {
+	var flags backupFlags
+	var o engine.RestoreOptions
+	var to string
+	c := &cobra.Command{
+		Use:   "restore ID [RUN…] [--from DEST] [--to HOME]",
+		Short: "Bring runs back from a backup",
+		Long: `Brings the runs of a backup, or some of them, back into this home or another.
+All of it is read and checked before anything is touched. A run that is newer
+here is left alone; --force replaces it, and keeps its records aside.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			place, err := a.place(flags)
+			if err != nil {
+				return err
+			}
+			if to != "" {
+				a.home = to
+			}
+			e, err := a.open(true)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			o.Backup, o.Runs = args[0], args[1:]
+			ctx, done := a.interruptible(c.Context())
+			defer done()
+			out, err := e.Restore(ctx, place, o)
+			if err != nil {
+				return backupError(ctx, err)
+			}
+			if a.json {
+				a.printJSON(out)
+				return nil
+			}
+			a.printRestored(e, out)
+			return nil
+		},
+	}
+	flags.add(c, "from")
+	c.Flags().StringVar(&to, "to", "", "the home to restore into (default: this one)")
+	c.Flags().StringVar(&o.At, "at", "", "restore up to a record's number, a checkpoint or a time")
+	c.Flags().BoolVar(&o.Force, "force", false, "replace runs that have gone on since; their records are kept aside")
+	return c
+}
+
+func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
+	for _, r := range out.Runs {
+		switch {
+		case r.Aside != "":
+			a.printf("run %s: replaced, %d records; the %d that were here are kept in %s\n", r.Run, r.Seq, r.Was, shorter(r.Aside))
+		case r.Was == r.Seq:
+			a.printf("run %s: %d records, as they are here\n", r.Run, r.Seq)
+		case r.Was > 0:
+			a.printf("run %s: %d records, %d of them new\n", r.Run, r.Seq, r.Seq-r.Was)
+		default:
+			a.printf("run %s: %d records\n", r.Run, r.Seq)
+		}
+	}
+	a.printf("restored %s and %d objects from backup %s into %s\n", plural(len(out.Runs), "run"), out.Objects, out.Backup, shorter(e.Home()))
+}
+
+func (a *app) backupPruneCommand() *cobra.Command {
+	var flags backupFlags
+	var keep backup.Keep
+	c := &cobra.Command{
+		Use:   "prune --keep-last N --keep-daily N --keep-weekly N",
+		Short: "Remove old backups, and what only they needed",
+		RunE: func(c *cobra.Command, _ []string) error {
+			p, err := a.backupPolicy()
+			if err != nil {
+				return err
+			}
+			if keep == (backup.Keep{}) {
+				keep = p.Keep
+			}
+			if keep.Last <= 0 && keep.Daily <= 0 && keep.Weekly <= 0 {
+				return usageError{errors.New("how many backups stay? --keep-last, --keep-daily and --keep-weekly say so, and so does backup.keep in the settings")}
+			}
+			r, err := a.repository(c.Context(), flags)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			out, err := r.Prune(c.Context(), keep)
+			if err != nil {
+				return err
+			}
+			if a.json {
+				a.printJSON(out)
+				return nil
+			}
+			for _, id := range out.Removed {
+				a.printf("removed %s\n", id)
+			}
+			a.printf("%s left, %s freed\n", plural(len(out.Kept), "backup"), amount(out.Bytes))
+			return nil
+		},
+	}
+	flags.add(c, "to")
+	c.Flags().StringVar(&flags.place, "from", "", "the same as --to")
+	c.Flags().IntVar(&keep.Last, "keep-last", 0, "keep this many of the newest")
+	c.Flags().IntVar(&keep.Daily, "keep-daily", 0, "keep the newest of each of this many days")
+	c.Flags().IntVar(&keep.Weekly, "keep-weekly", 0, "keep the newest of each of this many weeks")
+	return c
+}
