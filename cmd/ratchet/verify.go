@@ -1,18 +1,41 @@
 package main
 
 import (
+	"cmp"
+	"context"
+	"errors"
+	"os"
+
 	"github.com/spf13/cobra"
+
+	"ratchet/internal/engine"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	return &cobra.Command{
+	var repair bool
+	var flags backupFlags
+	c := &cobra.Command{
 		Use:   "verify [RUN]",
 		Short: "Prove that journal, objects and results are what was written",
 		Long: `Checks every record's hash and place in the chain, folds every run, reads every
 object that a run speaks of, and compares results.json with the journal. Every
-damage is listed; the exit status is 6 if there is any.`,
+damage is listed; the exit status is 6 if there is any.
+
+--repair mends what can be mended, with what a backup has (--from, or backup.to
+of the settings): objects that are damaged or missing, and the journal up to its
+last good record and beyond it as far as the backup goes. It says what could not
+be saved, and keeps the damaged originals aside.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if repair {
+				if len(args) > 0 {
+					return usageError{errors.New("--repair mends the whole home; name no run")}
+				}
+				return a.repair(c.Context(), flags)
+			}
+			if flags.place != "" {
+				return usageError{errors.New("--from says what to repair with; add --repair")}
+			}
 			e, err := a.open(false)
 			if err != nil {
 				return err
@@ -44,4 +67,50 @@ damage is listed; the exit status is 6 if there is any.`,
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&repair, "repair", false, "mend what can be mended")
+	flags.add(c, "from")
+	return c
+}
+
+func (a *app) repair(ctx context.Context, flags backupFlags) error {
+	home, _, err := a.homeFolder()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(home); err != nil {
+		return &engine.UnknownRunError{}
+	}
+	p, err := a.backupPolicy()
+	if err != nil {
+		return err
+	}
+	place := p.BackupPlace
+	place.To, place.Identity = cmp.Or(flags.place, place.To), cmp.Or(flags.identity, place.Identity)
+	r, err := engine.Repair(ctx, home, place)
+	if err != nil {
+		return err
+	}
+	if len(r.Lost) > 0 {
+		a.status = exitDamaged
+	}
+	if a.json {
+		a.printJSON(r)
+		return nil
+	}
+	for _, m := range r.Mended {
+		a.printf("mended: %s\n", m)
+	}
+	for _, l := range r.Lost {
+		a.printf("lost: %s\n", l)
+	}
+	switch {
+	case len(r.Mended)+len(r.Lost) == 0:
+		a.printf("nothing is damaged\n")
+	case place.To == "" && len(r.Lost) > 0:
+		a.printf("no backup was named: --from says where there is one\n")
+	}
+	if r.Aside != "" {
+		a.printf("the damaged originals are in %s\n", shorter(r.Aside))
+	}
+	return nil
 }

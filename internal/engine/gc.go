@@ -132,19 +132,44 @@ func (e *Engine) gcFolders(runs []string, g *Garbage, dry bool) error {
 		return err
 	}
 	for _, entry := range entries {
-		if slices.Contains(runs, entry.Name()) {
+		name := entry.Name()
+		if slices.Contains(runs, name) {
 			continue
 		}
-		g.Folders = append(g.Folders, entry.Name())
-		g.Bytes += sizeOf(e.folder(entry.Name()))
+		if hasWorked(e.folder(name)) {
+			g.Left = append(g.Left, fmt.Sprintf("the folder of run %s, whose records are lost; see `ratchet verify --repair`", name))
+			continue
+		}
+		g.Folders = append(g.Folders, name)
+		g.Bytes += sizeOf(e.folder(name))
 		if dry {
 			continue
 		}
-		if err := os.RemoveAll(e.folder(entry.Name())); err != nil {
+		if err := os.RemoveAll(e.folder(name)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasWorked reports whether a run's folder is of one that had attempts.
+func hasWorked(folder string) bool {
+	return exists(filepath.Join(folder, "attempts")) || exists(filepath.Join(folder, "checkpoints"))
+}
+
+// lostRuns are the runs that have a folder with work in it, and no records.
+func lostRuns(home string, runs []string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(home, "runs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var out []string
+	for _, entry := range entries {
+		if !slices.Contains(runs, entry.Name()) && hasWorked(filepath.Join(home, "runs", entry.Name())) {
+			out = append(out, entry.Name())
+		}
+	}
+	return out, err
 }
 
 // DiskUse is what a run takes of the disk, in bytes.

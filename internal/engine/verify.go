@@ -34,6 +34,13 @@ func (e *Engine) Verify(ctx context.Context, runs []string) (*Verification, erro
 			return v, nil
 		}
 		runs = all
+		lost, err := lostRuns(e.home, all)
+		if err != nil {
+			return nil, err
+		}
+		for _, run := range lost {
+			v.Damages = append(v.Damages, fmt.Sprintf("run %s has a folder, and no records in the journal", run))
+		}
 	}
 	checked := map[objects.Digest]bool{}
 	for _, run := range runs {

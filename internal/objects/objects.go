@@ -84,6 +84,9 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: dir}, nil
 }
 
+// Path is where an object is kept, or would be.
+func (s *Store) Path(d Digest) string { return s.path(d) }
+
 func (s *Store) path(d Digest) string { return filepath.Join(s.dir, string(d[:2]), string(d)) }
 
 // PutBytes stores content. See Put.
