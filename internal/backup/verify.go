@@ -55,10 +55,6 @@ func (r *Repository) Verify(ctx context.Context, which ...*Manifest) (*Verificat
 			}
 		}
 	}
-	store, err := checker()
-	if err != nil {
-		return nil, err
-	}
 	ix, err := r.index(ctx)
 	if err != nil {
 		return nil, err
@@ -66,7 +62,7 @@ func (r *Repository) Verify(ctx context.Context, which ...*Manifest) (*Verificat
 	for _, err := range ix.bad {
 		damaged(err)
 	}
-	lost, err := r.Objects(ctx, need, store.CheckStored)
+	lost, err := r.Objects(ctx, need, new(objects.Store).CheckStored)
 	if err != nil {
 		return nil, err
 	}
@@ -81,9 +77,6 @@ func (r *Repository) Verify(ctx context.Context, which ...*Manifest) (*Verificat
 	v.Objects = len(need) - len(lost)
 	return v, nil
 }
-
-// checker checks objects, and stores none.
-func checker() (*objects.Store, error) { return &objects.Store{}, nil }
 
 // verifyPacks compares packs, to the last byte, with the digests in the
 // indexes.

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 
-	"ratchet/internal/executor/local"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -35,7 +34,7 @@ func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) 
 	if err != nil {
 		return nil, err
 	}
-	jobs := local.New(e.folder(run))
+	jobs := e.jobs(run)
 	defer jobs.Close()
 	if err := clean(ctx, jobs, then); err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package engine
 import (
 	"sync"
 	"time"
+
+	"ratchet/internal/planted"
 )
 
 // clock gives a run's time: the machine's, but never earlier than what it gave
@@ -26,7 +28,7 @@ func (c *clock) now() time.Time {
 		c.last = c.last.Add(max(0, read.Sub(c.read)))
 	}
 	c.read = read
-	if wall := read.UTC().Round(0); wall.After(c.last) {
+	if wall := read.UTC().Round(0); wall.After(c.last) || planted.Bug("clock-back") {
 		c.last = wall
 	}
 	c.last = c.last.Truncate(time.Microsecond)

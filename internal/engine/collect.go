@@ -134,7 +134,8 @@ func badOutput(objective string, values map[string]float64, problems []string) s
 // keep stores the output and the artifacts of an attempt.
 func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 	files := objects.Tree{}
-	for name, path := range map[string]string{"stdout": out.Stdout, "stderr": out.Stderr, sandbox.MetricsFile: out.Metrics} {
+	for _, of := range []struct{ name, path string }{{"stdout", out.Stdout}, {"stderr", out.Stderr}, {sandbox.MetricsFile, out.Metrics}} {
+		name, path := of.name, of.path
 		info, err := os.Lstat(path)
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 			continue

@@ -12,9 +12,9 @@ import (
 	"encoding/hex"
 
 	"ratchet/internal/executor"
-	"ratchet/internal/executor/local"
 	"ratchet/internal/failpoint"
 	"ratchet/internal/journal"
+	"ratchet/internal/planted"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
@@ -83,7 +83,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err != nil {
 		return nil, err
 	}
-	jobs := local.New(e.folder(run))
+	jobs := e.jobs(run)
 	defer jobs.Close()
 	if err := clean(ctx, jobs, s); err != nil {
 		return s, err
@@ -193,7 +193,7 @@ func clean(ctx context.Context, x executor.Executor, s *research.State) error {
 		wanted[a.ID] = true
 	}
 	for _, id := range jobs {
-		if wanted[id] {
+		if wanted[id] && !planted.Bug("forgotten-attempts") {
 			continue
 		}
 		if err := x.Clean(ctx, id); err != nil {
@@ -250,6 +250,11 @@ func (d *driver) take(ctx context.Context, r result) error {
 		return r.err
 	}
 	failpoint.Hit("outcome.before")
+	if planted.Bug("cleaned-first") && r.done != nil {
+		if err := r.done(); err != nil {
+			return err
+		}
+	}
 	if err := d.commit(ctx, r.events); err != nil {
 		return err
 	}
@@ -275,10 +280,17 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		if err != nil || len(entries) == 0 {
 			return err
 		}
+		if planted.Bug("launched-first") && d.leaving != nil {
+			d.launch(context.WithoutCancel(ctx))
+		}
 		// An append that was handed over is not taken back by an interrupt.
 		head, err := d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
 		switch {
 		case errors.As(err, new(*journal.ConflictError)):
+			if conflict := new(journal.ConflictError); planted.Bug("stale-state") && errors.As(err, &conflict) {
+				d.head = conflict.Actual
+				continue
+			}
 			if err := d.reload(ctx); err != nil {
 				return err
 			}

@@ -10,9 +10,12 @@ import (
 	"strings"
 	"time"
 
+	"ratchet/internal/executor"
+	"ratchet/internal/executor/local"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
+	"ratchet/internal/report"
 	"ratchet/internal/research"
 )
 
@@ -25,6 +28,17 @@ type Engine struct {
 	journal journal.Journal
 	objects *objects.Store
 	now     func() time.Time
+	jobs    func(run string) Jobs
+	report  func(dir string, r *report.Results, src report.Sources) error
+}
+
+// Jobs executes the attempts of a run.
+type Jobs interface {
+	executor.Executor
+	// Forget removes what trials keep for their next attempts.
+	Forget(which func(trial string) bool) error
+	// Close lets go of what is kept ready. Jobs that run go on.
+	Close()
 }
 
 // Options change how a home is opened.
@@ -33,6 +47,12 @@ type Options struct {
 	Journal journal.Journal
 	// Now replaces the clock.
 	Now func() time.Time
+	// Objects replaces the store in the home.
+	Objects *objects.Store
+	// Jobs replaces what executes the attempts of a run.
+	Jobs func(run string) Jobs
+	// Report replaces what writes reports.
+	Report func(dir string, r *report.Results, src report.Sources) error
 }
 
 // Open opens the home in a folder, and creates it if need be.
@@ -44,12 +64,20 @@ func Open(home string, o Options) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(home, "runs"), 0o700); err != nil {
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
-	e := &Engine{home: home, journal: o.Journal, now: o.Now}
+	e := &Engine{home: home, journal: o.Journal, objects: o.Objects, now: o.Now, jobs: o.Jobs, report: o.Report}
 	if e.now == nil {
 		e.now = time.Now
 	}
-	if e.objects, err = objects.Open(filepath.Join(home, "objects")); err != nil {
-		return nil, err
+	if e.jobs == nil {
+		e.jobs = func(run string) Jobs { return local.New(e.folder(run)) }
+	}
+	if e.report == nil {
+		e.report = report.Write
+	}
+	if e.objects == nil {
+		if e.objects, err = objects.Open(filepath.Join(home, "objects")); err != nil {
+			return nil, err
+		}
 	}
 	if e.journal == nil {
 		if e.journal, err = sqlite.Open(filepath.Join(home, "journal.db")); err != nil {

@@ -141,7 +141,8 @@ func TestFaultyDisk(t *testing.T) {
 			stops := 0
 			for _, n := range []int{1, 3, 8, 15, 30} {
 				l := newLab(t, smallStudy, smallProgram)
-				disk := faultdisk.New(t)
+				disk := faultdisk.New()
+				t.Cleanup(disk.Close)
 				if err := os.MkdirAll(l.home(), 0o700); err != nil {
 					t.Fatal(err)
 				}

@@ -51,5 +51,5 @@ func (e *Engine) Publish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	return report.Write(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects})
+	return e.report(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects})
 }

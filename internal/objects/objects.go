@@ -26,6 +26,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"ratchet/internal/failpoint"
+	"ratchet/internal/planted"
 )
 
 // Digest is the SHA-256 of an object's content, in hexadecimal.
@@ -72,16 +73,20 @@ const temporary = "new-"
 // processes too.
 type Store struct {
 	dir      string
+	disk     Disk
 	encoders sync.Pool
 	decoders sync.Pool
 }
 
 // Open opens the store in a folder, and creates the folder if need be.
-func Open(dir string) (*Store, error) {
+func Open(dir string) (*Store, error) { return OpenOn(systemDisk{}, dir) }
+
+// OpenOn is Open on another disk than the system's.
+func OpenOn(disk Disk, dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the object store: %w", err)
 	}
-	return &Store{dir: dir}, nil
+	return &Store{dir: dir, disk: disk}, nil
 }
 
 // Path is where an object is kept, or would be.
@@ -99,13 +104,15 @@ func (s *Store) PutBytes(content []byte) (Digest, error) {
 // it returns, the object is durable. Storing the same content again costs a
 // read of it and nothing else.
 func (s *Store) Put(r io.Reader) (Digest, int64, error) {
-	tmp, err := os.CreateTemp(s.dir, temporary+"*")
+	tmp, err := s.disk.Create(s.dir, temporary+"*")
 	if err != nil {
 		return "", 0, fmt.Errorf("storing an object: %w", err)
 	}
 	digest, size, err := s.fill(tmp, r)
 	if err == nil {
-		err = s.place(tmp, digest)
+		if err = s.place(tmp, digest); planted.Bug("error-swallowed") {
+			err = nil
+		}
 	}
 	if err != nil {
 		return "", 0, errors.Join(fmt.Errorf("storing an object: %w", err), tmp.Close(), os.Remove(tmp.Name()))
@@ -138,32 +145,36 @@ func (s *Store) place(tmp *os.File, d Digest) error {
 	folder := filepath.Dir(path)
 	if now := time.Now(); os.Chtimes(path, now, now) == nil { // young again: see Sweep
 		// Whoever wrote it may not have synced the folder yet.
-		return errors.Join(tmp.Close(), os.Remove(tmp.Name()), syncFolder(folder))
+		return errors.Join(tmp.Close(), os.Remove(tmp.Name()), s.syncFolder(folder))
 	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
+	if !planted.Bug("object-unsynced") {
+		if err := s.disk.Sync(tmp); err != nil {
+			return err
+		}
+	}
+	if err := tmp.Close(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(folder, 0o700); err == nil {
-		if err := syncFolder(s.dir); err != nil {
+	if err := s.disk.Mkdir(folder); err == nil {
+		if err := s.syncFolder(s.dir); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	failpoint.Hit("rename.before")
-	if err := os.Rename(tmp.Name(), path); err != nil {
+	if err := s.disk.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
 	failpoint.Hit("rename.after")
-	return syncFolder(folder)
+	return s.syncFolder(folder)
 }
 
-func syncFolder(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
+func (s *Store) syncFolder(dir string) error {
+	if planted.Bug("folder-unsynced") {
+		return nil
 	}
-	return errors.Join(f.Sync(), f.Close())
+	return s.disk.SyncFolder(dir)
 }
 
 // Open opens an object for reading. The reader gives a DamageError instead of

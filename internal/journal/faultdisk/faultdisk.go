@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"testing"
 
 	"github.com/ncruces/go-sqlite3"
 	"github.com/ncruces/go-sqlite3/util/vfsutil"
@@ -32,24 +31,31 @@ var Faults = []Fault{
 
 var number atomic.Int64
 
-// Disk is a SQLite VFS that hands all on to the system's until it fails.
+// Disk is a SQLite VFS that hands all on to the system's until it fails. It
+// remembers what was written and not synced: see Restart.
 type Disk struct {
 	vfs.VFS
 	Name string // of the VFS, for opening a database
+	// Step, if it is set, is called before every write and sync.
+	Step func()
 
 	mu    sync.Mutex
 	ops   int // writes and syncs so far
 	fault Fault
-	at    int // the fault begins with this operation; 0: none
+	at    int  // the fault begins with this operation; 0: none
+	dead  bool // the machine is off
+	files map[string]*ledger
 }
 
-// New registers a disk for the length of a test.
-func New(t *testing.T) *Disk {
-	d := &Disk{VFS: vfs.Find(""), Name: fmt.Sprintf("fault-%d", number.Add(1))}
+// New registers a disk. Close unregisters it.
+func New() *Disk {
+	d := &Disk{VFS: vfs.Find(""), Name: fmt.Sprintf("fault-%d", number.Add(1)), files: map[string]*ledger{}}
 	vfs.Register(d.Name, d)
-	t.Cleanup(func() { vfs.Unregister(d.Name) })
 	return d
 }
+
+// Close forgets the disk. No database is open on it by then.
+func (d *Disk) Close() { vfs.Unregister(d.Name) }
 
 // FailFrom begins a fault with the n-th operation from now, from 1. It lasts
 // until Heal.
@@ -70,42 +76,79 @@ func (d *Disk) Heal() (began bool) {
 
 // step counts an operation and gives the fault that it meets.
 func (d *Disk) step() (Fault, bool) {
+	if d.Step != nil {
+		d.Step()
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.dead {
+		return off, true
+	}
 	d.ops++
 	return d.fault, d.at > 0 && d.ops >= d.at
 }
 
 // Open implements vfs.VFS.
 func (d *Disk) Open(name string, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	if d.isDead() {
+		return nil, flags, sqlite3.IOERR
+	}
 	f, flags, err := d.VFS.Open(name, flags)
-	return d.wrap(f), flags, err
+	return d.wrap(f, name), flags, err
 }
 
 // OpenFilename implements vfs.VFSFilename.
 func (d *Disk) OpenFilename(name *vfs.Filename, flags vfs.OpenFlag) (vfs.File, vfs.OpenFlag, error) {
+	if d.isDead() {
+		return nil, flags, sqlite3.IOERR
+	}
 	f, flags, err := vfsutil.WrapOpenFilename(d.VFS, name, flags)
-	return d.wrap(f), flags, err
+	path := ""
+	if name != nil {
+		path = name.String()
+	}
+	return d.wrap(f, path), flags, err
 }
 
-func (d *Disk) wrap(f vfs.File) vfs.File {
+// Delete implements vfs.VFS.
+func (d *Disk) Delete(name string, syncDir bool) error {
+	if d.isDead() {
+		return sqlite3.IOERR_DELETE
+	}
+	d.mu.Lock()
+	delete(d.files, name)
+	d.mu.Unlock()
+	return d.VFS.Delete(name, syncDir)
+}
+
+func (d *Disk) wrap(f vfs.File, name string) vfs.File {
 	if f == nil {
 		return nil
 	}
-	return &file{f, d}
+	return &file{f, d, d.ledger(name)}
 }
 
 type file struct {
 	vfs.File
-	disk *Disk
+	disk   *Disk
+	ledger *ledger
+}
+
+func (f *file) ReadAt(b []byte, off int64) (int, error) {
+	if f.disk.isDead() {
+		return 0, sqlite3.IOERR_READ
+	}
+	return f.File.ReadAt(b, off)
 }
 
 func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	fault, now := f.disk.step()
 	if !now || fault.Write == nil {
+		f.disk.note(f.ledger, write{off: off, data: b})
 		return f.File.WriteAt(b, off)
 	}
 	if fault.Torn {
+		f.disk.note(f.ledger, write{off: off, data: b[:len(b)/2]})
 		if n, err := f.File.WriteAt(b[:len(b)/2], off); err != nil {
 			return n, err
 		}
@@ -113,10 +156,19 @@ func (f *file) WriteAt(b []byte, off int64) (int, error) {
 	return 0, fault.Write
 }
 
-func (f *file) Sync(flags vfs.SyncFlag) error {
+func (f *file) Truncate(size int64) error {
+	if f.disk.isDead() {
+		return sqlite3.IOERR_TRUNCATE
+	}
+	f.disk.note(f.ledger, write{off: size, cut: true})
+	return f.File.Truncate(size)
+}
+
+func (f *file) Sync(vfs.SyncFlag) error {
 	fault, now := f.disk.step()
 	if !now || fault.Sync == nil {
-		return f.File.Sync(flags)
+		f.disk.synced(f.ledger) // that is what a sync is here: nothing of it is lost any more
+		return nil
 	}
 	return fault.Sync
 }

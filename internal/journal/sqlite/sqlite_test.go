@@ -113,7 +113,8 @@ func TestFaultyDisk(t *testing.T) {
 // refused.
 func faulted(t *testing.T, fault faultdisk.Fault, n int) (j *sqlite.Journal, path string, head journal.Head, began, refused bool) {
 	t.Helper()
-	disk := faultdisk.New(t)
+	disk := faultdisk.New()
+	t.Cleanup(disk.Close)
 	path = filepath.Join(t.TempDir(), "journal.db")
 	j = open(t, path, sqlite.VFS(disk.Name))
 	head = journaltest.Append(t, j, "a", journal.Head{}, journaltest.Entries(3)...)

@@ -7,6 +7,7 @@ import (
 	"github.com/ncruces/go-sqlite3"
 
 	"ratchet/internal/journal"
+	"ratchet/internal/planted"
 )
 
 const headQuery = `SELECT seq, hash FROM records WHERE run = ? ORDER BY seq DESC LIMIT 1`
@@ -125,7 +126,7 @@ func (w *writer) add(a *appendRequest) error {
 	if err != nil {
 		return err
 	}
-	if head != a.expected {
+	if head != a.expected && !planted.Bug("any-head") {
 		a.err = &journal.ConflictError{Run: a.run, Expected: a.expected, Actual: head}
 		return nil
 	}
