@@ -29,7 +29,9 @@ type Engine struct {
 	objects *objects.Store
 	now     func() time.Time
 	jobs    func(run string) Jobs
-	report  func(dir string, r *report.Results, src report.Sources) error
+	// sandboxed: jobs run in sandboxes on this machine.
+	sandboxed bool
+	report    func(dir string, r *report.Results, src report.Sources) error
 }
 
 // Jobs executes the attempts of a run.
@@ -69,6 +71,7 @@ func Open(home string, o Options) (*Engine, error) {
 		e.now = time.Now
 	}
 	if e.jobs == nil {
+		e.sandboxed = true
 		e.jobs = func(run string) Jobs { return local.New(e.folder(run)) }
 	}
 	if e.report == nil {

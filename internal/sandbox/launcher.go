@@ -70,6 +70,9 @@ func (l *Launcher) launch(folder string, lock *os.File) (*Handle, error) {
 
 // startShim starts a shim, with a file as its file descriptor 3.
 func startShim(dir string, log, three *os.File, name string) (*shimProcess, error) {
+	if isShim() {
+		return nil, errNoMain
+	}
 	cmd := itself(shimName, name)
 	cmd.Dir = dir
 	if log != nil {

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 )
@@ -22,6 +23,14 @@ func Main() {
 		os.Exit(initMain())
 	}
 }
+
+// errNoMain keeps a program that does not call Main from executing itself
+// again without end: its shims would be the program, which starts shims.
+var errNoMain = errors.New("this process is a shim, and its program does not call ratchet.Main first thing in main (or in TestMain); it must")
+
+// isShim reports whether this process was started as a shim. Past Main there
+// is none.
+func isShim() bool { return os.Args[0] == shimName || os.Args[0] == initName }
 
 // itself is a command that executes this very program, by the file it was
 // started from even if that has been replaced or removed since.

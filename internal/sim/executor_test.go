@@ -1,0 +1,210 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/sandbox"
+)
+
+// cluster executes jobs in simulated time. It outlives engines, as shims do;
+// a power cut ends what runs on it.
+type cluster struct {
+	w   *world
+	dir string // a real folder for what jobs leave
+
+	mu   sync.Mutex
+	jobs map[string]*job
+	runs map[string]int // by job: how often it was executed to its end
+	off  bool
+}
+
+// job is one execution of an attempt.
+type job struct {
+	id     string
+	nth    int // execution of this id
+	ends   time.Time
+	lost   bool
+	ended  sandbox.Ending
+	folder string
+	stop   chan struct{} // closed when it is asked to stop
+}
+
+// Start implements executor.Executor. A job whose decision is not in the
+// journal must not be started.
+func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c.w.step()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.off {
+		return nil, errOff
+	}
+	c.w.mustBeDecided(j.ID)
+	if there := c.jobs[j.ID]; there != nil {
+		return &handle{c, there}, nil
+	}
+	n := c.runs[j.ID]
+	if c.w.chance("start fails", j.ID, c.w.boots) < 0.01 {
+		return nil, fmt.Errorf("starting %s: the node does not answer", j.ID)
+	}
+	c.runs[j.ID]++
+	folder := filepath.Join(c.dir, fmt.Sprintf("%s.%d", j.ID, n))
+	if err := os.MkdirAll(filepath.Join(folder, "output"), 0o700); err != nil {
+		return nil, err
+	}
+	// Odd nanoseconds: no two jobs end at the same time, nor with a tick of the
+	// engine, so that the order of things is the seed's alone.
+	took := time.Duration(1+c.w.below(20_000, "takes", j.ID, n))*time.Millisecond + time.Duration(2*c.w.below(400_000, "odd", j.ID, n)+1)
+	fresh := &job{id: j.ID, nth: n, ends: time.Now().Add(took), folder: folder, stop: make(chan struct{})}
+	fresh.ended = c.plan(j, n, took)
+	fresh.lost = c.w.chance("node lost", j.ID, n) < 0.02
+	c.jobs[j.ID] = fresh
+	return &handle{c, fresh}, nil
+}
+
+// plan is how a job will end: by its trial alone where it comes to its own
+// end, so that every history has the same results.
+func (c *cluster) plan(j executor.Job, n int, took time.Duration) sandbox.Ending {
+	e := sandbox.Ending{Started: time.Now().UTC(), Wall: took.Seconds(), CPU: 0.5, Memory: 1 << 20, Disk: 4096}
+	switch {
+	case c.w.below(12, "program fails", j.Trial) == 0:
+		e.Exit = 3
+	case j.Attempt == 1 && c.w.chance("hangs", j.Trial) < 0.05:
+		e.Exit, e.Signal, e.EndedBy = -1, "killed", sandbox.ByTime
+	}
+	return e
+}
+
+// Clean implements executor.Executor. What has ended and was not journaled
+// must not be thrown away.
+func (c *cluster) Clean(ctx context.Context, id string) error {
+	c.w.step()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.off {
+		return errOff
+	}
+	j := c.jobs[id]
+	if j == nil {
+		return nil
+	}
+	c.w.mustNotBeNeeded(id)
+	delete(c.jobs, id)
+	return os.RemoveAll(j.folder)
+}
+
+// Jobs implements executor.Executor.
+func (c *cluster) Jobs() ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.off {
+		return nil, errOff
+	}
+	var ids []string
+	for id := range c.jobs {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids, nil
+}
+
+// Forget implements engine.Jobs.
+func (c *cluster) Forget(func(string) bool) error { return nil }
+
+// Close implements engine.Jobs.
+func (c *cluster) Close() {}
+
+// cut ends what runs: the power is off.
+func (c *cluster) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, j := range c.jobs {
+		if time.Now().Before(j.ends) {
+			j.lost, j.ends = true, time.Now()
+		}
+	}
+}
+
+func (c *cluster) turn(off bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.off = off
+}
+
+type handle struct {
+	c *cluster
+	j *job
+}
+
+// Wait implements executor.Handle.
+func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
+	h.c.mu.Lock()
+	wait := time.Until(h.j.ends)
+	h.c.mu.Unlock()
+	stopped := false
+	if wait > 0 {
+		end := time.NewTimer(wait)
+		defer end.Stop()
+		select {
+		case <-ctx.Done():
+			return executor.Outcome{}, ctx.Err()
+		case <-h.j.stop:
+			stopped = true
+		case <-end.C:
+		}
+	}
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	if h.c.off {
+		return executor.Outcome{}, errOff
+	}
+	f := h.j.folder
+	out := executor.Outcome{
+		Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Work: f, Output: filepath.Join(f, "output"),
+		Metrics: filepath.Join(f, "metrics"), Stdout: filepath.Join(f, "stdout"), Stderr: filepath.Join(f, "stderr"),
+	}
+	if stopped {
+		out.Exit, out.Signal, out.EndedBy = -1, "terminated", sandbox.ByRequest
+	}
+	files := map[string]string{out.Stdout: "output of " + h.j.id + "\n"}
+	if out.Exit == 0 && !out.Lost {
+		trial := h.j.id[:len(h.j.id)-len("-a1")]
+		files[out.Metrics] = fmt.Sprintf("{\"score\": %v}\n", h.c.w.score(trial))
+		out.MetricsSize = int64(len(files[out.Metrics]))
+	} else if out.Exit == 3 {
+		files[out.Stderr] = "it always fails\n"
+	}
+	for path, text := range files {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return executor.Outcome{}, err
+		}
+	}
+	out.Ended = time.Now().UTC()
+	return out, nil
+}
+
+// Stop implements executor.Handle.
+func (h *handle) Stop(bool) error {
+	h.c.mu.Lock()
+	defer h.c.mu.Unlock()
+	select {
+	case <-h.j.stop:
+		return errors.New("it was asked before")
+	default:
+		close(h.j.stop)
+	}
+	return nil
+}
+
+// Checkpoint implements executor.Handle.
+func (h *handle) Checkpoint() string { return "" }
