@@ -151,6 +151,10 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	h.c.mu.Lock()
 	wait := time.Until(h.j.ends)
 	h.c.mu.Unlock()
+	if wait <= 0 {
+		// It has ended before somebody asked: those answer one after the other.
+		wait = time.Duration(2*h.c.w.below(400_000, "answers", h.j.id, h.j.nth) + 1)
+	}
 	stopped := false
 	if wait > 0 {
 		end := time.NewTimer(wait)

@@ -322,13 +322,16 @@ func (w *world) boot(calm bool) (ended bool) {
 	}
 	w.tell("boot %d: %s", w.boots, kind)
 	s, err := e.Drive(ctx, run, o)
+	w.mu.Lock()
+	w.killAt = 0
+	w.mu.Unlock()
 	w.tell("%s", brief(err))
 	w.disk.mu.Lock()
 	w.disk.full = nil
 	w.disk.mu.Unlock()
 	w.db.Heal()
-	if err != nil && kind == "nothing" && !strings.Contains(err.Error(), "the node does not answer") {
-		w.breaks("undisturbed, the run stops: %v", err)
+	if err != nil && !expected(kind, err) {
+		w.breaks("with %s the run stops: %v", kind, err)
 	}
 	if err == nil && !w.isOff() {
 		w.sameAsFresh(e, s)
@@ -344,6 +347,21 @@ func (w *world) boot(calm bool) (ended bool) {
 	}
 	return ended
 }
+
+// expected reports whether a disturbance may end the driving with an error.
+func expected(kind string, err error) bool {
+	switch kind {
+	case "crash", "power", "full", "eio":
+		return true // whatever is lost by it shows afterwards
+	case "interrupt":
+		return errors.Is(err, engine.ErrInterrupted) || nodeDown(err)
+	case "takeover":
+		return errors.As(err, new(*engine.FencedError)) || nodeDown(err)
+	}
+	return nodeDown(err)
+}
+
+func nodeDown(err error) bool { return strings.Contains(err.Error(), "the node does not answer") }
 
 // brief is an error without what differs between runs of the same seed.
 func brief(err error) string {
