@@ -20,7 +20,7 @@ import (
 )
 
 // Release is this release's version.
-const Release = "0.1.0"
+const Release = "0.2.0"
 
 // Engine is an open home. It is safe for concurrent use.
 type Engine struct {

@@ -275,7 +275,14 @@ func (j *Journal) Read(ctx context.Context, run string, from int64) iter.Seq2[jo
 				yield(journal.Record{}, err)
 				return
 			}
-			if len(records) < page {
+			if len(records) == 0 {
+				// A damaged tree can hide records from those who come one way.
+				if head, err := j.Head(ctx, run); err == nil && head.Seq != before.Seq && from <= max(before.Seq, head.Seq) {
+					if records, err := j.page(ctx, run, before.Seq+1, 1); err == nil && len(records) > 0 {
+						continue // they were appended a moment ago
+					}
+					yield(journal.Record{}, &journal.DamageError{Run: run, Seq: before.Seq + 1, Why: fmt.Sprintf("it cannot be found; the last one there is %d", head.Seq)})
+				}
 				return
 			}
 		}
