@@ -134,6 +134,15 @@ func (k configKey) read(r *yamlfile.Reader, n ast.Node) string {
 	return r.Text(n, k.key)
 }
 
+// beside is a setting that names a file or folder. In config.yaml it is
+// relative to the folder that the home is in, wherever the command is called.
+func (s setting) beside(home string) string {
+	if s.Value == "" || strings.Contains(s.Value, "://") || filepath.IsAbs(s.Value) || strings.HasPrefix(s.Source, "$") {
+		return s.Value
+	}
+	return filepath.Join(filepath.Dir(home), s.Value)
+}
+
 // backupPolicy is what the settings say of backups.
 func (a *app) backupPolicy() (engine.BackupPolicy, error) {
 	set, err := a.configured()
@@ -141,7 +150,11 @@ func (a *app) backupPolicy() (engine.BackupPolicy, error) {
 		return engine.BackupPolicy{}, err
 	}
 	p := engine.BackupPolicy{AfterStage: set["backup.after_stage"].Value == "true"}
-	p.To, p.Identity = set["backup.to"].Value, set["backup.identity"].Value
+	home, _, err := a.homeFolder()
+	if err != nil {
+		return p, err
+	}
+	p.To, p.Identity = set["backup.to"].beside(home), set["backup.identity"].beside(home)
 	if v := set["backup.recipients"].Value; v != "" {
 		p.Recipients = strings.Split(v, ",")
 	}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"ratchet/internal/backup"
+	"ratchet/internal/engine"
+)
+
+// TestBackupsKilled kills `ratchet backup create` at random moments
+// ($RATCHET_BACKUP_KILLS times): the backups that were there before restore,
+// and the next one goes through.
+func TestBackupsKilled(t *testing.T) {
+	kills := 40
+	if os.Getenv("CI") != "" {
+		kills = 500
+	}
+	if v := os.Getenv("RATCHET_BACKUP_KILLS"); v != "" {
+		n, err := strconv.Atoi(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kills = n
+	}
+	dir := t.TempDir()
+	bin := buildRatchet(t)
+	ratchet := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(bin, args...)
+		cmd.Dir = dir
+		return cmd
+	}
+	if err := os.WriteFile(filepath.Join(dir, "study.yaml"), []byte(killedStudy), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := ratchet("run", "-q", "study.yaml").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	place := engine.BackupPlace{To: filepath.Join(dir, "backups")}
+	e, err := engine.Open(filepath.Join(dir, ".ratchet"), engine.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	first, err := e.Backup(context.Background(), place, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := backup.Open(context.Background(), place.To, backup.Keys{}, "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	rnd := rand.New(rand.NewPCG(1, 2))
+	killed := 0
+	for i := range kills {
+		if i%10 == 0 { // something new to back up
+			if out, err := ratchet("fork", "latest", "--at", "stage-planning").CombinedOutput(); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+		}
+		to := place.To
+		if i%2 == 1 {
+			to = filepath.Join(dir, "fresh") // begun anew each time, or gone on with
+			if i%4 == 1 {
+				if err := os.RemoveAll(to); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cmd := ratchet("backup", "create", "--to", to)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(rnd.IntN(60_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
+		if cmd.Wait() != nil {
+			killed++
+		}
+		timer.Stop()
+		if i%25 == 24 || i == kills-1 {
+			all, bad := r.List(context.Background())
+			if len(bad) > 0 || len(all) == 0 || all[0].ID != first.ID {
+				t.Fatalf("after %d kills there are %d backups; %v", killed, len(all), bad)
+			}
+			restored, err := engine.Open(filepath.Join(t.TempDir(), "home"), engine.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range []*backup.Manifest{first, all[len(all)-1]} {
+				if _, err := restored.Restore(context.Background(), place, engine.RestoreOptions{Backup: m.ID}); err != nil {
+					t.Errorf("after %d kills backup %s does not restore: %v", killed, m.ID, err)
+				}
+			}
+			if v, err := restored.Verify(context.Background(), nil); err != nil || len(v.Damages) > 0 {
+				t.Errorf("restored: %v (%v)", v, err)
+			}
+			if err := restored.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if v, err := r.Verify(context.Background()); err != nil || len(v.Damages) > 0 {
+		t.Errorf("after %d kills: %+v (%v)", killed, v, err)
+	}
+	if out, err := ratchet("backup", "create", "--to", filepath.Join(dir, "fresh")).CombinedOutput(); err != nil {
+		t.Errorf("after %d kills a backup fails: %v: %s", killed, err, out)
+	}
+	if killed < kills/4 {
+		t.Errorf("only %d of %d were killed before they were done", killed, kills)
+	}
+	t.Logf("%d backups killed", killed)
+}
+
+const killedStudy = `version: 1
+name: killed
+program: {command: [sh, -c, 'head -c 300000 /dev/urandom > $RATCHET_OUTPUT/model; echo "{{\"score\": {seed}}}" > $RATCHET_METRICS']}
+objective: {metric: score, goal: maximize}
+parameters: {a: [1, 2, 3, 4, 5, 6]}
+search: {method: grid, experiments: 6}
+validation: {seeds: 2}
+limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
+`
+
+// buildRatchet builds the command.
+func buildRatchet(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "ratchet")
+	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
+		t.Fatalf("building: %v: %s", err, out)
+	}
+	return bin
+}
