@@ -35,6 +35,7 @@ var benches = []struct {
 	run  func(b *bench) ([]row, error)
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
+	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds},
 }
 
 // bench is what all benchmarks share.

@@ -33,7 +33,7 @@ func resume(b *bench) ([]row, error) {
 		if err != nil {
 			return 0, err
 		}
-		run, err := lengthen(e, dir, events)
+		run, err := lengthen(e, dir, events, nil)
 		if err != nil {
 			return 0, errors.Join(err, e.Close())
 		}
@@ -57,7 +57,8 @@ func resume(b *bench) ([]row, error) {
 
 // lengthen makes a run and plays the engine until its journal has so many
 // records, with outcomes made up: what is measured is the reading of them.
-func lengthen(e *engine.Engine, dir string, events int64) (string, error) {
+// evidence, if it is not nil, gives what the i-th attempt left.
+func lengthen(e *engine.Engine, dir string, events int64, evidence func(i int) (string, error)) (string, error) {
 	ctx := context.Background()
 	file := filepath.Join(dir, "study.yaml")
 	data, err := os.ReadFile(file)
@@ -87,7 +88,14 @@ func lengthen(e *engine.Engine, dir string, events int64) (string, error) {
 		}
 		return nil
 	}
+	attempts := 0
 	for s.Seq < events {
+		if len(entries) > 20_000 {
+			if head, err = e.Journal().Append(ctx, run, head, entries...); err != nil {
+				return "", err
+			}
+			entries = nil
+		}
 		for next := research.Decide(s, time.Now()); len(next) > 0; next = research.Decide(s, time.Now()) {
 			if err := add(next...); err != nil {
 				return "", err
@@ -99,9 +107,16 @@ func lengthen(e *engine.Engine, dir string, events int64) (string, error) {
 		case research.Propose:
 			outcome = research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Parameters: study.Params{"x": float64(a.Index) / 1e6}}
 		case research.Try:
+			left := strings.Repeat("0", 64)
+			if evidence != nil {
+				if left, err = evidence(attempts); err != nil {
+					return "", err
+				}
+			}
+			attempts++
 			outcome = research.AttemptEnded{Action: a.ID, Attempt: research.Attempt{
 				ID: a.ID, Trial: a.Trial, Number: a.Attempt, Class: research.Succeeded, Metrics: map[string]float64{"y": 1}, Host: "bench",
-				Started: time.Now(), Ended: time.Now(), Evidence: strings.Repeat("0", 64),
+				Started: time.Now(), Ended: time.Now(), Evidence: left,
 			}}
 		default:
 			return "", fmt.Errorf("unexpected action %s", a.Kind)
