@@ -2,6 +2,7 @@ package study
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -50,7 +51,7 @@ func setKey(m yaml.MapSlice, path []string, value any, whole string) (yaml.MapSl
 	if len(path) == 1 {
 		before, list := m[at].Value.([]any)
 		if more, ok := value.([]any); ok && list && whole == "hypotheses" {
-			value = append(before, more...)
+			value = slices.Concat(before, more)
 		}
 		m[at].Value = value
 		return m, nil

@@ -319,7 +319,8 @@ func (e *Engine) MakeCheckpoint(ctx context.Context, run, name, by string) (stri
 func checkpointName(s string) bool {
 	for i, r := range s {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
-		if !letter && (i == 0 || !(r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.')) {
+		other := r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.'
+		if !letter && (i == 0 || !other) {
 			return false
 		}
 	}

@@ -182,7 +182,8 @@ func (e *Engine) writeState(run string, s *research.State, head journal.Head) er
 }
 
 func encodeState(s *research.State) ([]byte, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(1<<19), zstd.WithLowerEncoderMem(true)) // an engine has little memory
 	if err != nil {
 		return nil, err
 	}

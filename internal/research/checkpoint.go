@@ -76,7 +76,7 @@ func (s *State) mark(p Payload) {
 		add(AtStage, fmt.Sprintf("experiments-%d", s.Marked.Frontier))
 	}
 	if every := time.Duration(c.Every); every > 0 && s.Driven >= s.Marked.Driven+every {
-		s.Marked.Driven = s.Driven / every * every
+		s.Marked.Driven = s.Driven.Truncate(every)
 		add(AtStage, "time-"+study.Duration(s.Marked.Driven).String())
 	}
 }

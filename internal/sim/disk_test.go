@@ -21,12 +21,10 @@ type disk struct {
 
 	mu      sync.Mutex
 	dead    bool
-	full    func() bool       // whether an operation meets a full disk now
-	files   map[string]bool   // by path: content that was not synced
-	renames []rename          // in folders that were not synced
-	made    map[string]bool   // folders whose own folder was not synced
-	synced  map[*os.File]bool // open files whose content is synced
-	names   int               // of files that were made
+	full    func() bool     // whether an operation meets a full disk now
+	files   map[string]bool // by path: content that was not synced
+	renames []rename        // in folders that were not synced
+	made    map[string]bool // folders whose own folder was not synced
 }
 
 type rename struct{ from, to string }

@@ -66,7 +66,7 @@ func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, e
 	// engine, so that the order of things is the seed's alone.
 	took := time.Duration(1+c.w.below(20_000, "takes", j.ID, n))*time.Millisecond + time.Duration(2*c.w.below(400_000, "odd", j.ID, n)+1)
 	fresh := &job{id: j.ID, nth: n, ends: time.Now().Add(took), folder: folder, stop: make(chan struct{})}
-	fresh.ended = c.plan(j, n, took)
+	fresh.ended = c.plan(j, took)
 	fresh.lost = c.w.chance("node lost", j.ID, n) < 0.02
 	c.jobs[j.ID] = fresh
 	return &handle{c, fresh}, nil
@@ -74,7 +74,7 @@ func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, e
 
 // plan is how a job will end: by its trial alone where it comes to its own
 // end, so that every history has the same results.
-func (c *cluster) plan(j executor.Job, n int, took time.Duration) sandbox.Ending {
+func (c *cluster) plan(j executor.Job, took time.Duration) sandbox.Ending {
 	e := sandbox.Ending{Started: time.Now().UTC(), Wall: took.Seconds(), CPU: 0.5, Memory: 1 << 20, Disk: 4096}
 	switch {
 	case c.w.below(12, "program fails", j.Trial) == 0:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +29,7 @@ func play(t *testing.T, seed uint64) (broken, trace []string, boots int) {
 	synctest.Test(t, func(t *testing.T) {
 		calm, want := history(t, seed, false)
 		w, got := history(t, seed, true)
-		broken, trace, boots = append(calm.broken, w.broken...), w.trace, w.boots
+		broken, trace, boots = slices.Concat(calm.broken, w.broken), w.trace, w.boots
 		if len(broken) == 0 && got != want {
 			broken = append(broken, fmt.Sprintf("the results have the digest %s, undisturbed %s", got, want))
 		}

@@ -103,7 +103,7 @@ func (c *carving) page(n uint32, page []byte) {
 	if n == 1 {
 		header = 100
 	}
-	cells := 0
+	var cells int
 	switch page[header] {
 	case 0x0a: // a leaf
 		cells = header + 8
@@ -212,7 +212,8 @@ func values(b []byte) (out []value, ok bool) {
 			return nil, false
 		}
 		header = header[used:]
-		n, number := 0, false
+		var n int
+		number := false
 		switch {
 		case kind >= 1 && kind <= 4:
 			n, number = int(kind), true
