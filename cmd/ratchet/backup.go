@@ -150,6 +150,9 @@ func (a *app) backupListCommand() *cobra.Command {
 			}
 			defer r.Close()
 			all, bad := r.List(c.Context())
+			if len(all) == 0 && len(bad) > 0 && errors.Is(bad[0], backup.ErrLocked) {
+				return bad[0]
+			}
 			for _, err := range bad {
 				a.log.Error("a backup cannot be read", "error", err)
 				a.status = exitDamaged
@@ -161,7 +164,7 @@ func (a *app) backupListCommand() *cobra.Command {
 				a.printJSON(all)
 				return nil
 			}
-			if len(all) == 0 {
+			if len(all) == 0 && len(bad) == 0 {
 				a.printf("no backups yet\n")
 				return nil
 			}

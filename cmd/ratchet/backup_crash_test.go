@@ -59,7 +59,8 @@ func TestBackupsKilled(t *testing.T) {
 	defer r.Close()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	killed := 0
-	for i := range kills {
+	tries := 3 * kills // a backup that is done in time does not count
+	for i := 0; killed < kills && i < tries; i++ {
 		if i%10 == 0 { // something new to back up
 			if out, err := ratchet("fork", "latest", "--at", "stage-planning").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
@@ -83,7 +84,7 @@ func TestBackupsKilled(t *testing.T) {
 			killed++
 		}
 		timer.Stop()
-		if i%25 == 24 || i == kills-1 {
+		if i%25 == 24 || killed == kills {
 			all, bad := r.List(context.Background())
 			if len(bad) > 0 || len(all) == 0 || all[0].ID != first.ID {
 				t.Fatalf("after %d kills there are %d backups; %v", killed, len(all), bad)
@@ -111,8 +112,8 @@ func TestBackupsKilled(t *testing.T) {
 	if out, err := ratchet("backup", "create", "--to", filepath.Join(dir, "fresh")).CombinedOutput(); err != nil {
 		t.Errorf("after %d kills a backup fails: %v: %s", killed, err, out)
 	}
-	if killed < kills/4 {
-		t.Errorf("only %d of %d were killed before they were done", killed, kills)
+	if killed < kills {
+		t.Errorf("only %d of %d were killed before they were done", killed, tries)
 	}
 	t.Logf("%d backups killed", killed)
 }

@@ -34,11 +34,7 @@ func (e *Engine) repository(ctx context.Context, p BackupPlace, create bool) (*b
 	if err != nil {
 		return nil, err
 	}
-	cache := ""
-	if e != nil {
-		cache = filepath.Join(e.home, "backups")
-	}
-	return backup.Open(ctx, p.To, keys, cache, create)
+	return backup.Open(ctx, p.To, keys, filepath.Join(e.home, "backups"), create)
 }
 
 // Backup makes a backup of runs, of all if none is named. See

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 )
@@ -112,6 +113,38 @@ func TestRollBackDriven(t *testing.T) {
 			t.Errorf("rolled back to %d", to)
 		}
 	}
+}
+
+// TestRolledBackMeanwhile: an engine whose run was rolled back on another
+// machine stops, and writes nothing more.
+func TestRolledBackMeanwhile(t *testing.T) {
+	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
+	e := l.open(engine.Options{})
+	run := l.create(e)
+	done := false
+	_, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
+		if done || len(s.Pending) == 0 {
+			return
+		}
+		done = true
+		head, err := e.Journal().Head(context.Background(), run)
+		if err != nil {
+			t.Error(err)
+		}
+		b, err := research.Encode(research.RolledBack{To: 3, By: "somebody elsewhere"})
+		if err != nil {
+			t.Error(err)
+		}
+		if _, err := e.Journal().Append(context.Background(), run, head, journal.Entry{Time: s.Time, Type: "run.rolled_back", Version: 1, Payload: b}); err != nil {
+			t.Error(err)
+		}
+	}})
+	var fenced *engine.FencedError
+	if !errors.As(err, &fenced) || !done {
+		t.Fatalf("driving ends with %v", err)
+	}
+	l.drive(e, run)
+	l.digest(e, run)
 }
 
 // TestFork: a fork shares the past and the objects, goes on by itself, and

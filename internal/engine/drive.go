@@ -46,10 +46,14 @@ const (
 // driven on.
 var ErrInterrupted = errors.New("interrupted")
 
-// FencedError says that another engine has taken the run over.
+// FencedError says that another engine has taken the run over, or, without a
+// host, that somebody rolled it back.
 type FencedError struct{ Run, Host string }
 
 func (f *FencedError) Error() string {
+	if f.Host == "" {
+		return fmt.Sprintf("run %s was rolled back while this engine drove it; this one has stopped", f.Run)
+	}
 	return fmt.Sprintf("run %s was taken over by an engine on %s; this one has stopped", f.Run, f.Host)
 }
 
@@ -109,6 +113,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err := d.begin(ctx); err != nil {
 		return s, err
 	}
+	d.began = true
 	if err := d.loop(ctx); err != nil {
 		return d.state, err
 	}
@@ -137,6 +142,7 @@ type driver struct {
 	engine   *Engine
 	run      string
 	id       string // of this engine, in the journal
+	began    bool   // its engine.started is there
 	state    *research.State
 	head     journal.Head
 	options  DriveOptions
@@ -348,7 +354,7 @@ func (d *driver) reload(ctx context.Context) error {
 	}
 	d.state, d.head = s, head
 	d.clock.notBefore(s.Time)
-	if d.id != "" && s.Engine.Engine != "" && s.Engine.Engine != d.id {
+	if d.began && s.Engine.Engine != d.id {
 		return &FencedError{d.run, s.Engine.Host}
 	}
 	return nil
