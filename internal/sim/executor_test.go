@@ -26,6 +26,10 @@ type cluster struct {
 	off  bool
 }
 
+// errGone is the error of waiting for a job that another engine has taken the
+// outcome of, and cleaned.
+var errGone = errors.New("the job is gone")
+
 // job is one execution of an attempt.
 type job struct {
 	id     string
@@ -169,8 +173,11 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	}
 	h.c.mu.Lock()
 	defer h.c.mu.Unlock()
-	if h.c.off {
+	switch {
+	case h.c.off:
 		return executor.Outcome{}, errOff
+	case h.c.jobs[h.j.id] != h.j:
+		return executor.Outcome{}, errGone
 	}
 	f := h.j.folder
 	out := executor.Outcome{

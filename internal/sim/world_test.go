@@ -356,7 +356,7 @@ func expected(kind string, err error) bool {
 	case "interrupt":
 		return errors.Is(err, engine.ErrInterrupted) || nodeDown(err)
 	case "takeover":
-		return errors.As(err, new(*engine.FencedError)) || nodeDown(err)
+		return errors.As(err, new(*engine.FencedError)) || errors.Is(err, errGone) || nodeDown(err)
 	}
 	return nodeDown(err)
 }
