@@ -210,17 +210,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if len(v.Damages) > 0 {
-				a.status = exitDamaged
-			}
-			if a.json {
-				a.printJSON(v)
-				return nil
-			}
-			for _, d := range v.Damages {
-				a.printf("%s\n", d)
-			}
-			a.printf("%s, %d records, %d objects checked: %s\n", plural(v.Backups, "backup"), v.Records, v.Objects, map[bool]string{true: "all whole", false: number(len(v.Damages)) + " damaged"}[len(v.Damages) == 0])
+			a.verified(v, plural(v.Backups, "backup"), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}

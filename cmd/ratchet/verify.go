@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -53,23 +54,29 @@ be saved, and keeps the damaged originals aside.`,
 			if err != nil {
 				return err
 			}
-			if len(v.Damages) > 0 {
-				a.status = exitDamaged
-			}
-			if a.json {
-				a.printJSON(v)
-				return nil
-			}
-			for _, d := range v.Damages {
-				a.printf("%s\n", d)
-			}
-			a.printf("%d runs, %d records, %d objects checked: %s\n", v.Runs, v.Records, v.Objects, map[bool]string{true: "all whole", false: number(len(v.Damages)) + " damaged"}[len(v.Damages) == 0])
+			a.verified(v, fmt.Sprintf("%d runs", v.Runs), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&repair, "repair", false, "mend what can be mended")
 	flags.add(c, "from")
 	return c
+}
+
+// verified prints what a verification, v, found, and sets the exit status.
+func (a *app) verified(v any, what string, records int64, objects int, damages []string) {
+	summary := "all whole"
+	if len(damages) > 0 {
+		a.status, summary = exitDamaged, number(len(damages))+" damaged"
+	}
+	if a.json {
+		a.printJSON(v)
+		return
+	}
+	for _, d := range damages {
+		a.printf("%s\n", d)
+	}
+	a.printf("%s, %d records, %d objects checked: %s\n", what, records, objects, summary)
 }
 
 func (a *app) repair(ctx context.Context, flags backupFlags) error {

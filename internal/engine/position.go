@@ -190,10 +190,7 @@ func (e *Engine) checkpoints(ctx context.Context, run string, digests bool) ([]C
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", run, err)
 	}
-	superseded, err := e.Superseded(ctx, run, 0)
-	if err != nil {
-		return nil, err
-	}
+	spans := research.Timeline(rollbacks, last)
 	tips := []int64{last}
 	for _, b := range rollbacks {
 		tips = append(tips, b.Seq-1)
@@ -210,7 +207,7 @@ func (e *Engine) checkpoints(ctx context.Context, run string, digests bool) ([]C
 					continue
 				}
 				found[c.Seq] = true
-				point := Checkpoint{Checkpoint: c, Superseded: superseded(c.Seq)}
+				point := Checkpoint{Checkpoint: c, Superseded: !counts(spans, c.Seq)}
 				if digests {
 					point.Digest = s.Digest()
 				}

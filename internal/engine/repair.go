@@ -269,38 +269,46 @@ func (r *repair) rest(ctx context.Context) error {
 	defer in.Discard()
 	damaged := map[objects.Digest]string{} // and what it is
 	seen := map[objects.Digest]bool{}
-	look := func(run, what string, d objects.Digest) error {
+	look := func(run, what string, d objects.Digest) {
 		if seen[d] {
-			return nil
+			return
 		}
-		seen[d] = true
-		if e.objects.Verify(d) == nil {
-			return nil
+		if seen[d] = true; e.objects.Verify(d) == nil {
+			return
 		}
 		damaged[d] = fmt.Sprintf("run %s, %s", run, what)
-		return r.fetch(ctx, in, d)
 	}
+	type named struct{ run, what, digest string }
+	var trees []named
 	for _, run := range runs {
 		err := e.visit(ctx, run, 1, func(_ int64, ref research.Reference) error {
-			if err := look(run, ref.What, objects.Digest(ref.Digest)); err != nil || !ref.Tree {
-				return err
-			}
-			tree, err := in.Tree(objects.Digest(ref.Digest))
-			if err != nil {
-				return nil // it is lost, and with it the names of what it had
-			}
-			for _, f := range tree {
-				for _, d := range f.Objects() {
-					if err := look(run, ref.What+", "+f.Path, d); err != nil {
-						return err
-					}
-				}
+			look(run, ref.What, objects.Digest(ref.Digest))
+			if ref.Tree {
+				trees = append(trees, named{run, ref.What, ref.Digest})
 			}
 			return nil
 		})
 		if err != nil {
 			return fmt.Errorf("repairing the objects of run %s: %w", run, err)
 		}
+	}
+	// First the manifests, so that what they name can be looked at.
+	if err := r.fetch(ctx, in, damaged); err != nil {
+		return err
+	}
+	for _, t := range trees {
+		tree, err := in.Tree(objects.Digest(t.digest))
+		if err != nil {
+			continue // it is lost, and with it the names of what it had
+		}
+		for _, f := range tree {
+			for _, d := range f.Objects() {
+				look(t.run, t.what+", "+f.Path, d)
+			}
+		}
+	}
+	if err := r.fetch(ctx, in, damaged); err != nil {
+		return err
 	}
 	for d, what := range damaged {
 		if in.Has(d) {
@@ -320,12 +328,19 @@ func (r *repair) rest(ctx context.Context) error {
 	return r.views(ctx, e, runs)
 }
 
-// fetch takes an object from the backup, if it is there.
-func (r *repair) fetch(ctx context.Context, in *objects.Intake, d objects.Digest) error {
-	if r.backup == nil {
+// fetch takes what is damaged, and was not taken yet, from the backup, as far
+// as that has it.
+func (r *repair) fetch(ctx context.Context, in *objects.Intake, damaged map[objects.Digest]string) error {
+	want := map[objects.Digest]bool{}
+	for d := range damaged {
+		if !in.Has(d) {
+			want[d] = true
+		}
+	}
+	if r.backup == nil || len(want) == 0 {
 		return nil
 	}
-	_, err := r.backup.Objects(ctx, map[objects.Digest]bool{d: true}, in.Put)
+	_, err := r.backup.Objects(ctx, want, in.Put)
 	return err
 }
 

@@ -42,8 +42,9 @@ type Marked struct {
 	Manual     int
 }
 
-// mark names the position behind an event where it is to have a name.
-func (s *State) mark(p Payload) {
+// mark names the position behind an event where it is to have a name. driven
+// says that an engine drove the run before it.
+func (s *State) mark(p Payload, driven bool) {
 	add := func(kind, name string) {
 		s.Checkpoints = append(s.Checkpoints, Checkpoint{Name: name, Seq: s.Seq, Time: s.Time, Stage: s.Stage, Kind: kind})
 	}
@@ -53,8 +54,9 @@ func (s *State) mark(p Payload) {
 	case StageCompleted:
 		add(AtStage, "stage-"+d.Stage)
 	case EngineStarted:
-		if n := s.Marked.Recoveries; n > s.recoveries() {
-			add(AtRecovery, fmt.Sprintf("recovery-%d", n))
+		if driven { // it did not stop on purpose
+			s.Marked.Recoveries++
+			add(AtRecovery, fmt.Sprintf("recovery-%d", s.Marked.Recoveries))
 		}
 	case TrialCompleted:
 		if d.Outcome != Succeeded && !s.erred() {
@@ -79,16 +81,6 @@ func (s *State) mark(p Payload) {
 		s.Marked.Driven = s.Driven.Truncate(every)
 		add(AtStage, "time-"+study.Duration(s.Marked.Driven).String())
 	}
-}
-
-func (s *State) recoveries() int {
-	n := 0
-	for _, c := range s.Checkpoints {
-		if c.Kind == AtRecovery {
-			n++
-		}
-	}
-	return n
 }
 
 // erred reports whether the stage has a checkpoint of its first failure.

@@ -31,6 +31,7 @@ func (s *State) Apply(e Event) error {
 	if e.Seq != s.Seq+1 {
 		return fmt.Errorf("event %d follows event %d", e.Seq, s.Seq)
 	}
+	driven := s.Engine.Engine != ""
 	created, first := e.Data.(RunCreated)
 	if first != (s.Seq == 0) {
 		return fmt.Errorf("event %d is %s: run.created is the first event and no other", e.Seq, e.Data.Type())
@@ -41,7 +42,7 @@ func (s *State) Apply(e Event) error {
 		return fmt.Errorf("event %d, %s: %w", e.Seq, e.Data.Type(), err)
 	}
 	s.Seq, s.Time = e.Seq, e.Time
-	s.mark(e.Data)
+	s.mark(e.Data, driven)
 	return nil
 }
 
@@ -58,9 +59,6 @@ func (s *State) apply(e Event) error {
 	case RunForked:
 		s.fork(e.Seq, d)
 	case EngineStarted:
-		if s.Engine.Engine != "" {
-			s.Marked.Recoveries++ // the one before did not stop on purpose
-		}
 		s.Engine = d
 	case EngineStopped:
 		if s.Engine.Engine == d.Engine {
