@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // folder keeps blobs as files. A file is written under a temporary name,
@@ -127,7 +128,7 @@ func (f *folder) Delete(_ context.Context, name string) error {
 
 // Lock implements Store. The lock is free when its holder is gone, however it
 // went; what that left unfinished goes now.
-func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
+func (f *folder) Lock(ctx context.Context, holder string) (func(), error) {
 	if err := mkdirAll(f.dir); err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := flock(ctx, file); err != nil {
 		defer file.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking %s: %w", f.dir, err)
@@ -154,6 +155,26 @@ func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	return func() { _ = file.Close() }, nil
+}
+
+// flock takes a file's lock. A lock that was let go can be held for a moment by
+// a process that was being forked meanwhile, until it executes its program: one
+// that is held is asked for again for a while.
+func flock(ctx context.Context, file *os.File) error {
+	const tries, pause = 20, 15 * time.Millisecond
+	tick := time.NewTicker(pause)
+	defer tick.Stop()
+	for i := 1; ; i++ {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if i == tries || !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // tidy removes what writers that were killed have left.
