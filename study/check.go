@@ -18,6 +18,7 @@ import (
 func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	p.checkWhen()
 	p.checkSides()
+	p.checkOnResource()
 	p.checkCommand(top)
 	p.checkFiles()
 	if !seen["gates"] {

@@ -93,6 +93,10 @@ func (p *parsing) study(top ast.Node) {
 				"max": func(n ast.Node) { s.Retries.Max = p.Whole(n, "retries.max", 0, 100) },
 			})
 		},
+		"on_resource": func(n ast.Node) {
+			p.at["on_resource"] = n
+			p.onResource(n)
+		},
 		"checkpoints": func(n ast.Node) {
 			c := &s.Checkpoints
 			p.Fields(n, "checkpoints", map[string]func(ast.Node){
@@ -298,16 +302,17 @@ func (p *parsing) limits(n ast.Node) {
 		"attempt": func(n ast.Node) {
 			a := &l.Attempt
 			p.Fields(n, "limits.attempt", map[string]func(ast.Node){
-				"time":      positive(&a.Time, "limits.attempt.time"),
-				"grace":     duration(&a.Grace, "limits.attempt.grace"),
-				"stall":     duration(&a.Stall, "limits.attempt.stall"),
-				"memory":    amount(&a.Memory, "limits.attempt.memory", 1<<20),
-				"disk":      amount(&a.Disk, "limits.attempt.disk", 1<<20),
-				"output":    amount(&a.Output, "limits.attempt.output", 1<<10),
-				"cpus":      func(n ast.Node) { a.CPUs = p.Number(n, "limits.attempt.cpus", 0.01, 4096) },
-				"gpus":      func(n ast.Node) { a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024) },
-				"processes": func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
-				"network":   func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
+				"time":       positive(&a.Time, "limits.attempt.time"),
+				"grace":      duration(&a.Grace, "limits.attempt.grace"),
+				"stall":      duration(&a.Stall, "limits.attempt.stall"),
+				"memory":     amount(&a.Memory, "limits.attempt.memory", 1<<20),
+				"gpu_memory": amount(&a.GPUMemory, "limits.attempt.gpu_memory", 1<<20),
+				"disk":       amount(&a.Disk, "limits.attempt.disk", 1<<20),
+				"output":     amount(&a.Output, "limits.attempt.output", 1<<10),
+				"cpus":       func(n ast.Node) { a.CPUs = p.Number(n, "limits.attempt.cpus", 0.01, 4096) },
+				"gpus":       func(n ast.Node) { a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024) },
+				"processes":  func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
+				"network":    func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
 			})
 		},
 		"stage": func(n ast.Node) {

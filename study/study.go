@@ -38,6 +38,9 @@ type Study struct {
 	Gates      []Gate             `json:"gates"`
 	Limits     Limits             `json:"limits"`
 	Retries    Retries            `json:"retries"`
+	// OnResource changes what an attempt gets after one that ran out of
+	// memory, disk or the like; nil: nothing.
+	OnResource *OnResource `json:"on_resource,omitempty"`
 	// Checkpoints say when a position of the run gets a name of its own accord,
 	// besides each stage's end.
 	Checkpoints Checkpoints `json:"checkpoints,omitzero"`
@@ -154,16 +157,18 @@ type Limits struct {
 
 // AttemptLimits bound one attempt, its whole process tree together.
 type AttemptLimits struct {
-	Time      Duration `json:"time"`   // wall time
-	Grace     Duration `json:"grace"`  // between SIGTERM and SIGKILL
-	Stall     Duration `json:"stall"`  // without output and without CPU use; 0: never
-	Memory    Bytes    `json:"memory"` // of all its processes
-	CPUs      float64  `json:"cpus"`
-	GPUs      float64  `json:"gpus"`
-	Disk      Bytes    `json:"disk"`   // blocks below its folders
-	Output    Bytes    `json:"output"` // kept of each of stdout and stderr
-	Processes int      `json:"processes"`
-	Network   string   `json:"network"` // NetworkNone or NetworkHost
+	Time   Duration `json:"time"`   // wall time
+	Grace  Duration `json:"grace"`  // between SIGTERM and SIGKILL
+	Stall  Duration `json:"stall"`  // without output and without CPU use; 0: never
+	Memory Bytes    `json:"memory"` // of all its processes
+	CPUs   float64  `json:"cpus"`
+	GPUs   float64  `json:"gpus"`
+	// GPUMemory is what it needs of each of its GPUs; 0: nobody said.
+	GPUMemory Bytes  `json:"gpu_memory,omitempty"`
+	Disk      Bytes  `json:"disk"`   // blocks below its folders
+	Output    Bytes  `json:"output"` // kept of each of stdout and stderr
+	Processes int    `json:"processes"`
+	Network   string `json:"network"` // NetworkNone or NetworkHost
 }
 
 // What of the network an attempt sees.

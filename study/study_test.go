@@ -63,11 +63,12 @@ gates:
   - success_rate >= 0.8
   - best.accuracy >= 0.9 and verdict["knn-wins"] == "supported"
 limits:
-  attempt: {time: 90s, grace: 5s, stall: 10m, memory: 1.5GiB, cpus: 0.5, gpus: 1, disk: 500MB, output: 64KiB, processes: 64, network: host}
+  attempt: {time: 90s, grace: 5s, stall: 10m, memory: 1.5GiB, cpus: 0.5, gpus: 1, gpu_memory: 10GiB, disk: 500MB, output: 64KiB, processes: 64, network: host}
   stage: {time: 2d}
   run: {time: 1d12h, cost: 5 USD, tokens: 2000000, experiments: 200}
 retries: {max: 2}
 checkpoints: {experiments: 20, every: 1h, attempt: 0s}
+on_resource: {parameters: {k: k / 2}, memory: 8GiB, disk: 64GiB, processes: 1000}
 executor: slurm
 parallel: 4
 model: some/model
@@ -104,12 +105,14 @@ func TestEveryKey(t *testing.T) {
 		Limits: study.Limits{
 			Attempt: study.AttemptLimits{
 				Time: study.Duration(90 * time.Second), Grace: study.Duration(5 * time.Second), Stall: study.Duration(10 * time.Minute),
-				Memory: 3 << 29, CPUs: 0.5, GPUs: 1, Disk: 500_000_000, Output: 64 << 10, Processes: 64, Network: study.NetworkHost,
+				Memory: 3 << 29, CPUs: 0.5, GPUs: 1, GPUMemory: 10 << 30, Disk: 500_000_000, Output: 64 << 10, Processes: 64, Network: study.NetworkHost,
 			},
 			Stage: study.StageLimits{Time: study.Duration(48 * time.Hour)},
 			Run:   study.RunLimits{Time: study.Duration(36 * time.Hour), Cost: 5_000_000, Tokens: 2_000_000, Experiments: 200},
 		},
-		Retries: study.Retries{Max: 2}, Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
+		Retries:     study.Retries{Max: 2},
+		OnResource:  &study.OnResource{Parameters: map[string]string{"k": "k / 2"}, Memory: 8 << 30, Disk: 64 << 30, Processes: 1000},
+		Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
 	}
 	if diff := cmp.Diff(want, s); diff != "" {
 		t.Error(diff)
@@ -190,6 +193,11 @@ func TestMistakes(t *testing.T) {
 		{"a broken pattern", "metrics: {m: {stdout: '('}}", `is not a regular expression`},
 		{"a pattern without a group", "metrics: {m: {stdout: 'm=.*'}}", `has 0 groups`},
 		{"a metric from nowhere", "metrics: {m: {key: a}}", `does not say where to read it`},
+		{"a remedy for nothing", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {b: b / 2}}", `6:31: on_resource changes "b", which is not a parameter`},
+		{"a remedy that nobody reads", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {a: a /}}", `on_resource.parameters.a cannot be computed`},
+		{"a remedy that makes it worse", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {a: a * 2}}", `gives 18, more than a can be`},
+		{"a remedy without effect", "on_resource: {}", `on_resource changes nothing`},
+		{"a remedy that takes away", "on_resource: {memory: 1GiB}", `on_resource.memory is 1GiB, and limits.attempt.memory is 4GiB already`},
 		{"tags", "name2: !!binary x", `unknown key "name2"`},
 		{"a second document", "---\nversion: 1", `a second document begins here`},
 	} {

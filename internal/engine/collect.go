@@ -34,7 +34,7 @@ const (
 	mostNotes        = 20
 	mostMetricsFile  = 256 << 20 // bytes read of the metrics file
 	mostJSON         = 16 << 20  // bytes read of metrics.json and the like
-	lastWords        = 16 << 10  // bytes of stderr that tell a failure's class
+	lastWords        = 16 << 10  // bytes of an output that tell a failure's class
 )
 
 // collect turns what an attempt left into its outcome, and stores it. It can
@@ -47,7 +47,8 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	}
 	if out.Lost {
 		at.Exit = -1
-		at.Class, at.Message = guard.Classify(guard.Evidence{Lost: true})
+		v := guard.Classify(guard.Evidence{Lost: true})
+		at.Class, at.Message = v.Class, v.Message
 		return at, nil
 	}
 	files, notes, err := d.keep(out)
@@ -76,9 +77,12 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	values, problems := series.Values(st)
 	ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
 	notes = append(notes, problems...)
-	at.Class, at.Message = guard.Classify(ev)
+	v := guard.Classify(ev)
+	at.Class, at.Message, at.Pattern, at.Certain, at.Wait = v.Class, v.Message, v.Pattern, v.Certain, v.Wait
 	if at.Class == research.Succeeded {
 		at.Metrics = values
+	} else if at.Words = lastPart(ev.Stderr); at.Words == "" {
+		at.Words = lastPart(ev.Stdout)
 	}
 	if out.CutOut > 0 || out.CutErr > 0 {
 		notes = append(notes, fmt.Sprintf("%d bytes of stdout and %d of stderr were cut", out.CutOut, out.CutErr))
@@ -97,8 +101,24 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 func evidence(out executor.Outcome) guard.Evidence {
 	return guard.Evidence{
 		Lost: out.Lost, SetUp: out.SetUp, Missing: out.Missing, EndedBy: out.EndedBy, OOMKilled: out.OOMKilled,
-		Exit: out.Exit, Signal: out.Signal, Stderr: lastOf(out.Stderr),
+		Exit: out.Exit, Signal: out.Signal, Refused: out.Refused, Stdout: lastOf(out.Stdout), Stderr: lastOf(out.Stderr),
 	}
+}
+
+// lastPart is the end of a program's output that an outcome quotes.
+func lastPart(s string) string {
+	const most = 1 << 10
+	if s = strings.TrimSpace(s); len(s) > most/2 {
+		s = s[len(s)-most/2:]
+	}
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = research.Printable(l, most/2)
+	}
+	if s = strings.Join(lines, "\n"); len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
 }
 
 func lastOf(path string) string {

@@ -66,13 +66,20 @@ func (d *driver) propose(a research.Action) research.Payload {
 // job describes the attempt of a Try action, from the run's record alone.
 func (d *driver) job(a research.Action) (executor.Job, error) {
 	c, x := d.state.Created, d.state.Experiment(a.Experiment)
-	command, err := c.Study.Arguments(x.Parameters, a.Seed)
+	parameters := x.Parameters
+	if a.Parameters != nil {
+		parameters = a.Parameters
+	}
+	command, err := c.Study.Arguments(parameters, a.Seed)
 	if err != nil {
 		return executor.Job{}, err
 	}
 	job := d.sandboxed(a.ID, command, d.state.Snapshot)
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
-	job.Parameters, job.Seed = x.Parameters, a.Seed
+	job.Parameters, job.Seed = parameters, a.Seed
+	if a.Limits != nil {
+		job.Limits = *a.Limits
+	}
 	if a.Purpose == research.ForSearch && len(x.Rungs) > 0 {
 		job.Halt = &sandbox.Halt{Metric: c.Study.Objective.Metric, Goal: c.Study.Objective.Goal}
 		for _, r := range x.Rungs {
@@ -219,9 +226,8 @@ func (d *driver) build(ctx context.Context, job executor.Job) result {
 		return result{err: err}
 	}
 	built := research.ProgramBuilt{Action: job.ID}
-	class, message := guard.Classify(evidence(out))
-	if class != research.Succeeded {
-		built.Failure = message
+	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
+		built.Failure = v.Message
 	} else if built.Snapshot, err = d.keepBuilt(job, out.Work); err != nil {
 		return result{err: fmt.Errorf("keeping the built program: %w", err)}
 	}

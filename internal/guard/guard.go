@@ -1,9 +1,9 @@
-// Package guard says of what class a failure is, from evidence.
+// Package guard says of what class a failure is, from evidence, and stands
+// before what is outside: breakers, queues, time limits.
 package guard
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
 	"ratchet/internal/research"
@@ -18,78 +18,111 @@ type Evidence struct {
 	OOMKilled bool
 	Exit      int
 	Signal    string
-	Stderr    string // its last part
+	// Refused names what it tried that nobody tries by accident, and what the
+	// walls refused.
+	Refused []string
+	Stdout  string // its last part
+	Stderr  string // its last part
 	// BadOutput says what is wrong with what a program that succeeded left.
 	BadOutput string
 }
 
-// pattern is text in a program's last words that tells a class.
-type pattern struct {
-	class research.Class
-	text  *regexp.Regexp
+// Verdict is the class of a failure with where it comes from.
+type Verdict struct {
+	Class   research.Class
+	Message string // for a person
+	Pattern string // of patterns.go, by which it was recognised; empty: none
+	Certain bool   // the same would happen again
+	Wait    float64
 }
 
-// patterns are tried in order on the last part of stderr of a program that
-// failed.
-var patterns = []pattern{
-	{research.Resource, regexp.MustCompile(`CUDA out of memory|torch\.OutOfMemoryError|CUBLAS_STATUS_ALLOC_FAILED`)},
-	{research.Resource, regexp.MustCompile(`(?m)^MemoryError\b|std::bad_alloc|Cannot allocate memory|OutOfMemoryError`)},
-	{research.Resource, regexp.MustCompile(`No space left on device|Disk quota exceeded|File too large|File size limit exceeded`)},
-	{research.Resource, regexp.MustCompile(`[Cc]annot fork|can't start new thread|fork: .*Resource temporarily unavailable|BlockingIOError: \[Errno 11\]|Too many open files`)},
-	{research.Transient, regexp.MustCompile(`Connection reset by peer|Temporary failure in name resolution|Connection timed out|NCCL error: unhandled system error`)},
-}
-
-// Classify gives the class of an attempt and a message for a person.
-func Classify(e Evidence) (research.Class, string) {
+// Classify gives the verdict on an attempt.
+func Classify(e Evidence) Verdict {
+	is := func(c research.Class, message string) Verdict { return Verdict{Class: c, Message: message} }
 	switch {
 	case e.Lost:
-		return research.Transient, "the attempt vanished with its supervisor, as in a power loss or by somebody's kill"
+		return is(research.Transient, "the attempt vanished with its supervisor, as in a power loss or by somebody's kill")
+	case len(e.Refused) > 0:
+		return is(research.Security, "it tried what only an attack on the machine needs, and was refused: "+strings.Join(e.Refused, ", "))
 	case e.SetUp != "" && e.Missing:
-		return research.InvalidStudy, e.SetUp
+		return is(research.InvalidStudy, e.SetUp)
 	case e.SetUp != "":
-		return research.Transient, e.SetUp
+		return is(research.Transient, e.SetUp)
 	case e.EndedBy == "time":
-		return research.Timeout, "it ran longer than limits.attempt.time"
+		return is(research.Timeout, "it ran longer than limits.attempt.time")
 	case e.EndedBy == "stall":
-		return research.Timeout, "no output, no processor use and no metric for limits.attempt.stall"
+		return is(research.Timeout, "no output, no processor use and no metric for limits.attempt.stall")
 	case e.EndedBy == "memory" || e.OOMKilled:
-		return research.Resource, "it used more memory than limits.attempt.memory"
+		return is(research.Resource, "it used more memory than limits.attempt.memory")
 	case e.EndedBy == "disk":
-		return research.Resource, "it used more disk than limits.attempt.disk"
+		return is(research.Resource, "it used more disk than limits.attempt.disk")
 	case e.EndedBy == "requested":
-		return research.Transient, "it was stopped on request"
+		return is(research.Transient, "it was stopped on request")
 	case e.Signal == "SIGXFSZ":
-		return research.Resource, "it wrote a file larger than limits.attempt.disk"
+		return is(research.Resource, "it wrote a file larger than limits.attempt.disk")
 	case e.Signal == "SIGKILL" || e.Signal == "SIGTERM" || e.Signal == "killed":
-		return research.Transient, "it was killed by " + e.Signal + " from outside"
-	case e.Signal != "":
-		return research.ProgramFault, "it crashed with " + e.Signal + said(e.Stderr)
-	case e.Exit != 0:
-		return failed(e)
-	case e.BadOutput != "":
-		return research.InvalidOutput, e.BadOutput
+		return is(research.Transient, "it was killed by "+e.Signal+" from outside")
+	case e.Signal == "" && e.Exit == 0 && e.BadOutput != "":
+		return is(research.InvalidOutput, e.BadOutput)
+	case e.Signal == "" && e.Exit == 0:
+		return is(research.Succeeded, "")
 	}
-	return research.Succeeded, ""
-}
-
-func failed(e Evidence) (research.Class, string) {
-	words := lastLine(e.Stderr)
-	if words == "" {
-		return research.ProgramFault, research.SilentFailure(e.Exit)
+	how := "it crashed with " + e.Signal
+	if e.Signal == "" {
+		how = fmt.Sprintf("exit status %d", e.Exit)
 	}
-	for _, p := range patterns {
-		if p.text.MatchString(e.Stderr) {
-			return p.class, fmt.Sprintf("exit status %d: %s", e.Exit, words)
+	said := e.Stderr
+	if strings.TrimSpace(said) == "" {
+		said = e.Stdout
+	}
+	v := Verdict{Class: research.ProgramFault}
+	if p := recognise(said); p.id != "" {
+		v = Verdict{Class: p.class, Pattern: p.id, Certain: p.certain}
+		if p.class == research.RateLimited {
+			v.Wait = wish(said)
 		}
 	}
-	return research.ProgramFault, fmt.Sprintf("exit status %d: %s", e.Exit, words)
+	words := lastLine(e.Stderr)
+	switch {
+	case words != "":
+		v.Message = how + ": " + words
+	case v.Pattern != "":
+		v.Message = how + ": " + lastLine(e.Stdout)
+	case e.Signal == "":
+		v.Message = research.SilentFailure(e.Exit)
+	default:
+		v.Message = how
+	}
+	return v
 }
 
-func said(stderr string) string {
-	if words := lastLine(stderr); words != "" {
-		return ": " + words
+// Answer gives the verdict on an answer by HTTP that is no success: its status,
+// its Retry-After header in seconds (0: none) and its body.
+func Answer(status int, retryAfter float64, body string) Verdict {
+	v := Verdict{Class: research.ProgramFault, Message: fmt.Sprintf("status %d", status)}
+	switch {
+	case status == 401 || status == 403:
+		v.Class = research.Auth
+	case status == 402:
+		v.Class = research.Quota
+	case status == 429 || status == 529:
+		v.Class = research.RateLimited
+	case status == 408 || status == 409 || status == 425 || status >= 500:
+		v.Class = research.Transient
 	}
-	return ""
+	// A body knows more: a 429 can be a spent budget, a 400 a wrong key.
+	if p := recognise(body); p.id != "" && p.class != research.ProgramFault && p.class != research.Resource {
+		v.Class, v.Pattern = p.class, p.id
+	}
+	if v.Class == research.RateLimited || v.Class == research.Transient {
+		if v.Wait = retryAfter; v.Wait == 0 {
+			v.Wait = wish(body)
+		}
+	}
+	if words := lastLine(body); words != "" {
+		v.Message += ": " + words
+	}
+	return v
 }
 
 // mostWords bounds what a message quotes of a program, in bytes.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/txtar"
 	"go.uber.org/goleak"
 
 	"ratchet/internal/guard"
@@ -42,9 +43,12 @@ func TestClassify(t *testing.T) {
 		{"no space", guard.Evidence{Exit: 1, Stderr: "OSError: [Errno 28] No space left on device: 'x'"}, research.Resource, "No space left"},
 		{"processes", guard.Evidence{Exit: 2, Stderr: "sh: 1: Cannot fork"}, research.Resource, "Cannot fork"},
 		{"the network", guard.Evidence{Exit: 1, Stderr: "ConnectionResetError: [Errno 104] Connection reset by peer"}, research.Transient, "Connection reset"},
+		{"words on stdout alone", guard.Evidence{Exit: 1, Stdout: "torch.OutOfMemoryError: CUDA out of memory."}, research.Resource, "CUDA out of memory"},
+		{"an attack", guard.Evidence{Exit: 0, Refused: []string{"mount", "bpf"}}, research.Security, "mount, bpf"},
 		{"escapes in the last words", guard.Evidence{Exit: 1, Stderr: "\x1b[31mred\x1b[0m"}, research.ProgramFault, `\x1b[31mred\x1b[0m`},
 	} {
-		class, message := guard.Classify(c.evidence)
+		v := guard.Classify(c.evidence)
+		class, message := v.Class, v.Message
 		if class != c.want || !strings.Contains(message, c.says) || (message == "") != (class == research.Succeeded) {
 			t.Errorf("%s: %s (%s), want %s (%s)", c.name, class, message, c.want, c.says)
 		}
@@ -52,7 +56,59 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%s: the message is not fit to print", c.name)
 		}
 	}
-	if _, m := guard.Classify(guard.Evidence{Exit: 1, Stderr: strings.Repeat("x", 10_000)}); len(m) > 500 {
-		t.Errorf("the message has %d bytes", len(m))
+	if v := guard.Classify(guard.Evidence{Exit: 1, Stderr: strings.Repeat("x", 10_000)}); len(v.Message) > 500 {
+		t.Errorf("the message has %d bytes", len(v.Message))
+	}
+}
+
+// TestPatterns: every pattern is found in real text, before any other.
+func TestPatterns(t *testing.T) {
+	archive, err := txtar.ParseFile("testdata/patterns.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range archive.Files {
+		v := guard.Classify(guard.Evidence{Exit: 1, Stderr: string(f.Data)})
+		if v.Pattern != f.Name {
+			t.Errorf("%s is taken for %q:\n%s", f.Name, v.Pattern, f.Data)
+		}
+		if v.Certain && v.Class != research.ProgramFault {
+			t.Errorf("%s: another attempt may cure %s", f.Name, v.Class)
+		}
+		seen[f.Name] = true
+	}
+	for _, id := range guard.Patterns() {
+		if !seen[id] {
+			t.Errorf("%s has no sample", id)
+		}
+	}
+}
+
+func TestAnswer(t *testing.T) {
+	for _, c := range []struct {
+		status int
+		after  float64
+		body   string
+		want   research.Class
+		wait   float64
+	}{
+		{429, 7, "", research.RateLimited, 7},
+		{429, 0, `{"error":{"message":"Rate limit reached for x. Please try again in 1.4s.","code":"rate_limit_exceeded"}}`, research.RateLimited, 1.4},
+		{429, 0, `{"error":{"message":"Rate limit reached for x. Please try again in 350ms.","code":"rate_limit_exceeded"}}`, research.RateLimited, 0.35},
+		{429, 3, `{"error":{"type":"insufficient_quota"}}`, research.Quota, 0},
+		{400, 0, `{"error":{"message":"Your credit balance is too low to access the Anthropic API."}}`, research.Quota, 0},
+		{400, 0, `{"error":{"message":"max_tokens is too large"}}`, research.ProgramFault, 0},
+		{401, 0, "", research.Auth, 0},
+		{403, 0, "", research.Auth, 0},
+		{500, 0, "garbage", research.Transient, 0},
+		{503, 20, "", research.Transient, 20},
+		{529, 0, `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`, research.RateLimited, 0},
+		{404, 0, `{"error":{"message":"The model does not exist"}}`, research.ProgramFault, 0},
+	} {
+		v := guard.Answer(c.status, c.after, c.body)
+		if v.Class != c.want || v.Wait != c.wait || v.Message == "" {
+			t.Errorf("%d %s: %+v, want %s after %v s", c.status, c.body, v, c.want, c.wait)
+		}
 	}
 }

@@ -26,6 +26,8 @@ func Decide(s *State, now time.Time) []Payload {
 		return []Payload{RunCompleted{Status: Cancelled, Why: "cancelled by " + s.Cancel}}
 	case s.WantPause != "":
 		return s.pause("paused by " + s.WantPause)
+	case s.Blocked != "":
+		return s.pause(s.Blocked)
 	}
 	if spent, limit := s.Driven+s.RolledBack+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
 		return s.pause(fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
@@ -180,7 +182,7 @@ func (s *State) experiment(now time.Time) []Payload {
 		if !s.Exhausted && !proposing && next < s.Plan.Experiments && next-s.Frontier < parallel {
 			return []Payload{ActionDecided{Action: Action{ID: fmt.Sprintf("propose-%d", next+1), Kind: Propose, Index: next}}}
 		}
-		if out := s.schedule(); len(out) > 0 {
+		if out, _ := s.schedule(); len(out) > 0 {
 			return out
 		}
 	}
@@ -197,22 +199,26 @@ func (s *State) advance() []Payload {
 		if len(t.Attempts) == 0 || len(t.Attempts) < t.Tries {
 			continue
 		}
-		if again, why := retry(s.Created.Study.Retries, t); !again {
+		if again, why := s.remedy(t); again == nil {
 			out = append(out, TrialCompleted{Trial: t.ID, Outcome: t.Last().Class, Why: why})
 		}
 	}
 	return out
 }
 
-// schedule decides attempts of open trials, up to the parallelism.
-func (s *State) schedule() []Payload {
+// schedule decides attempts of open trials, up to the parallelism, and gives
+// how many more may begin. One that is to be alone waits until nothing flies,
+// and meanwhile nothing else begins.
+func (s *State) schedule() (out []Payload, room int) {
 	flying := 0
 	for _, a := range s.Pending {
-		if a.Kind == Try {
-			flying++
+		if a.Kind != Try {
+			continue
+		}
+		if flying++; a.alone() {
+			return nil, 0
 		}
 	}
-	var out []Payload
 	for _, t := range s.Open {
 		if flying >= s.Created.Study.Parallel {
 			break
@@ -220,20 +226,38 @@ func (s *State) schedule() []Payload {
 		if len(t.Attempts) < t.Tries {
 			continue // in flight
 		}
-		out = append(out, ActionDecided{Action: s.try(t)})
-		flying++
+		a := s.try(t)
+		if a.alone() && flying > 0 {
+			return out, 0
+		}
+		out = append(out, ActionDecided{Action: a})
+		if flying++; a.alone() {
+			return out, 0
+		}
 	}
-	return out
+	return out, s.Created.Study.Parallel - flying
 }
+
+func (a Action) alone() bool { return a.Remedy != nil && a.Remedy.Name == Alone }
 
 func (s *State) try(t *Trial) Action {
 	a := Action{
 		ID: fmt.Sprintf("%s-a%d", t.ID, t.Tries+1), Kind: Try, Attempt: t.Tries + 1,
 		Experiment: t.Experiment, Trial: t.ID, Seed: t.Seed, Purpose: t.Purpose,
 	}
-	if last := t.Last(); last != nil {
-		if wait := backoff(s.Created.Seed, a.ID, last.Class, len(t.Attempts)); wait > 0 {
-			a.NotBefore = s.Time.Add(wait)
+	last := t.Last()
+	if last == nil {
+		return a
+	}
+	a.Remedy, _ = s.remedy(t) // there is one: advance has completed the others
+	if wait := waits(s.Created.Seed, a.ID, *last, len(t.Attempts)); wait > 0 {
+		a.NotBefore = s.Time.Add(wait)
+	}
+	// What was lessened stays so: the trial ran out once.
+	a.Parameters, a.Limits = t.Parameters, t.Limits
+	if a.Remedy != nil && a.Remedy.Name == Less {
+		if p, l, ok := s.lessened(t); ok {
+			a.Parameters, a.Limits = p, l
 		}
 	}
 	return a

@@ -97,7 +97,12 @@ func (s *State) apply(e Event) error {
 			return fmt.Errorf("there is no trial %s", d.Attempt.Trial)
 		}
 		s.touch(t)
-		t.Attempts = append(t.Attempts, d.Attempt)
+		a := d.Attempt
+		a.Remedy, a.Parameters, a.Limits = t.Remedy, t.Parameters, t.Limits
+		t.Attempts = append(t.Attempts, a)
+		if a.Class == Quota || a.Class == Auth {
+			s.Blocked = fmt.Sprintf("attempt %s: %s: %s; once that is mended, `ratchet resume` goes on", a.ID, a.Class, a.Message)
+		}
 		s.Tally.Attempts++
 		s.Tally.Wall += d.Attempt.Usage.Wall
 		s.Tally.CPU += d.Attempt.Usage.CPU
@@ -144,7 +149,7 @@ func (s *State) apply(e Event) error {
 		s.Status, s.Why, s.WantPause = Paused, d.Reason, ""
 	case RunResumed:
 		// A wish to pause that came while the run was being resumed stands.
-		s.Status, s.Why = Running, ""
+		s.Status, s.Why, s.Blocked = Running, "", ""
 		s.MoreTime += time.Duration(d.MoreTime)
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
@@ -171,7 +176,10 @@ func (s *State) decided(a Action) error {
 			return fmt.Errorf("attempt %d of %s follows attempt %d", a.Attempt, t.ID, t.Tries)
 		}
 		s.touch(t)
-		t.Tries = a.Attempt
+		t.Tries, t.Parameters, t.Limits, t.Remedy = a.Attempt, a.Parameters, a.Limits, ""
+		if a.Remedy != nil {
+			t.Remedy = a.Remedy.Name
+		}
 	}
 	s.Pending = append(s.Pending, a)
 	return nil
@@ -231,6 +239,13 @@ func (s *State) completed(d TrialCompleted) error {
 		x.summarise(s.Created.Study.Objective.Metric)
 	}
 	for s.Frontier < len(s.Experiments) && s.Experiments[s.Frontier].waiting == 0 {
+		var before map[string]Record
+		if s.Frontier > 0 {
+			before = s.Experiments[s.Frontier-1].Learned
+		}
+		done := s.Experiments[s.Frontier]
+		done.learn(before)
+		done.sum = nil
 		s.Frontier++
 	}
 	return nil

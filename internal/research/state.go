@@ -48,6 +48,9 @@ type State struct {
 	Origin     *Origin // of a fork
 	WantPause  string  // by whom
 	Cancel     string  // by whom
+	// Blocked is what a person has to mend before the run can go on; empty:
+	// nothing.
+	Blocked string
 
 	Stage       string
 	StageRecord []StageRecord
@@ -133,7 +136,10 @@ type Experiment struct {
 	Value *float64
 	// Means has the same mean for every metric that all these trials have.
 	Means   map[string]float64
-	waiting int    // search trials that are not complete
+	// Learned is what the remedies of the search trials of this experiment and
+	// of those before it did, by class and remedy; nil: nothing yet.
+	Learned map[string]Record `json:",omitempty"`
+	waiting int               // search trials that are not complete
 	sum     []byte // digest of all this, where it has not changed since; see State.Digest
 }
 
@@ -157,6 +163,12 @@ type Trial struct {
 	// Checkpoint is the digest of the newest stored snapshot of what the trial
 	// keeps for its next attempt; empty: none.
 	Checkpoint string
+	// Remedy is of the newest attempt; empty: it is the first.
+	Remedy string `json:",omitempty"`
+	// Parameters and Limits are those of the newest attempt where on_resource
+	// has changed them; nil: the experiment's and the study's.
+	Parameters study.Params         `json:",omitempty"`
+	Limits     *study.AttemptLimits `json:",omitempty"`
 }
 
 // Last is the attempt that counts, or nil.
@@ -181,6 +193,13 @@ type Attempt struct {
 	Trial   string             `json:"trial"`
 	Number  int                `json:"number"` // from 1
 	Class   Class              `json:"class"`
+	// Pattern is the known text by which its class was recognised; empty: it
+	// was by its end alone.
+	Pattern string `json:"pattern,omitempty"`
+	// Certain says that the same would happen again, whatever the luck.
+	Certain bool `json:"certain,omitempty"`
+	// Wait is how long a server asked to be left alone, in seconds.
+	Wait float64 `json:"wait_s,omitempty"`
 	Message string             `json:"message,omitempty"` // for a person; at most 2 KiB
 	Exit    int                `json:"exit"`              // exit status; -1 after a signal
 	Signal  string             `json:"signal,omitempty"`
@@ -191,6 +210,16 @@ type Attempt struct {
 	// Rungs are the objective's values at the steps of successive halving.
 	Rungs   []Point   `json:"rungs,omitempty"`
 	Notes   []string  `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
+	// Words are the last that one that failed wrote; at most 1 KiB.
+	Words string `json:"words,omitempty"`
+	// Remedy is what was different about it; empty: it is the first.
+	Remedy string `json:"remedy,omitempty"`
+	// Parameters and Limits are what it ran with, where on_resource had
+	// changed them.
+	Parameters study.Params         `json:"parameters,omitempty"`
+	Limits     *study.AttemptLimits `json:"limits,omitempty"`
+	// GPUs are the devices that it had, by their numbers on its host.
+	GPUs []int `json:"gpus,omitempty"`
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Usage   Usage     `json:"usage"`
@@ -269,6 +298,10 @@ type Action struct {
 	Purpose    string     `json:"purpose,omitempty"`    // Try
 	Attempt    int        `json:"attempt,omitempty"`    // Try: from 1
 	NotBefore  time.Time  `json:"not_before,omitzero"`  // Try: end of the back-off
+	Remedy     *Remedy    `json:"remedy,omitempty"`     // Try: of an attempt after the first
+	// Parameters and Limits are of a Try where on_resource has changed them.
+	Parameters study.Params         `json:"parameters,omitempty"`
+	Limits     *study.AttemptLimits `json:"limits,omitempty"`
 }
 
 // Ended reports whether the run has come to its final state.

@@ -77,7 +77,7 @@ func (s *State) rollBack(e Event, d RolledBack) error {
 }
 
 // branch leaves behind what concerned the run as it went on before.
-func (s *State) branch() { s.Engine, s.WantPause, s.Cancel = EngineStarted{}, "", "" }
+func (s *State) branch() { s.Engine, s.WantPause, s.Cancel, s.Blocked = EngineStarted{}, "", "", "" }
 
 // fork folds what a fork changes into the state.
 func (s *State) fork(seq int64, d RunForked) {
@@ -126,7 +126,7 @@ func (s *State) Amend(next *study.Study) error {
 		}
 	}
 	same := *next
-	same.Limits.Run, same.Limits.Stage, same.Parallel, same.Retries = now.Limits.Run, now.Limits.Stage, now.Parallel, now.Retries
+	same.Limits.Run, same.Limits.Stage, same.Parallel, same.Retries, same.OnResource = now.Limits.Run, now.Limits.Stage, now.Parallel, now.Retries, now.OnResource
 	same.Search.Experiments, same.Validation, same.Gates, same.Checkpoints = now.Search.Experiments, now.Validation, now.Gates, now.Checkpoints
 	if n := len(now.Hypotheses); len(next.Hypotheses) >= n {
 		same.Hypotheses = next.Hypotheses[:n:n]

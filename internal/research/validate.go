@@ -20,10 +20,11 @@ func (s *State) validate(now time.Time) []Payload {
 	}
 	cut := s.stageOver(now)
 	if cut == "" {
-		if out := s.schedule(); len(out) > 0 {
-			return out
+		out, room := s.schedule()
+		if len(out) == 0 {
+			out = s.openFresh(room)
 		}
-		if out := s.openFresh(); len(out) > 0 {
+		if len(out) > 0 {
 			return out
 		}
 	}
@@ -42,14 +43,8 @@ func (s *State) validate(now time.Time) []Payload {
 }
 
 // openFresh decides the first attempts of validation's trials that nobody has
-// opened yet, up to the parallelism.
-func (s *State) openFresh() []Payload {
-	room := s.Created.Study.Parallel
-	for _, a := range s.Pending {
-		if a.Kind == Try {
-			room--
-		}
-	}
+// opened yet, as many as there is room for.
+func (s *State) openFresh(room int) []Payload {
 	var out []Payload
 	for _, id := range s.Validated() {
 		for _, seed := range s.Designed.Seeds {
@@ -223,6 +218,7 @@ func (s *State) reproduce(cut string) []Payload {
 	if second == nil {
 		return []Payload{ActionDecided{Action: Action{
 			ID: id + "-a1", Kind: Try, Experiment: first.Experiment, Trial: id, Seed: first.Seed, Purpose: ForReproduction, Attempt: 1,
+			Parameters: first.Parameters, Limits: first.Limits,
 		}}}
 	}
 	return []Payload{ReproductionChecked{Reproduction: s.compare(first, second)}}

@@ -122,8 +122,11 @@ type Ending struct {
 	Memory    int64   // bytes at most
 	Disk      int64   // bytes of blocks at the end
 	OOMKilled bool    `json:",omitempty"` // the kernel killed for the memory limit
-	CutOut    int64   `json:",omitempty"` // bytes of stdout that were not kept
-	CutErr    int64   `json:",omitempty"` // bytes of stderr that were not kept
+	// Refused are the system calls that the walls refused and that no program
+	// makes by accident; each once.
+	Refused []string `json:",omitempty"`
+	CutOut  int64    `json:",omitempty"` // bytes of stdout that were not kept
+	CutErr  int64    `json:",omitempty"` // bytes of stderr that were not kept
 	// Sizes at the end of the main program: what its children wrote to the
 	// metrics file afterwards does not count.
 	MetricsSize int64
