@@ -43,7 +43,7 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	st := d.study
 	at := research.Attempt{
 		Exit: out.Exit, Signal: out.Signal, Host: out.Host, Started: out.Started, Ended: out.Ended,
-		Usage: research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk},
+		Usage: research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk, Read: out.Read, Write: out.Written},
 	}
 	if out.Lost {
 		at.Exit = -1
@@ -154,7 +154,7 @@ func badOutput(objective string, values map[string]float64, problems []string) s
 // keep stores the output and the artifacts of an attempt.
 func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 	files := objects.Tree{}
-	for _, of := range []struct{ name, path string }{{"stdout", out.Stdout}, {"stderr", out.Stderr}, {sandbox.MetricsFile, out.Metrics}} {
+	for _, of := range []struct{ name, path string }{{"stdout", out.Stdout}, {"stderr", out.Stderr}, {sandbox.MetricsFile, out.Metrics}, {"diagnosis.txt", out.Diagnosis}} {
 		name, path := of.name, of.path
 		info, err := os.Lstat(path)
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {

@@ -24,6 +24,7 @@ type Job struct {
 	Inputs     []sandbox.Bind
 	ReadOnly   []string // folders of this machine that the program needs
 	Path       string   // PATH for the program
+	GPUs       []int    // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
 	Halt       *sandbox.Halt
 	// Fill puts the program's files into the working folder. It is called
 	// only where the job has not been started before.
@@ -45,6 +46,8 @@ type Outcome struct {
 	Metrics string // file
 	Stdout  string // file
 	Stderr  string // file
+	// Diagnosis is a file that says what a stalled job was doing; "": none.
+	Diagnosis string
 	// Checkpoint is the folder with what the trial keeps for its next attempt.
 	// It outlives Clean.
 	Checkpoint string
@@ -71,4 +74,6 @@ type Handle interface {
 	Stop(atOnce bool) error
 	// Checkpoint is Outcome.Checkpoint, while the job runs.
 	Checkpoint() string
+	// Using is what the job uses now; false where that is not known.
+	Using() (sandbox.Usage, bool)
 }

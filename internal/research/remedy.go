@@ -12,13 +12,13 @@ import (
 
 // The remedies: what is different about the attempt after one that failed.
 const (
-	Retry      = "retry"      // nothing but the luck
-	Backoff    = "backoff"    // it waits, longer each time
-	Wait       = "wait"       // it waits as long as a server asked
-	Alone      = "alone"      // no other attempt of the run runs meanwhile
-	Less       = "resources"  // the study's on_resource is applied
-	FromKept   = "checkpoint" // it goes on from what the trial kept
-	Resumed    = "resumed"    // a person resumed the run that had paused for it
+	Retry    = "retry"      // nothing but the luck
+	Backoff  = "backoff"    // it waits, longer each time
+	Wait     = "wait"       // it waits as long as a server asked
+	Alone    = "alone"      // no other attempt of the run runs meanwhile
+	Less     = "resources"  // the study's on_resource is applied
+	FromKept = "checkpoint" // it goes on from what the trial kept
+	Resumed  = "resumed"    // a person resumed the run that had paused for it
 )
 
 // Remedy is why and how a trial gets another attempt, with what the run has

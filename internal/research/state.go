@@ -135,12 +135,12 @@ type Experiment struct {
 	// every one of these trials succeeded and ran to its end.
 	Value *float64
 	// Means has the same mean for every metric that all these trials have.
-	Means   map[string]float64
+	Means map[string]float64
 	// Learned is what the remedies of the search trials of this experiment and
 	// of those before it did, by class and remedy; nil: nothing yet.
 	Learned map[string]Record `json:",omitempty"`
 	waiting int               // search trials that are not complete
-	sum     []byte // digest of all this, where it has not changed since; see State.Digest
+	sum     []byte            // digest of all this, where it has not changed since; see State.Digest
 }
 
 // Why a trial is run.
@@ -189,17 +189,17 @@ func (t *Trial) Metrics() map[string]float64 {
 
 // Attempt is one process that tried to complete a trial, and how it ended.
 type Attempt struct {
-	ID      string             `json:"id"`
-	Trial   string             `json:"trial"`
-	Number  int                `json:"number"` // from 1
-	Class   Class              `json:"class"`
+	ID     string `json:"id"`
+	Trial  string `json:"trial"`
+	Number int    `json:"number"` // from 1
+	Class  Class  `json:"class"`
 	// Pattern is the known text by which its class was recognised; empty: it
 	// was by its end alone.
 	Pattern string `json:"pattern,omitempty"`
 	// Certain says that the same would happen again, whatever the luck.
 	Certain bool `json:"certain,omitempty"`
 	// Wait is how long a server asked to be left alone, in seconds.
-	Wait float64 `json:"wait_s,omitempty"`
+	Wait    float64            `json:"wait_s,omitempty"`
 	Message string             `json:"message,omitempty"` // for a person; at most 2 KiB
 	Exit    int                `json:"exit"`              // exit status; -1 after a signal
 	Signal  string             `json:"signal,omitempty"`
@@ -208,8 +208,8 @@ type Attempt struct {
 	// its own end.
 	Halted int `json:"halted,omitempty"`
 	// Rungs are the objective's values at the steps of successive halving.
-	Rungs   []Point   `json:"rungs,omitempty"`
-	Notes   []string  `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
+	Rungs []Point  `json:"rungs,omitempty"`
+	Notes []string `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
 	// Words are the last that one that failed wrote; at most 1 KiB.
 	Words string `json:"words,omitempty"`
 	// Remedy is what was different about it; empty: it is the first.
@@ -219,7 +219,7 @@ type Attempt struct {
 	Parameters study.Params         `json:"parameters,omitempty"`
 	Limits     *study.AttemptLimits `json:"limits,omitempty"`
 	// GPUs are the devices that it had, by their numbers on its host.
-	GPUs []int `json:"gpus,omitempty"`
+	GPUs    []int     `json:"gpus,omitempty"`
 	Started time.Time `json:"started"`
 	Ended   time.Time `json:"ended"`
 	Usage   Usage     `json:"usage"`
@@ -231,10 +231,12 @@ type Attempt struct {
 
 // Usage is what an attempt used, its process tree together.
 type Usage struct {
-	Wall   float64 `json:"wall_s"`       // seconds
-	CPU    float64 `json:"cpu_s"`        // seconds, user and system
-	Memory int64   `json:"memory_bytes"` // at most, at any time
-	Disk   int64   `json:"disk_bytes"`   // blocks at the end
+	Wall   float64 `json:"wall_s"`                // seconds
+	CPU    float64 `json:"cpu_s"`                 // seconds, user and system
+	Memory int64   `json:"memory_bytes"`          // at most, at any time
+	Disk   int64   `json:"disk_bytes"`            // blocks at the end
+	Read   int64   `json:"read_bytes,omitempty"`  // from disks
+	Write  int64   `json:"write_bytes,omitempty"` // to disks
 }
 
 // Judgment is what the statistics conclude of a hypothesis.

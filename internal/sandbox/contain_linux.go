@@ -11,8 +11,6 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
-
-	"ratchet/study"
 )
 
 // nobody is the user that commands of a root engine run as: kernel and
@@ -25,6 +23,7 @@ const maxFiles = 4096
 // spawn starts the sandbox's first process, and in it the command. wait gives
 // how the command ended.
 func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
+	var n *notice
 	f := &fork{}
 	first, command := &f.first, &f.command
 	first.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
@@ -54,7 +53,10 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 		return 0, nil, err
 	}
 	if spec.Isolation == Strict {
-		if err := planGiveUp(command); err != nil {
+		if n, err = newNotice(); err != nil {
+			return 0, nil, err
+		}
+		if err := planGiveUp(command, n); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -73,16 +75,21 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 		}
 		return mapUsers(pid)
 	})
+	n.listen()
 	if err != nil {
 		return 0, nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
-	return pid, func() childEnd { return f.end(report, spec) }, nil
+	return pid, func() childEnd {
+		e := f.end(report, spec)
+		e.Refused = n.refused
+		return e
+	}, nil
 }
 
 // namespaces are the new ones of the sandbox's first process.
 func namespaces(spec *Spec) uintptr {
 	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
-	if spec.Limits.Network != study.NetworkHost {
+	if !spec.sharesNetwork() {
 		flags |= unix.CLONE_NEWNET
 	}
 	return uintptr(flags)

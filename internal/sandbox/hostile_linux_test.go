@@ -219,7 +219,12 @@ ls /proc/1/root/ /proc/1/cwd/ && echo WALKED; kill -KILL 1; kill -STOP 1; sleep 
 }
 
 func TestCallsAreRefused(t *testing.T) {
-	_, folder := strict(t, []string{"calls"})
+	e, folder := strict(t, []string{"calls"})
+	for _, name := range []string{"mount", "chroot", "bpf", "init_module", "setns"} {
+		if !slices.Contains(e.Refused, name) {
+			t.Errorf("%s was not noticed: %v", name, e.Refused)
+		}
+	}
 	lines := strings.Split(strings.TrimSpace(output(t, folder)), "\n")
 	if len(lines) < 26 {
 		t.Errorf("only %d calls were tried", len(lines))

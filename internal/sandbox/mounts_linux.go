@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unsafe"
@@ -157,7 +158,12 @@ func (v *view) devices(spec *Spec) error {
 			return err
 		}
 		for _, g := range gpus {
-			names = append(names, strings.TrimPrefix(g, "/dev/"))
+			name := strings.TrimPrefix(g, "/dev/")
+			number, err := strconv.Atoi(strings.TrimPrefix(name, "nvidia"))
+			if err == nil && spec.GPUs != nil && !slices.Contains(spec.GPUs, number) {
+				continue // somebody else's
+			}
+			names = append(names, name)
 		}
 	}
 	for _, n := range names {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"slices"
 	"unsafe"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -33,7 +34,7 @@ const allNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID 
 
 // planGiveUp takes every privilege from the command: capabilities for good,
 // rights on files by Landlock, system calls by seccomp.
-func planGiveUp(p *plan) error {
+func planGiveUp(p *plan, n *notice) error {
 	for c := 0; ; c++ {
 		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err != nil {
 			break // the kernel has no more
@@ -51,7 +52,7 @@ func planGiveUp(p *plan) error {
 	p.call("giving up capabilities", unix.SYS_CAPSET, unsafe.Pointer(header), unsafe.Pointer(none))
 	p.call("giving up privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	planFiles(p)
-	return planCalls(p)
+	return planCalls(p, n)
 }
 
 // Rights of Landlock (include/uapi/linux/landlock.h) that the rules speak of.
@@ -116,37 +117,51 @@ func planFiles(p *plan) {
 	p.call("restricting files", unix.SYS_LANDLOCK_RESTRICT_SELF, rules, 0)
 }
 
-// planCalls has the kernel refuse the denied system calls.
-func planCalls(p *plan) error {
-	filter, err := callFilter()
+// planCalls has the kernel refuse the denied system calls, and ask about the
+// alarming ones where it can.
+func planCalls(p *plan, n *notice) error {
+	filter, err := callFilter(n != nil)
 	if err != nil {
 		return fmt.Errorf("making the filter of system calls: %w", err)
 	}
 	program := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(program))
+	if n == nil {
+		p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(program))
+		return nil
+	}
+	p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, unsafe.Pointer(program))
+	n.plan(p)
 	return nil
 }
 
-func callFilter() ([]unix.SockFilter, error) {
+func callFilter(asking bool) ([]unix.SockFilter, error) {
 	known, err := arch.GetInfo("")
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var refused, asked []string
 	for _, name := range denied {
-		if _, ok := known.SyscallNames[name]; ok {
-			names = append(names, name)
+		if _, ok := known.SyscallNames[name]; !ok {
+			continue
+		}
+		if asking && slices.Contains(alarming, name) {
+			asked = append(asked, name)
+		} else {
+			refused = append(refused, name)
 		}
 	}
 	policy := seccomp.Policy{
 		DefaultAction: seccomp.ActionAllow,
 		Syscalls: []seccomp.SyscallGroup{
-			{Names: names, Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM)},
+			{Names: refused, Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM)},
 			// clone3 has its flags in memory, where a filter cannot see them;
 			// told that it does not exist, C libraries use clone.
 			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
 			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets())},
 		},
+	}
+	if len(asked) > 0 {
+		policy.Syscalls = append(policy.Syscalls, seccomp.SyscallGroup{Names: asked, Action: seccomp.Action(unix.SECCOMP_RET_USER_NOTIF)})
 	}
 	instructions, err := policy.Assemble()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -232,7 +233,7 @@ func TestStartIsIdempotent(t *testing.T) {
 			return h
 		}
 		other := again()
-		if first, second := wait(t, h), wait(t, other); first != second || first.Exit != 0 {
+		if first, second := wait(t, h), wait(t, other); !reflect.DeepEqual(first, second) || first.Exit != 0 {
 			t.Errorf("%s: %+v and %+v", level, first, second)
 		}
 		if e := wait(t, again()); e.Exit != 0 || output(t, folder) != "once\n" {
@@ -411,4 +412,48 @@ func myself(s *Spec) {
 		panic(err)
 	}
 	s.Inputs = append(s.Inputs, Bind{self, "hostile"})
+}
+
+// TestUsageIsPublished: what a command uses is written down while it runs, and
+// is what it uses.
+func TestUsageIsPublished(t *testing.T) {
+	for _, level := range levels {
+		h, folder := begin(t, level, []string{"sh", "-c", `x=$(head -c 30000000 /dev/zero | tr '\0' a); head -c 5000000 /dev/zero > f; (sleep 50 & sleep 50 & wait)`})
+		var u Usage
+		for deadline := time.Now().Add(20 * time.Second); ; {
+			var ok bool
+			if u, ok = Using(folder); ok && u.Disk > 4<<20 && u.Memory > 25<<20 && u.Processes >= 3 {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: after 20 s it is %+v", level, u)
+			}
+			time.Sleep(20 * time.Millisecond)
+		}
+		if u.Peak < u.Memory/2 || u.CPU <= 0 || u.Alive.IsZero() || time.Since(u.Time) > 10*time.Second {
+			t.Errorf("%s: %+v", level, u)
+		}
+		if (u.Network != nil) != (level == Strict) {
+			t.Errorf("%s: its network is %v", level, u.Network)
+		}
+		if err := h.Kill(); err != nil {
+			t.Error(err)
+		}
+		wait(t, h)
+	}
+}
+
+// TestStallIsDiagnosed: of a command that hangs, the places in the kernel
+// where its processes hung are kept.
+func TestStallIsDiagnosed(t *testing.T) {
+	for _, level := range levels {
+		e, folder := attempt(t, level, "cat & exec sleep 4321", func(s *Spec) { s.Limits.Stall = study.Duration(300 * time.Millisecond) })
+		if e.EndedBy != ByStall {
+			t.Fatalf("%s: %+v", level, e)
+		}
+		b, err := os.ReadFile(Diagnosis(folder))
+		if err != nil || !strings.Contains(string(b), "sleep 4321") || !strings.Contains(string(b), "wchan") {
+			t.Errorf("%s: %v %s", level, err, b)
+		}
+	}
 }

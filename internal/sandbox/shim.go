@@ -102,7 +102,11 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 		return finish(errors.New(end.SetUp))
 	}
 	e.Exit, e.Signal = end.Exit, end.Signal
+	if end.Refused != nil {
+		e.Refused = end.Refused()
+	}
 	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
+	e.Read, e.Written = w.usage.Read, w.usage.Written
 	e.CutOut, e.CutErr = c.stdout.cut, c.stderr.cut
 	if cpu, oom := group.usage(); oom {
 		e.CPU, e.Memory, e.OOMKilled = max(e.CPU, cpu), int64(spec.Limits.Memory), true
@@ -121,6 +125,8 @@ type childEnd struct {
 	Signal  string `json:",omitempty"`
 	CPU     float64
 	Memory  int64
+	// Refused waits until everything is gone and gives the alarming calls.
+	Refused func() []string `json:"-"`
 }
 
 // contained is a running command with the pipes around it.

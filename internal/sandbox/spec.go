@@ -60,6 +60,9 @@ type Spec struct {
 	// ReadOnly are folders outside the system's own that the command needs,
 	// seen read-only where they are: an interpreter in a home folder, say.
 	ReadOnly []string
+	// GPUs are the NVIDIA devices that the command sees, by their numbers. nil:
+	// all of them, if Limits.GPUs is above zero.
+	GPUs []int `json:",omitempty"`
 	// Halt stops the command when a metric falls behind; see Halt.
 	Halt *Halt
 }
@@ -83,6 +86,9 @@ type HaltRung struct {
 	Step int
 	Bar  float64
 }
+
+// sharesNetwork reports whether the command has the machine's network.
+func (s *Spec) sharesNetwork() bool { return s.Limits.Network == study.NetworkHost }
 
 // Path is where a command in a sandbox finds a name of its box. folder is the
 // attempt's folder on this machine.
@@ -121,6 +127,8 @@ type Ending struct {
 	CPU       float64 // seconds, the process tree together
 	Memory    int64   // bytes at most
 	Disk      int64   // bytes of blocks at the end
+	Read      int64   `json:",omitempty"` // bytes from disks, as last seen
+	Written   int64   `json:",omitempty"` // bytes to disks, as last seen
 	OOMKilled bool    `json:",omitempty"` // the kernel killed for the memory limit
 	// Refused are the system calls that the walls refused and that no program
 	// makes by accident; each once.

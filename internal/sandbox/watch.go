@@ -29,10 +29,15 @@ type watch struct {
 	cpu      float64 // seconds, at most seen
 	memory   int64   // bytes, at most seen
 	nextDisk time.Time
-	alive    sign
-	since    time.Time // of the last sign of life
-	series   *research.Series
-	metrics  *os.File
+
+	usage     Usage // what was published last
+	nextUsage time.Time
+	tree      tree
+
+	alive   sign
+	since   time.Time // of the last sign of life
+	series  *research.Series
+	metrics *os.File
 }
 
 // sign is what a program that is alive changes.
@@ -76,6 +81,10 @@ func (w *watch) run() string {
 				killAll(w.child.pid, w.child.isolated)
 				<-w.child.ended
 				return reason
+			case ByStall:
+				// What it hung in is gone with it.
+				_ = os.WriteFile(filepath.Join(w.folder, diagnosisFile), diagnose(w.child.pid), 0o600)
+				return w.end(reason)
 			default:
 				return w.end(reason)
 			}
@@ -114,20 +123,21 @@ func (w *watch) look() string {
 		return ByHalving
 	}
 	now := time.Now()
+	disk := int64(0)
 	if now.After(w.nextDisk) {
-		used := diskUse(filepath.Join(w.folder, boxFolder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
+		disk = diskUse(filepath.Join(w.folder, boxFolder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
 		w.nextDisk = now.Add(diskMaxLoad * time.Since(now))
-		if used > int64(w.spec.Limits.Disk) {
+		if disk > int64(w.spec.Limits.Disk) {
 			return ByDisk
 		}
 	}
-	if stall := time.Duration(w.spec.Limits.Stall); stall > 0 {
-		is := sign{cpu, w.child.stdout.seen() + w.child.stderr.seen(), fileSize(w.metricsPath())}
-		if is != w.alive {
-			w.alive, w.since = is, now
-		} else if now.Sub(w.since) > stall {
-			return ByStall
-		}
+	is := sign{cpu, w.child.stdout.seen() + w.child.stderr.seen(), fileSize(w.metricsPath())}
+	if is != w.alive {
+		w.alive, w.since = is, now
+	}
+	w.publish(now, disk)
+	if stall := time.Duration(w.spec.Limits.Stall); stall > 0 && now.Sub(w.since) > stall {
+		return ByStall
 	}
 	return ByItself
 }

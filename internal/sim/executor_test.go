@@ -219,3 +219,6 @@ func (h *handle) Stop(bool) error {
 
 // Checkpoint implements executor.Handle.
 func (h *handle) Checkpoint() string { return "" }
+
+// Using implements executor.Handle.
+func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Usage{}, false }

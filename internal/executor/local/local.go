@@ -47,6 +47,7 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 	spec := &sandbox.Spec{
 		Command: job.Command, Isolation: job.Isolation, Limits: job.Limits, Inputs: job.Inputs,
 		ReadOnly: job.ReadOnly, Checkpoint: e.checkpoint(job.Trial), Halt: job.Halt,
+		GPUs: job.GPUs,
 	}
 	if job.Isolation == sandbox.Process {
 		// What the program sees is the folder itself; under Strict the
@@ -107,6 +108,14 @@ func environment(job executor.Job, spec *sandbox.Spec, folder, checkpoint string
 		"RATCHET_METRICS=" + spec.Path(folder, sandbox.MetricsFile),
 		"RATCHET_OUTPUT=" + spec.Path(folder, sandbox.OutputFolder),
 		"RATCHET_CHECKPOINT=" + checkpoint,
+	}
+	if job.GPUs != nil {
+		devices := make([]string, len(job.GPUs))
+		for i, g := range job.GPUs {
+			devices[i] = strconv.Itoa(g)
+		}
+		list := strings.Join(devices, ",")
+		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+list, "NVIDIA_VISIBLE_DEVICES="+list)
 	}
 	for name, v := range job.Parameters {
 		env = append(env, "RATCHET_PARAM_"+strings.ToUpper(name)+"="+study.FormatValue(v))
@@ -180,6 +189,9 @@ type handle struct {
 // Checkpoint implements executor.Handle.
 func (h *handle) Checkpoint() string { return h.checkpoint }
 
+// Using implements executor.Handle.
+func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Using(h.folder) }
+
 // Wait implements executor.Handle.
 func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	box := sandbox.Box(h.folder)
@@ -190,6 +202,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	out := executor.Outcome{
 		Host: host, Work: filepath.Join(box, sandbox.WorkFolder), Output: filepath.Join(box, sandbox.OutputFolder),
 		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder), Checkpoint: h.checkpoint,
+		Diagnosis: sandbox.Diagnosis(h.folder),
 	}
 	end, err := h.Handle.Wait(ctx)
 	switch {

@@ -1,0 +1,160 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"github.com/elastic/go-seccomp-bpf/arch"
+	"golang.org/x/sys/unix"
+)
+
+// alarming are those of the denied system calls that no program makes by
+// accident, or to find out what it can use: with them one leaves a sandbox, or
+// takes a machine over. The kernel asks the shim about each (seccomp_unotify(2)),
+// which notes it and refuses it as the others are refused.
+var alarming = []string{
+	"mount", "umount", "umount2", "pivot_root", "chroot", "setns",
+	"fsopen", "fsconfig", "fsmount", "fspick", "open_tree", "move_mount", "mount_setattr",
+	"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load",
+	"bpf", "open_by_handle_at", "swapon", "swapoff", "reboot", "acct", "iopl", "ioperm",
+}
+
+// listener is the file descriptor, in the command's process until it becomes
+// the command, that the kernel's questions come from.
+const listener = 202
+
+// notice is where the shim hears of alarming calls.
+type notice struct {
+	ours, theirs *os.File // a socket pair; the listener comes through it
+	wait         sync.WaitGroup
+
+	mu    sync.Mutex
+	calls []string // each once
+}
+
+// noticing reports whether the kernel can ask about system calls.
+var noticing = sync.OnceValue(func() bool {
+	const getActionAvail = 2 // SECCOMP_GET_ACTION_AVAIL
+	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
+	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, getActionAvail, 0, uintptr(unsafe.Pointer(&action)))
+	return errno == 0
+})
+
+// newNotice makes the way for the listener; nil where the kernel has none.
+func newNotice() (*notice, error) {
+	if !noticing() {
+		return nil, nil
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &notice{ours: os.NewFile(uintptr(pair[0]), "notice"), theirs: os.NewFile(uintptr(pair[1]), "notice")}, nil
+}
+
+// plan has the command's process hand the listener over. The step before it
+// has made the listener.
+func (n *notice) plan(p *plan) {
+	message := []byte{0}
+	control := unix.UnixRights(listener)
+	header := &unix.Msghdr{
+		Iov: &unix.Iovec{Base: &message[0], Len: 1}, Iovlen: 1,
+		Control: &control[0], Controllen: uint64(len(control)),
+	}
+	p.keep = append(p.keep, message, control, header.Iov)
+	p.call("filtering system calls", unix.SYS_DUP3, result{}, listener, unix.O_CLOEXEC)
+	p.call("filtering system calls", unix.SYS_SENDMSG, int(n.theirs.Fd()), unsafe.Pointer(header), 0)
+}
+
+// listen answers the kernel until the command and all its children are gone.
+func (n *notice) listen() {
+	if n == nil {
+		return
+	}
+	_ = n.theirs.Close() // the command's process has its own
+	n.wait.Go(func() {
+		defer n.ours.Close()
+		fd, err := n.take()
+		if err != nil {
+			return // it ended before; its report says why
+		}
+		defer unix.Close(fd)
+		for n.answer(fd) {
+		}
+	})
+}
+
+func (n *notice) take() (int, error) {
+	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	for {
+		_, m, _, _, err := unix.Recvmsg(int(n.ours.Fd()), message, control, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:m])
+		if err != nil || len(messages) != 1 {
+			return 0, errors.Join(errors.New("no listener came"), err)
+		}
+		fds, err := unix.ParseUnixRights(&messages[0])
+		if err != nil {
+			return 0, err
+		}
+		return fds[0], nil
+	}
+}
+
+// answer refuses one call; false: there is nobody left who could make one. The
+// structs are those of linux/seccomp.h: struct seccomp_notif has 80 bytes, the
+// id of the question first and the call's number behind 16, struct
+// seccomp_notif_resp has 24.
+func (n *notice) answer(fd int) bool {
+	poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if _, err := unix.Poll(poll, -1); err != nil {
+		return errors.Is(err, unix.EINTR)
+	}
+	if poll[0].Revents&unix.POLLIN == 0 {
+		return false // POLLHUP: all processes with this filter are gone
+	}
+	var question [80]byte
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&question))); errno != 0 {
+		return errno == unix.EINTR || errno == unix.ENOENT // the caller was killed meanwhile
+	}
+	n.note(int(binary.NativeEndian.Uint32(question[16:])))
+	var reply [24]byte
+	copy(reply[:8], question[:8])
+	refused := int32(unix.EPERM)
+	binary.NativeEndian.PutUint32(reply[16:], uint32(-refused))
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
+	return errno == 0 || errno == unix.EINTR || errno == unix.ENOENT
+}
+
+func (n *notice) note(call int) {
+	name := fmt.Sprintf("system call %d", call)
+	if known, err := arch.GetInfo(""); err == nil {
+		if s, ok := known.SyscallNumbers[call]; ok {
+			name = s
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !slices.Contains(n.calls, name) {
+		n.calls = append(n.calls, name)
+	}
+}
+
+// refused are the names of the alarming calls, once everything has ended.
+func (n *notice) refused() []string {
+	if n == nil {
+		return nil
+	}
+	n.wait.Wait()
+	return n.calls
+}
