@@ -77,10 +77,11 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	values, problems := series.Values(st)
 	ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
 	notes = append(notes, problems...)
+	ev.Stdout, ev.Stderr, ev.BadOutput = d.engine.secrets.Text(ev.Stdout), d.engine.secrets.Text(ev.Stderr), d.engine.secrets.Text(ev.BadOutput)
 	v := guard.Classify(ev)
 	at.Class, at.Message, at.Pattern, at.Certain, at.Wait = v.Class, v.Message, v.Pattern, v.Certain, v.Wait
 	if at.Class == research.Succeeded {
-		at.Metrics = values
+		at.Metrics = d.named(values)
 	} else if at.Words = lastPart(ev.Stderr); at.Words == "" {
 		at.Words = lastPart(ev.Stdout)
 	}
@@ -91,11 +92,20 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 		notes = append(notes[:mostNotes], fmt.Sprintf("and %d more", len(notes)-mostNotes))
 	}
 	for _, n := range notes {
-		at.Notes = append(at.Notes, research.Printable(n, 500))
+		at.Notes = append(at.Notes, research.Printable(d.engine.secrets.Text(n), 500))
 	}
 	digest, err := d.engine.objects.PutTree(files)
 	at.Evidence = string(digest)
 	return at, err
+}
+
+// named are metrics whose names are fit to be kept.
+func (d *driver) named(values map[string]float64) map[string]float64 {
+	out := make(map[string]float64, len(values))
+	for name, v := range values {
+		out[d.engine.secrets.Text(name)] = v
+	}
+	return out
 }
 
 func evidence(out executor.Outcome) guard.Evidence {
@@ -160,7 +170,7 @@ func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
 			continue
 		}
-		f, err := d.engine.objects.PutFile(filepath.Dir(path), filepath.Base(path))
+		f, err := d.engine.putText(path)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -226,6 +236,17 @@ func keepFolder(dir, prefix string, put func(path string) (objects.File, error))
 }
 
 var errNotRegular = errors.New("not a regular file")
+
+// putText stores what a program wrote for people to read, without secrets.
+func (e *Engine) putText(path string) (objects.File, error) {
+	f, info, err := openUntrusted(path)
+	if err != nil {
+		return objects.File{}, err
+	}
+	defer f.Close() // only read from
+	digest, size, err := e.objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size())))
+	return objects.File{Digest: digest, Size: size}, err
+}
 
 func (e *Engine) putUntrusted(path string) (objects.File, error) {
 	f, info, err := openUntrusted(path)

@@ -35,6 +35,14 @@ type NotYetError struct{ What, Remedy string }
 
 func (n *NotYetError) Error() string { return n.What + "; " + n.Remedy }
 
+// SecretError says that a study file has something in it that must not get
+// into a journal.
+type SecretError struct{ File, Kind string }
+
+func (s *SecretError) Error() string {
+	return fmt.Sprintf("%s: it seems to have a secret in it (%s), and a study stands in the journal and in the report for everybody to read; take it out", s.File, s.Kind)
+}
+
 // Check reads a study file, lays the options over it, and refuses what this
 // release or this machine cannot run. It changes nothing.
 func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
@@ -60,6 +68,9 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	dir, err := filepath.Abs(filepath.Dir(file))
 	if err != nil {
 		return "", err
+	}
+	if kind := e.secrets.Has(string(data)); kind != "" {
+		return "", &SecretError{file, kind}
 	}
 	done, err := e.using()
 	if err != nil {

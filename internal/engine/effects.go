@@ -227,11 +227,11 @@ func (d *driver) build(ctx context.Context, job executor.Job) result {
 	}
 	built := research.ProgramBuilt{Action: job.ID}
 	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
-		built.Failure = v.Message
+		built.Failure = d.engine.secrets.Text(v.Message)
 	} else if built.Snapshot, err = d.keepBuilt(job, out.Work); err != nil {
 		return result{err: fmt.Errorf("keeping the built program: %w", err)}
 	}
-	if log, err := d.engine.objects.PutFile(filepath.Dir(out.Stderr), filepath.Base(out.Stderr)); err == nil {
+	if log, err := d.engine.putText(out.Stderr); err == nil {
 		built.Log = string(log.Digest)
 	}
 	return result{events: []research.Payload{built}, stopped: d.wasStopped(out), done: func() error { return d.executor.Clean(context.Background(), job.ID) }}

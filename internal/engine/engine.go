@@ -15,6 +15,7 @@ import (
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
+	"ratchet/internal/redact"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 )
@@ -32,6 +33,8 @@ type Engine struct {
 	// sandboxed: jobs run in sandboxes on this machine.
 	sandboxed bool
 	report    func(dir string, r *report.Results, src report.Sources) error
+	// secrets takes out of what programs wrote what nobody should read.
+	secrets *redact.Redactor
 }
 
 // Jobs executes the attempts of a run.
@@ -66,7 +69,7 @@ func Open(home string, o Options) (*Engine, error) {
 	if err := os.MkdirAll(filepath.Join(home, "runs"), 0o700); err != nil {
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
-	e := &Engine{home: home, journal: o.Journal, objects: o.Objects, now: o.Now, jobs: o.Jobs, report: o.Report}
+	e := &Engine{home: home, journal: o.Journal, objects: o.Objects, now: o.Now, jobs: o.Jobs, report: o.Report, secrets: redact.OfEnvironment(os.Environ())}
 	if e.now == nil {
 		e.now = time.Now
 	}
@@ -98,6 +101,10 @@ func (e *Engine) Home() string { return e.home }
 
 // Objects is the store of artifacts and code snapshots.
 func (e *Engine) Objects() *objects.Store { return e.objects }
+
+// Secrets takes secrets out of texts: the values of this process's environment
+// that are named as such, and whatever has the form of one.
+func (e *Engine) Secrets() *redact.Redactor { return e.secrets }
 
 // Journal is the journal of all runs in this home.
 func (e *Engine) Journal() journal.Journal { return e.journal }

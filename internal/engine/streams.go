@@ -13,9 +13,9 @@ import (
 // Stream is the stdout or stderr of an attempt.
 type Stream struct {
 	Attempt string
-	Name    string // stdout or stderr
-	Live    bool   // it may still grow
-	Open    func() (io.ReadCloser, error)
+	Name    string                        // stdout or stderr
+	Live    bool                          // it may still grow
+	Open    func() (io.ReadCloser, error) // without secrets
 }
 
 // Streams lists the outputs of a run's attempts, or of one trial's, those
@@ -42,7 +42,16 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 			continue
 		}
 		for name, path := range map[string]string{"stdout": sandbox.Stdout(l.Folder(p.ID)), "stderr": sandbox.Stderr(l.Folder(p.ID))} {
-			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) { return os.Open(path) }})
+			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) {
+				f, err := os.Open(path)
+				if err != nil {
+					return nil, err
+				}
+				return struct {
+					io.Reader
+					io.Closer
+				}{e.secrets.Reader(f), f}, nil
+			}})
 		}
 	}
 	return out, nil
