@@ -92,6 +92,19 @@ func samples() []research.Payload {
 		research.RunPaused{Reason: "r"},
 		research.RunResumed{MoreTime: study.Duration(time.Hour)},
 		research.RunCompleted{Status: research.Failed, Why: "w"},
+		research.ActionDecided{Action: research.Action{
+			ID: "e0001-s1-a3", Kind: research.Try, Experiment: "e0001", Trial: "e0001-s1", Seed: 1, Purpose: research.ForSearch, Attempt: 3,
+			Remedy:     &research.Remedy{Name: research.Less, For: research.Resource, Record: research.Record{Cured: 3, Failed: 1}, Chance: 0.5},
+			Parameters: study.Params{"size": 1.0}, Limits: &study.AttemptLimits{Memory: 1 << 30, GPUMemory: 1 << 30, Network: study.NetworkNone},
+		}},
+		research.AttemptEnded{Action: "e0001-s1-a3", Attempt: research.Attempt{
+			ID: "e0001-s1-a3", Trial: "e0001-s1", Number: 3, Class: research.RateLimited, Pattern: "provider-rate", Certain: true, Wait: 1.5, Words: "w", Remedy: research.Less,
+			Parameters: study.Params{"size": 1.0}, Limits: &study.AttemptLimits{Memory: 1 << 30, Network: study.NetworkNone}, GPUs: []int{0, 3},
+			Started: when, Ended: when, Usage: research.Usage{Read: 1, Write: 2},
+		}},
+		research.AlertRaised{Rule: "disk", Subject: "home", Severity: research.Warning, Text: "t", Value: 0.95, Threshold: 0.9},
+		research.AlertResolved{Rule: "disk", Subject: "home"},
+		research.AlertsSilenced{Rule: "*", Until: when, By: "b"},
 	}
 }
 

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// mostRecent is of how many attempts Tally.Recent knows.
+const mostRecent = 50
+
 // New is the state of a run without events.
 func New() *State {
 	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}, tried: map[string]bool{}, perArm: map[int]int{}}
@@ -56,6 +59,8 @@ func (s *State) apply(e Event) error {
 	}
 	switch d := e.Data.(type) {
 	case CheckpointMade: // see mark
+	case AlertRaised, AlertResolved, AlertsSilenced:
+		s.alert(e.Time, d)
 	case RunForked:
 		s.fork(e.Seq, d)
 	case EngineStarted:
@@ -106,6 +111,8 @@ func (s *State) apply(e Event) error {
 		s.Tally.Attempts++
 		s.Tally.Wall += d.Attempt.Usage.Wall
 		s.Tally.CPU += d.Attempt.Usage.CPU
+		s.Tally.Memory, s.Tally.Disk = max(s.Tally.Memory, a.Usage.Memory), max(s.Tally.Disk, a.Usage.Disk)
+		s.Tally.Recent = append(s.Tally.Recent[max(0, len(s.Tally.Recent)-mostRecent+1):], a.Class == Succeeded)
 		return s.settle(d.Action)
 	case AttemptCheckpointed:
 		t := s.trials[d.Trial]

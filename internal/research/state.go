@@ -51,6 +51,10 @@ type State struct {
 	// Blocked is what a person has to mend before the run can go on; empty:
 	// nothing.
 	Blocked string
+	// Alerts are those that are raised, in their order; Silent is until when
+	// nobody wants to be told of a rule.
+	Alerts []Alert
+	Silent map[string]time.Time `json:",omitempty"`
 
 	Stage       string
 	StageRecord []StageRecord
@@ -92,6 +96,10 @@ type Tally struct {
 	Failed    int
 	Wall      float64 // seconds of wall time over all attempts
 	CPU       float64 // seconds of processor time over all attempts
+	Memory    int64   // bytes, the most that any attempt used
+	Disk      int64   // bytes, the most that any attempt left
+	// Recent says of the attempts that ended last whether each succeeded.
+	Recent []bool
 }
 
 // StageRecord is when a stage was.

@@ -1,0 +1,84 @@
+package research
+
+import "time"
+
+// The severities of alerts.
+const (
+	Info    = "info"
+	Warning = "warning"
+	Grave   = "critical"
+)
+
+// Severities are all severities, the least first.
+var Severities = []string{Info, Warning, Grave}
+
+// AlertRaised says that somebody should know of something. It stands until it
+// is resolved, and is raised once meanwhile.
+type AlertRaised struct {
+	v1
+	Rule      string  `json:"rule"`
+	Subject   string  `json:"subject,omitempty"` // which disk, device or attempt
+	Severity  string  `json:"severity"`
+	Text      string  `json:"text"`
+	Value     float64 `json:"value"`
+	Threshold float64 `json:"threshold"`
+}
+
+// Key names what an alert is about: there is at most one of a key at a time.
+func (a AlertRaised) Key() string { return a.Rule + "/" + a.Subject }
+
+// AlertResolved says that what an alert was about is over.
+type AlertResolved struct {
+	v1
+	Rule    string `json:"rule"`
+	Subject string `json:"subject,omitempty"`
+}
+
+// AlertsSilenced says that nobody wants to be told of a rule's alerts for a
+// while; they are raised and shown all the same.
+type AlertsSilenced struct {
+	v1
+	Rule  string    `json:"rule"` // "*": all
+	Until time.Time `json:"until"`
+	By    string    `json:"by"`
+}
+
+func (AlertRaised) Type() string    { return "alert.raised" }
+func (AlertResolved) Type() string  { return "alert.resolved" }
+func (AlertsSilenced) Type() string { return "alert.silenced" }
+
+// Alert is an AlertRaised with when it was.
+type Alert struct {
+	AlertRaised
+	Time time.Time `json:"time"`
+}
+
+// alert folds what happened to alerts.
+func (s *State) alert(t time.Time, p Payload) {
+	switch d := p.(type) {
+	case AlertRaised:
+		s.Alerts = append(s.Alerts, Alert{d, t})
+	case AlertResolved:
+		key := AlertRaised{Rule: d.Rule, Subject: d.Subject}.Key()
+		kept := s.Alerts[:0:0]
+		for _, a := range s.Alerts {
+			if a.Key() != key {
+				kept = append(kept, a)
+			}
+		}
+		s.Alerts = kept
+	case AlertsSilenced:
+		silent := map[string]time.Time{d.Rule: d.Until}
+		for rule, until := range s.Silent {
+			if rule != d.Rule {
+				silent[rule] = until
+			}
+		}
+		s.Silent = silent
+	}
+}
+
+// Silenced reports whether somebody has asked not to be told of a rule.
+func (s *State) Silenced(rule string, now time.Time) bool {
+	return now.Before(s.Silent[rule]) || now.Before(s.Silent["*"])
+}
