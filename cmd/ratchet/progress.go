@@ -116,7 +116,7 @@ func (p *progress) stop() {
 func (p *progress) describe(s *ratchet.State) string {
 	parts := []string{fmt.Sprintf("%-15s", s.Stage)}
 	if s.Plan != nil {
-		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Frontier, s.Plan.Experiments), fmt.Sprintf("trials %d/%d", s.Tally.Trials, planned(s)))
+		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Frontier, s.Plan.Experiments), fmt.Sprintf("trials %d/%d", s.Tally.Trials, s.PlannedTrials()))
 	}
 	if s.Tally.Failed > 0 {
 		parts = append(parts, fmt.Sprintf("failed %d", s.Tally.Failed))
@@ -130,21 +130,13 @@ func (p *progress) describe(s *ratchet.State) string {
 	return strings.Join(parts, "  ")
 }
 
-// planned is how many trials the run has in all, as well as it is known.
-func planned(s *ratchet.State) int {
-	if s.Designed == nil {
-		return s.Plan.SearchTrials + s.Plan.ValidationTrials
-	}
-	return len(s.Experiments)*len(s.Plan.Seeds) + len(s.Validated())*len(s.Plan.Fresh) + 1
-}
-
 // left estimates the time left from the pace since this process began.
 func (p *progress) left(s *ratchet.State) string {
 	done := s.Tally.Trials - p.first
 	if s.Plan == nil || done < 2 || s.Ended() {
 		return ""
 	}
-	rest := planned(s) - s.Tally.Trials
+	rest := s.PlannedTrials() - s.Tally.Trials
 	if rest <= 0 {
 		return ""
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"ratchet/internal/backup"
@@ -17,6 +18,9 @@ type backups struct {
 	policy BackupPolicy
 	warn   func(error)
 	stage  chan struct{} // a stage has ended
+
+	mu   sync.Mutex
+	made time.Time // when the last backup was made; zero: nobody knows
 }
 
 func (e *Engine) backups(o DriveOptions) *backups {
@@ -47,6 +51,7 @@ func (b *backups) run(ctx context.Context) {
 	due := make(<-chan time.Time)
 	if b.policy.Every > 0 {
 		last := b.last(ctx)
+		b.note(last)
 		due = time.After(max(0, last.Add(b.policy.Every).Sub(b.engine.now())))
 	}
 	for {
@@ -79,9 +84,26 @@ func (b *backups) last(ctx context.Context) (last time.Time) {
 	return last
 }
 
+func (b *backups) note(made time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.made = made
+}
+
+// lastMade is when the last backup was made; zero: nobody knows.
+func (b *backups) lastMade() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.made
+}
+
 // make makes one backup.
 func (b *backups) make(ctx context.Context) {
-	m, err := b.engine.Backup(ctx, b.policy.BackupPlace, nil)
+	var m *backup.Manifest
+	err := b.engine.deps.Of("place with backups").Do(ctx, 0, func(ctx context.Context) (err error) {
+		m, err = b.engine.Backup(ctx, b.policy.BackupPlace, nil)
+		return err
+	})
 	switch {
 	case errors.As(err, new(*backup.HeldError)), ctx.Err() != nil:
 		return // whoever holds it makes one; or this one was broken off
@@ -89,6 +111,7 @@ func (b *backups) make(ctx context.Context) {
 		b.warn(fmt.Errorf("the backup to %s failed: %w", b.policy.To, err))
 		return
 	}
+	b.note(m.Time)
 	for _, d := range m.Damaged {
 		b.warn(fmt.Errorf("backup %s is without what is damaged: %s", m.ID, d))
 	}

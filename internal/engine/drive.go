@@ -32,6 +32,8 @@ type DriveOptions struct {
 	Observe func(s *research.State, events []research.Payload)
 	// Backup makes backups of the home meanwhile.
 	Backup BackupPolicy
+	// Watch says how the run is watched meanwhile.
+	Watch WatchOptions
 	// Warn is told of what failed without harm to the run.
 	Warn func(error)
 }
@@ -105,13 +107,27 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
-		flying: map[string]bool{}, handles: map[string]executor.Handle{}, backups: e.backups(o),
+		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
 	}
 	if d.options.Observe == nil {
 		d.options.Observe = func(*research.State, []research.Payload) {}
 	}
+	if d.options.Warn == nil {
+		d.options.Warn = func(error) {}
+	}
+	if e.sandboxed { // elsewhere there is no machine to be watched
+		if err := d.settleIn(); err != nil {
+			return s, err
+		}
+		defer d.watch.notify.Close(0)
+	}
+	gap := d.clock.now().Sub(s.Time)
+	crashed := s.Engine.Engine != ""
 	if err := d.begin(ctx); err != nil {
 		return s, err
+	}
+	if d.watch != nil && crashed {
+		d.watch.recovery = gap
 	}
 	d.began = true
 	if err := d.loop(ctx); err != nil {
@@ -151,6 +167,7 @@ type driver struct {
 	executor executor.Executor
 	clock    *clock
 	backups  *backups
+	watch    *watcher // nil: nobody watches
 
 	results chan result
 	leaving <-chan struct{} // closed when nobody takes results any more
@@ -159,6 +176,8 @@ type driver struct {
 
 	mu       sync.Mutex
 	handles  map[string]executor.Handle // of attempts that run
+	running  map[string]executor.Job    // those attempts
+	present  map[string]claim           // of attempts that ran already when this engine took over
 	stopping string                     // why attempts are being stopped
 }
 
@@ -220,6 +239,9 @@ func (d *driver) loop(ctx context.Context) error {
 	defer d.effects.Wait()
 	defer cancel()
 	d.effects.Go(func() { d.backups.run(effects) })
+	if d.watch != nil {
+		d.effects.Go(func() { d.watch.run(effects) })
+	}
 	for {
 		if err := d.commit(ctx, nil); err != nil {
 			return d.leave(ctx, err)
@@ -292,7 +314,9 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 			d.launch(context.WithoutCancel(ctx))
 		}
 		// An append that was handed over is not taken back by an interrupt.
+		began := time.Now()
 		head, err := d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
+		d.watch.appended(time.Since(began))
 		switch {
 		case errors.As(err, new(*journal.ConflictError)):
 			if conflict := new(journal.ConflictError); planted.Bug("stale-state") && errors.As(err, &conflict) {
@@ -311,6 +335,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 			d.engine.keepState(d.run, d.state, head)
 		}
 		d.options.Observe(d.state, all)
+		d.watch.see(d.state, all)
 		d.backups.see(all)
 		return nil
 	}

@@ -32,7 +32,8 @@ func (d *driver) effect(a research.Action) func(context.Context) result {
 	job, err := d.job(a)
 	rungs, stored := d.state.Experiment(a.Experiment).Rungs, d.state.Trial(a.Trial).Checkpoint
 	job.Restore = d.restore(stored)
-	return func(ctx context.Context) result { return d.try(ctx, a, job, rungs, stored, err) }
+	want := d.reserve(job)
+	return func(ctx context.Context) result { return d.try(ctx, a, job, want, rungs, stored, err) }
 }
 
 // computed gives the outcome of a pending action that is a pure function of
@@ -66,10 +67,7 @@ func (d *driver) propose(a research.Action) research.Payload {
 // job describes the attempt of a Try action, from the run's record alone.
 func (d *driver) job(a research.Action) (executor.Job, error) {
 	c, x := d.state.Created, d.state.Experiment(a.Experiment)
-	parameters := x.Parameters
-	if a.Parameters != nil {
-		parameters = a.Parameters
-	}
+	parameters := effective(a, x)
 	command, err := c.Study.Arguments(parameters, a.Seed)
 	if err != nil {
 		return executor.Job{}, err
@@ -114,24 +112,32 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 }
 
 // try executes an attempt to its end and collects what it left.
-func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, rungs []research.Rung, stored string, err error) result {
+func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, want claim, rungs []research.Rung, stored string, err error) result {
 	if err != nil {
 		return result{err: err}
 	}
 	if !d.waitUntil(ctx, a.NotBefore) {
-		if ctx.Err() != nil {
-			return result{err: ctx.Err()}
-		}
-		r := d.ended(a, research.Attempt{Class: research.Transient, Message: d.why(), Exit: -1})
-		r.stopped = true
-		return r
+		return d.notBegun(ctx, a)
 	}
-	out, err := d.execute(ctx, job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
+	leave, err := d.admit(ctx, &job, want)
+	if errors.Is(err, errStopping) {
+		return d.notBegun(ctx, a)
+	}
 	if err != nil {
 		return result{err: err}
 	}
+	defer leave()
+	out, err := d.execute(ctx, job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
+	if errors.Is(err, errStopping) {
+		return d.notBegun(ctx, a)
+	}
+	if err != nil {
+		return result{err: err}
+	}
+	d.setUp(ctx, out)
 	failpoint.Hit("collect.before")
 	attempt, err := d.collect(a, rungs, out)
+	attempt.GPUs = job.GPUs
 	if err != nil {
 		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
 	}
@@ -145,6 +151,16 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, r
 	r := d.ended(a, attempt)
 	r.events = append(kept, r.events...)
 	r.stopped = d.wasStopped(out)
+	return r
+}
+
+// notBegun is the outcome of an attempt that the run stops before.
+func (d *driver) notBegun(ctx context.Context, a research.Action) result {
+	if ctx.Err() != nil {
+		return result{err: ctx.Err()}
+	}
+	r := d.ended(a, research.Attempt{Class: research.Transient, Message: d.why(), Exit: -1})
+	r.stopped = true
 	return r
 }
 
@@ -193,12 +209,12 @@ func (d *driver) ended(a research.Action, attempt research.Attempt) result {
 // execute runs a job to its end, or attaches to it and waits. beside, if there
 // is one, runs until the job has ended, and ends with its context.
 func (d *driver) execute(ctx context.Context, job executor.Job, beside func(context.Context, executor.Handle)) (executor.Outcome, error) {
-	h, err := d.executor.Start(ctx, job)
+	h, err := d.start(ctx, job)
 	if err != nil {
 		return executor.Outcome{}, err
 	}
 	d.mu.Lock()
-	d.handles[job.ID] = h
+	d.handles[job.ID], d.running[job.ID] = h, job
 	stopping := d.stopping != ""
 	d.mu.Unlock()
 	if stopping {
@@ -214,6 +230,7 @@ func (d *driver) execute(ctx context.Context, job executor.Job, beside func(cont
 	both.Wait()
 	d.mu.Lock()
 	delete(d.handles, job.ID)
+	delete(d.running, job.ID)
 	d.mu.Unlock()
 	return out, err
 }

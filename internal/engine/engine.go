@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/executor/local"
+	"ratchet/internal/guard"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
@@ -35,6 +37,8 @@ type Engine struct {
 	report    func(dir string, r *report.Results, src report.Sources) error
 	// secrets takes out of what programs wrote what nobody should read.
 	secrets *redact.Redactor
+	deps    *guard.Dependencies
+	room    *room
 }
 
 // Jobs executes the attempts of a run.
@@ -56,6 +60,9 @@ type Options struct {
 	Objects *objects.Store
 	// Jobs replaces what executes the attempts of a run.
 	Jobs func(run string) Jobs
+	// Breakers say when what does not answer is left alone; zero:
+	// guard.DefaultPolicy.
+	Breakers guard.Policy
 	// Report replaces what writes reports.
 	Report func(dir string, r *report.Results, src report.Sources) error
 }
@@ -70,6 +77,8 @@ func Open(home string, o Options) (*Engine, error) {
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
 	e := &Engine{home: home, journal: o.Journal, objects: o.Objects, now: o.Now, jobs: o.Jobs, report: o.Report, secrets: redact.OfEnvironment(os.Environ())}
+	e.deps = guard.NewDependencies(cmp.Or(o.Breakers, guard.DefaultPolicy))
+	e.room = newRoom(e)
 	if e.now == nil {
 		e.now = time.Now
 	}
@@ -105,6 +114,9 @@ func (e *Engine) Objects() *objects.Store { return e.objects }
 // Secrets takes secrets out of texts: the values of this process's environment
 // that are named as such, and whatever has the form of one.
 func (e *Engine) Secrets() *redact.Redactor { return e.secrets }
+
+// Dependencies are what this process asks of others.
+func (e *Engine) Dependencies() []guard.DependencyState { return e.deps.States() }
 
 // Journal is the journal of all runs in this home.
 func (e *Engine) Journal() journal.Journal { return e.journal }

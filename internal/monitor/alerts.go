@@ -37,14 +37,17 @@ type Alerts struct {
 	raised map[string]research.AlertRaised
 }
 
-// NewAlerts goes on from the alerts that are raised already.
+// NewAlerts goes on from the alerts that are raised already; those of other
+// rules are somebody else's to resolve.
 func NewAlerts(rules []Rule, open []research.AlertRaised) *Alerts {
 	a := &Alerts{rules: map[string]Rule{}, since: map[string]time.Time{}, under: map[string]time.Time{}, raised: map[string]research.AlertRaised{}}
 	for _, r := range rules {
 		a.rules[r.Name] = r
 	}
 	for _, o := range open {
-		a.raised[o.Key()] = o
+		if _, ours := a.rules[o.Rule]; ours {
+			a.raised[o.Key()] = o
+		}
 	}
 	return a
 }

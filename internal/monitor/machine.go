@@ -3,6 +3,7 @@ package monitor
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -107,6 +108,22 @@ func (m *Machine) Sample(ctx context.Context, attempts []Attempt) Sample {
 	}
 	m.usage = usage
 	return s
+}
+
+// Devices are the GPUs of this machine now. Where nobody can be asked about
+// them, their device files say how many there are.
+func (m *Machine) Devices(ctx context.Context) []GPU {
+	if m.lookAtGPUs(ctx, time.Now()); len(m.gpus) > 0 {
+		return m.gpus
+	}
+	files, _ := filepath.Glob("/dev/nvidia[0-9]*") // the pattern is a good one
+	var out []GPU
+	for _, f := range files {
+		if n, err := strconv.Atoi(strings.TrimPrefix(f, "/dev/nvidia")); err == nil {
+			out = append(out, GPU{Index: n, Processes: []GPUProcess{}})
+		}
+	}
+	return out
 }
 
 func (m *Machine) lookAtGPUs(ctx context.Context, now time.Time) {

@@ -12,6 +12,14 @@ const (
 // Severities are all severities, the least first.
 var Severities = []string{Info, Warning, Grave}
 
+// The rules of which the core itself raises alerts: what the run cannot go on
+// without a person for, and what nobody may miss.
+const (
+	RulePaused   = "paused"
+	RuleSecurity = "security"
+	RuleFailed   = "failed"
+)
+
 // AlertRaised says that somebody should know of something. It stands until it
 // is resolved, and is raised once meanwhile.
 type AlertRaised struct {
@@ -60,13 +68,7 @@ func (s *State) alert(t time.Time, p Payload) {
 		s.Alerts = append(s.Alerts, Alert{d, t})
 	case AlertResolved:
 		key := AlertRaised{Rule: d.Rule, Subject: d.Subject}.Key()
-		kept := s.Alerts[:0:0]
-		for _, a := range s.Alerts {
-			if a.Key() != key {
-				kept = append(kept, a)
-			}
-		}
-		s.Alerts = kept
+		s.settled(func(a Alert) bool { return a.Key() == key })
 	case AlertsSilenced:
 		silent := map[string]time.Time{d.Rule: d.Until}
 		for rule, until := range s.Silent {
@@ -76,6 +78,17 @@ func (s *State) alert(t time.Time, p Payload) {
 		}
 		s.Silent = silent
 	}
+}
+
+// settled takes alerts away that are over.
+func (s *State) settled(over func(Alert) bool) {
+	kept := s.Alerts[:0:0]
+	for _, a := range s.Alerts {
+		if !over(a) {
+			kept = append(kept, a)
+		}
+	}
+	s.Alerts = kept
 }
 
 // Silenced reports whether somebody has asked not to be told of a rule.

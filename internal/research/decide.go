@@ -27,11 +27,12 @@ func Decide(s *State, now time.Time) []Payload {
 	case s.WantPause != "":
 		return s.pause("paused by " + s.WantPause)
 	case s.Blocked != "":
-		return s.pause(s.Blocked)
+		return s.pause(s.Blocked, AlertRaised{Rule: RulePaused, Severity: Grave, Text: s.Blocked})
 	}
 	if spent, limit := s.Driven+s.RolledBack+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
-		return s.pause(fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
-			study.Duration(spent.Round(time.Second)), study.Duration(limit)))
+		why := fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
+			study.Duration(spent.Round(time.Second)), study.Duration(limit))
+		return s.pause(why, AlertRaised{Rule: RulePaused, Severity: Warning, Text: why})
 	}
 	if s.Stage == "" {
 		return []Payload{StageStarted{Stage: Ideation}}
@@ -65,12 +66,13 @@ func (s *State) TimeLimit() time.Duration {
 	return time.Duration(s.Created.Study.Limits.Run.Time) + s.MoreTime
 }
 
-// pause waits for what is in flight, then pauses.
-func (s *State) pause(reason string) []Payload {
+// pause waits for what is in flight, then pauses, with what somebody should
+// know of it.
+func (s *State) pause(reason string, alerts ...Payload) []Payload {
 	if len(s.Pending) > 0 {
 		return nil
 	}
-	return []Payload{RunPaused{Reason: reason}}
+	return append(alerts, RunPaused{Reason: reason})
 }
 
 // Wake is the earliest time at which a pending action's back-off ends or a
@@ -153,14 +155,14 @@ func (s *State) plan() []Payload {
 		return []Payload{PlanMade{Plan: design(s.Created, s.Hypotheses)}}
 	}
 	if s.Plan.Refused != "" {
-		return []Payload{RunCompleted{Status: Failed, Why: "the plan cannot be carried out: " + s.Plan.Refused}}
+		return s.fail("the plan cannot be carried out: " + s.Plan.Refused)
 	}
 	if len(s.Created.Study.Program.Build) > 0 && s.Snapshot == s.Created.Snapshot {
 		switch {
 		case len(s.Pending) > 0:
 			return nil
 		case s.BuildFailed != "":
-			return []Payload{RunCompleted{Status: Failed, Why: "the program could not be built: " + s.BuildFailed}}
+			return s.fail("the program could not be built: " + s.BuildFailed)
 		}
 		return []Payload{ActionDecided{Action: Action{ID: "build", Kind: Build}}}
 	}
@@ -201,6 +203,9 @@ func (s *State) advance() []Payload {
 		}
 		if again, why := s.remedy(t); again == nil {
 			out = append(out, TrialCompleted{Trial: t.ID, Outcome: t.Last().Class, Why: why})
+			if last := t.Last(); last.Class == Security {
+				out = append(out, AlertRaised{Rule: RuleSecurity, Subject: last.ID, Severity: Grave, Text: fmt.Sprintf("attempt %s: %s", last.ID, last.Message)})
+			}
 		}
 	}
 	return out

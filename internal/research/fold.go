@@ -157,6 +157,7 @@ func (s *State) apply(e Event) error {
 	case RunResumed:
 		// A wish to pause that came while the run was being resumed stands.
 		s.Status, s.Why, s.Blocked = Running, "", ""
+		s.settled(func(a Alert) bool { return a.Rule == RulePaused })
 		s.MoreTime += time.Duration(d.MoreTime)
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why

@@ -97,3 +97,15 @@ func spaceSize(parameters []study.Parameter) int {
 	}
 	return size
 }
+
+// PlannedTrials is how many trials the run has in all, as well as it is known;
+// 0 before there is a plan.
+func (s *State) PlannedTrials() int {
+	switch {
+	case s.Plan == nil:
+		return 0
+	case s.Designed == nil:
+		return s.Plan.SearchTrials + s.Plan.ValidationTrials
+	}
+	return len(s.Experiments)*len(s.Plan.Seeds) + len(s.Validated())*len(s.Plan.Fresh) + 1
+}

@@ -124,7 +124,12 @@ func (s *State) again() string {
 // conclude ends the run.
 func (s *State) conclude() []Payload {
 	if s.Tally.Succeeded == 0 {
-		return []Payload{RunCompleted{Status: Failed, Why: "no trial succeeded"}}
+		return s.fail("no trial succeeded")
 	}
 	return []Payload{RunCompleted{Status: Completed}}
+}
+
+// fail ends the run without a result.
+func (s *State) fail(why string) []Payload {
+	return []Payload{AlertRaised{Rule: RuleFailed, Severity: Grave, Text: "the run failed: " + why}, RunCompleted{Status: Failed, Why: why}}
 }

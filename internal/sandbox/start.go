@@ -171,6 +171,19 @@ func attach(folder string) (*Handle, error) {
 	return h, nil
 }
 
+// ReadSpec reads what an attempt that was started is.
+func ReadSpec(folder string) (*Spec, error) {
+	b, err := os.ReadFile(filepath.Join(folder, specFile))
+	if err != nil {
+		return nil, err
+	}
+	var s Spec
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, fmt.Errorf("reading what the attempt in %s is: %w", folder, err)
+	}
+	return &s, nil
+}
+
 // Live reports whether an attempt's shim is running.
 func Live(folder string) bool {
 	lock, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_RDWR, 0)

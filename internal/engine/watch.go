@@ -1,0 +1,388 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"ratchet/internal/guard"
+	"ratchet/internal/monitor"
+	"ratchet/internal/notify"
+	"ratchet/internal/research"
+	"ratchet/internal/stats"
+	"ratchet/study"
+)
+
+// WatchOptions say how a run is watched while it is driven.
+type WatchOptions struct {
+	Every  time.Duration // between samples; 0: one second
+	Health time.Duration // between judgements; 0: ten seconds
+	// Limits are what all that runs together may use of the machine, and where
+	// alerts are raised; zero: DefaultLimits.
+	Limits monitor.Limits
+	// AlertTo are targets as shoutrrr writes them; AlertFrom is the least
+	// severity that they are told of; empty: research.Warning.
+	AlertTo   []string
+	AlertFrom string
+	// GPUs reads the machine's devices; nil: by nvidia-smi, where there is one.
+	GPUs func(ctx context.Context) ([]monitor.GPU, error)
+}
+
+// DefaultLimits leave a machine some room.
+var DefaultLimits = monitor.Limits{Memory: 0.9, Disk: 0.95, GPUMemory: 0.95}
+
+// Watch is how a run goes, as whoever drives it saw it last.
+type Watch struct {
+	Run          string                  `json:"run"`
+	PID          int                     `json:"pid"`
+	Health       monitor.Health          `json:"health"`
+	Sample       monitor.Sample          `json:"sample"`
+	Limits       monitor.Limits          `json:"limits"`
+	Dependencies []guard.DependencyState `json:"dependencies"`
+	Forecasts    []Forecast              `json:"forecasts"`
+	Risk         *stats.Risk             `json:"risk,omitempty"`
+	WaitingFor   string                  `json:"waiting_for,omitempty"`
+	LastBackup   *time.Time              `json:"last_backup,omitempty"`
+	// Recovery is how long it took, after an engine that did not stop on
+	// purpose, until the run was driven again, in seconds; 0: it never happened
+	// to this engine.
+	Recovery float64 `json:"recovery_s,omitempty"`
+}
+
+// watcher watches a run while it is driven.
+type watcher struct {
+	d       *driver
+	options WatchOptions
+	machine monitor.Machine
+	record  *monitor.Record
+	alerts  *monitor.Alerts
+	notify  *notify.Notifier
+
+	trace trace
+	last  Watch
+
+	mu       sync.Mutex
+	seen     seen
+	gpus     []monitor.GPU // as of the last sample
+	slowest  time.Duration // append since the last sample
+	recovery time.Duration
+}
+
+// seen is what a watcher knows of the run's state.
+type seen struct {
+	recent   []bool
+	inFlight int
+	last     time.Time
+	blocked  string
+	silent   map[string]time.Time
+	parallel int
+	progress progress
+	risk     *stats.Risk
+	fitted   int // trials that the risk was learned from
+	stall    time.Duration
+	attempts map[string]study.Params // in flight
+}
+
+func (d *driver) newWatcher() (*watcher, error) {
+	o := d.options.Watch
+	if o.Every == 0 {
+		o.Every = time.Second
+	}
+	if o.Health == 0 {
+		o.Health = 10 * time.Second
+	}
+	if o.Limits == (monitor.Limits{}) {
+		o.Limits = DefaultLimits
+	}
+	if o.AlertFrom == "" {
+		o.AlertFrom = research.Warning
+	}
+	w := &watcher{d: d, options: o}
+	w.machine.Folders = map[string]string{"home": d.engine.home}
+	if output := d.state.Created.Output; exists(output) {
+		w.machine.Folders["output"] = output
+	}
+	gpus := o.GPUs
+	if smi := monitor.FindNvidiaSMI(); gpus == nil && smi != "" {
+		gpus = smi.Read
+	}
+	if gpus != nil {
+		w.machine.GPUs = func(ctx context.Context) (out []monitor.GPU, err error) {
+			err = d.engine.deps.Of("GPU metrics").Do(ctx, 5*time.Second, func(ctx context.Context) error {
+				out, err = gpus(ctx)
+				return err
+			})
+			return out, err
+		}
+	}
+	if d.study.Limits.Attempt.GPUs > 0 {
+		w.gpus = w.machine.Devices(context.Background()) // attempts are given theirs before the first sample
+	}
+	var open []research.AlertRaised
+	for _, a := range d.state.Alerts {
+		open = append(open, a.AlertRaised)
+	}
+	w.alerts = monitor.NewAlerts(monitor.Rules(o.Limits), open)
+	var err error
+	w.notify, err = notify.New(o.AlertTo, d.engine.deps, d.warn)
+	return w, err
+}
+
+// see is told of the state after every step, in the driver's goroutine.
+func (w *watcher) see(s *research.State, events []research.Payload) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	now := &w.seen
+	now.recent = append([]bool(nil), s.Tally.Recent...)
+	now.inFlight, now.last, now.blocked, now.silent = len(s.Pending), s.Time, s.Blocked, s.Silent
+	now.parallel, now.progress = s.Created.Study.Parallel, progressOf(s)
+	now.stall = time.Duration(s.Created.Study.Limits.Attempt.Stall) / 2
+	if now.stall == 0 {
+		now.stall = 15 * time.Minute
+	}
+	if s.Tally.Trials >= now.fitted+max(5, now.fitted/5) {
+		now.risk, now.fitted = stats.Fit(s), s.Tally.Trials
+	}
+	now.attempts = map[string]study.Params{}
+	for _, a := range s.Pending {
+		if x := s.Experiment(a.Experiment); a.Kind == research.Try && x != nil {
+			now.attempts[a.ID] = x.Parameters
+		}
+	}
+	w.mu.Unlock()
+	for _, p := range events {
+		w.tell(s, p)
+	}
+}
+
+// tell sends what is durable now to whoever wants to know.
+func (w *watcher) tell(s *research.State, p research.Payload) {
+	title := "run " + s.Created.Run
+	switch e := p.(type) {
+	case research.AlertRaised:
+		if slices.Index(research.Severities, e.Severity) >= slices.Index(research.Severities, w.options.AlertFrom) && !s.Silenced(e.Rule, s.Time) {
+			w.notify.Send(notify.Message{Title: e.Severity + ": " + title, Text: e.Text})
+		}
+	case research.AlertResolved:
+		if !s.Silenced(e.Rule, s.Time) {
+			w.notify.Send(notify.Message{Title: "resolved: " + title, Text: "over: " + subject(e.Rule, e.Subject)})
+		}
+	case research.RunCompleted:
+		w.notify.Send(notify.Message{Title: title, Text: fmt.Sprintf("%s after %s: %d trials, %d of them failed", e.Status, study.Duration(s.Driven.Round(time.Second)), s.Tally.Trials, s.Tally.Failed)})
+	}
+}
+
+func subject(rule, of string) string {
+	if of == "" {
+		return rule
+	}
+	return rule + " (" + of + ")"
+}
+
+// appended is told how long an append took.
+func (w *watcher) appended(took time.Duration) {
+	if w == nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.slowest = max(w.slowest, took)
+}
+
+// risk is the chance that an attempt fails, as far as the run has learned it.
+func (w *watcher) risk(p study.Params) float64 {
+	if w == nil {
+		return 0
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.seen.risk.Tells() {
+		return 0
+	}
+	return w.seen.risk.Chance(p)
+}
+
+// run samples and judges until ctx ends.
+func (w *watcher) run(ctx context.Context) {
+	defer w.notify.Close(10 * time.Second)
+	dir := filepath.Join(w.d.engine.folder(w.d.run), "monitor")
+	record, err := monitor.NewRecord(dir)
+	if err != nil {
+		w.d.warn(err)
+	}
+	w.record = record
+	samples, health := time.NewTicker(w.options.Every), time.NewTicker(w.options.Health)
+	defer samples.Stop()
+	defer health.Stop()
+	slowest := time.Duration(0)
+	w.sample(ctx)
+	w.judge(0)
+	for {
+		select {
+		case <-ctx.Done():
+			w.last.Health.State = monitor.ShuttingDown
+			w.write()
+			if w.record != nil {
+				_ = w.record.Close() // what is left of the last minute is a minute
+			}
+			return
+		case <-samples.C:
+			slowest = max(slowest, w.sample(ctx))
+		case <-health.C:
+			if events := w.judge(slowest); len(events) > 0 {
+				w.d.answer(result{events: events})
+			}
+			slowest = 0
+		}
+	}
+}
+
+// sample takes one sample, and returns the slowest append since the last.
+func (w *watcher) sample(ctx context.Context) time.Duration {
+	s := w.machine.Sample(ctx, w.d.using())
+	w.mu.Lock()
+	slowest := w.slowest
+	if w.slowest = 0; len(s.GPUs) > 0 {
+		w.gpus = s.GPUs // when they cannot be read, those that were there still are
+	}
+	parallel := w.seen.parallel
+	w.mu.Unlock()
+	s.JournalMS = float64(slowest.Microseconds()) / 1000
+	s.Waiting, w.last.WaitingFor, s.Parallel = w.d.engine.room.standing(parallel)
+	w.last.Sample = s
+	w.trace.add(s)
+	if w.record != nil && ctx.Err() == nil {
+		// A full disk costs the record, and nothing else.
+		_ = w.d.engine.deps.Of("the monitor's record").Do(ctx, 0, func(context.Context) error { return w.record.Add(s) })
+	}
+	return slowest
+}
+
+// judge assesses the run's health and gives the alerts that follow.
+func (w *watcher) judge(slowest time.Duration) []research.Payload {
+	w.mu.Lock()
+	seen, recovery := w.seen, w.recovery
+	w.mu.Unlock()
+	e := w.d.engine
+	w.last.Run, w.last.PID, w.last.Limits, w.last.Risk = w.d.run, os.Getpid(), w.options.Limits, seen.risk
+	w.last.Dependencies, w.last.Recovery = e.deps.States(), recovery.Seconds()
+	f := monitor.Facts{
+		Now: w.last.Sample.Time, Limits: w.options.Limits, Sample: w.last.Sample, Outcomes: seen.recent, SlowestAppend: slowest, StallAfter: seen.stall,
+		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked, BackupEvery: w.d.backups.policy.Every,
+	}
+	if last := w.d.backups.lastMade(); !last.IsZero() {
+		f.LastBackup, w.last.LastBackup = last, &last
+	}
+	for _, d := range w.last.Dependencies {
+		if d.Failures > 0 {
+			f.Dependencies = append(f.Dependencies, monitor.Dependency{Name: d.Name, Open: d.Breaker != "closed", Why: d.Why})
+		}
+	}
+	e.room.press(w.last.Sample.Pressure, seen.parallel)
+	first := w.last.Health.Time.IsZero()
+	health := monitor.Track(w.last.Health, monitor.Assess(f))
+	if first {
+		health.State, health.Since = monitor.Initialising, health.Time
+	}
+	w.last.Health = health
+	w.last.Forecasts = append(w.trace.forecasts(w.last.Sample), seen.progress.forecasts(f.Now)...)
+	w.write()
+	if first {
+		return nil
+	}
+	readings := monitor.Readings(f, health)
+	for _, c := range w.last.Forecasts {
+		if c.rule != "" {
+			readings = append(readings, monitor.Reading{Rule: c.rule, Subject: c.Subject, Value: 1, Text: c.Text})
+		}
+	}
+	if recovery > 0 {
+		readings = append(readings, monitor.Reading{Rule: "slow recovery", Value: recovery.Minutes(), Text: fmt.Sprintf("it took %s until the run was driven again", recovery.Round(time.Second))})
+	}
+	if seen.risk.Tells() {
+		for id, p := range seen.attempts {
+			if c := seen.risk.Chance(p); c > 0.5 {
+				readings = append(readings, monitor.Reading{Rule: "likely failure", Subject: id, Value: 1, Text: fmt.Sprintf("attempt %s fails with a chance of %.0f %%, by what its parameters did before", id, 100*c)})
+			}
+		}
+	}
+	slices.SortStableFunc(readings, func(a, b monitor.Reading) int { return compareText(a.Rule+a.Subject, b.Rule+b.Subject) })
+	return w.alerts.Step(f.Now, readings)
+}
+
+func compareText(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// write leaves the last judgement where other processes find it.
+func (w *watcher) write() {
+	b, err := json.Marshal(w.last)
+	if err == nil {
+		path := w.d.engine.watchFile(w.d.run)
+		if err = os.WriteFile(path+".new", b, 0o600); err == nil {
+			err = os.Rename(path+".new", path)
+		}
+	}
+	if err != nil {
+		_ = w.d.engine.deps.Of("the monitor's record").Do(context.Background(), 0, func(context.Context) error { return err })
+	}
+}
+
+func (e *Engine) watchFile(run string) string { return filepath.Join(e.folder(run), "health.json") }
+
+// Watched is how a run goes, as whoever drives it saw it last; nil if nobody
+// ever did.
+func (e *Engine) Watched(run string) (*Watch, error) {
+	b, err := os.ReadFile(e.watchFile(run))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var w Watch
+	if err == nil {
+		err = json.Unmarshal(b, &w)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the health of run %s: %w", run, err)
+	}
+	return &w, nil
+}
+
+// Samples is the folder with what was sampled while a run was driven; see
+// package monitor.
+func (e *Engine) Samples(run string) string { return filepath.Join(e.folder(run), "monitor") }
+
+// using is what the attempts that run use.
+func (d *driver) using() []monitor.Attempt {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := make([]monitor.Attempt, 0, len(d.handles))
+	for id, h := range d.handles {
+		a := monitor.Attempt{ID: id, MemoryLimit: int64(d.study.Limits.Attempt.Memory)}
+		if j, ok := d.running[id]; ok {
+			a.MemoryLimit, a.GPUs = int64(j.Limits.Memory), j.GPUs
+		}
+		u, ok := h.Using()
+		if !ok {
+			continue // it has just begun
+		}
+		a.Usage = u
+		out = append(out, a)
+	}
+	slices.SortFunc(out, func(a, b monitor.Attempt) int { return compareText(a.ID, b.ID) })
+	return out
+}
