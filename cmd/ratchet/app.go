@@ -46,7 +46,9 @@ type app struct {
 	noColor  bool
 	logLevel string
 	log      *slog.Logger
-	status   int // exit status of a command that ended without an error
+	stderr   slog.Handler // of log
+	file     *slog.Logger // of the home's log alone; nil: nothing is driven
+	status   int          // exit status of a command that ended without an error
 }
 
 // run executes a command line and returns the exit status.
@@ -169,6 +171,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.AddCommand(
 		a.runCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
+		a.healthCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
 		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
@@ -228,11 +231,18 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 		}
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
-	e, err := ratchet.Open(home)
+	breakers, err := a.breakers()
+	if err != nil {
+		return nil, err
+	}
+	inner, err := engine.Open(home, engine.Options{Breakers: breakers})
 	if err != nil && strings.Contains(err.Error(), "not a database") {
 		return nil, &journal.DamageError{Why: err.Error()}
 	}
-	return e, err
+	if err != nil {
+		return nil, err
+	}
+	return &ratchet.Engine{Engine: inner}, nil
 }
 
 // with opens the home, finds the run that the first argument names, and calls

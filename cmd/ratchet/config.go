@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/notify"
+	"ratchet/internal/research"
 	"ratchet/internal/yamlfile"
 	"ratchet/study"
 )
@@ -28,13 +31,30 @@ var configKeys = []configKey{
 	{key: "log_level", value: "warn", choices: []string{"debug", "info", "warn", "error"}},
 	{key: "on_interrupt", value: "leave", choices: []string{"leave", "stop"}},
 	{key: "backup.to"},
-	{key: "backup.every", check: func(s string) error { _, err := study.ParseDuration(s); return err }},
+	{key: "backup.every", check: span},
 	{key: "backup.after_stage", value: "false", choices: []string{"true", "false"}},
 	{key: "backup.keep.last", check: wholeNumber},
 	{key: "backup.keep.daily", check: wholeNumber},
 	{key: "backup.keep.weekly", check: wholeNumber},
 	{key: "backup.recipients", list: true},
 	{key: "backup.identity"},
+	{key: "machine.cpu", check: shareOf("")},
+	{key: "machine.memory", value: "90%", check: shareOf("memory")},
+	{key: "machine.disk", value: "95%", check: shareOf("disk")},
+	{key: "machine.gpu_memory", value: "95%", check: shareOf("")},
+	{key: "monitor.every", value: "1s", check: span},
+	{key: "monitor.health", value: "10s", check: span},
+	{key: "alerts.to", list: true, between: " ", check: notify.Check, show: notify.Name},
+	{key: "alerts.from", value: "warning", choices: research.Severities},
+	{key: "breakers.failures", value: "5", check: wholeNumber},
+	{key: "breakers.open_for", value: "30s", check: span},
+	{key: "breakers.probes", value: "1", check: wholeNumber},
+	{key: "prices.cpu_hour", check: price},
+	{key: "prices.gpu_hour", check: price},
+	{key: "prices.gib_month", check: price},
+	{key: "log.format", value: "text", choices: []string{"text", "json"}},
+	{key: "log.size", value: "10MiB", check: func(s string) error { _, err := study.ParseBytes(s); return err }},
+	{key: "log.keep", value: "5", check: wholeNumber},
 }
 
 type configKey struct {
@@ -42,7 +62,19 @@ type configKey struct {
 	value   string   // the default; empty: none
 	choices []string // any text if empty
 	check   func(string) error
-	list    bool // several texts, kept with commas between
+	list    bool // several texts, kept with commas, or what is between, between
+	between string
+	show    func(string) string // how one with secrets in it is shown
+}
+
+func span(s string) error {
+	_, err := study.ParseDuration(s)
+	return err
+}
+
+func price(s string) error {
+	_, err := study.ParseMoney(s)
+	return err
 }
 
 func wholeNumber(s string) error {
@@ -80,10 +112,8 @@ func (a *app) configured() (map[string]setting, error) {
 		if len(k.choices) > 0 && !slices.Contains(k.choices, v) {
 			return nil, usageError{fmt.Errorf("$%s is %q; it is %s", name, v, yamlfile.OneOf(k.choices))}
 		}
-		if k.check != nil {
-			if err := k.check(v); err != nil {
-				return nil, usageError{fmt.Errorf("$%s: %w", name, err)}
-			}
+		if err := k.checkAll(v); err != nil {
+			return nil, usageError{fmt.Errorf("$%s: %w", name, err)}
 		}
 		out[k.key] = setting{k.key, v, "$" + name}
 	}
@@ -122,10 +152,35 @@ func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map
 	r.Fields(n, what, handlers)
 }
 
+// checkAll checks a value that came as one text.
+func (k configKey) checkAll(v string) error {
+	if k.check == nil {
+		return nil
+	}
+	if !k.list {
+		return k.check(v)
+	}
+	for _, one := range strings.Split(v, cmp.Or(k.between, ",")) {
+		if err := k.check(one); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (k configKey) read(r *yamlfile.Reader, n ast.Node) string {
 	switch {
 	case k.list:
-		return strings.Join(r.Texts(n, k.key), ",")
+		texts := r.Texts(n, k.key)
+		for _, t := range texts {
+			if k.check == nil {
+				break
+			}
+			if err := k.check(t); err != nil {
+				r.Complain(n, k.key+": "+err.Error(), "see the list of services in shoutrrr's documentation")
+			}
+		}
+		return strings.Join(texts, cmp.Or(k.between, ","))
 	case len(k.choices) > 0:
 		return r.Choice(n, k.key, k.choices...)
 	case k.check != nil:
@@ -218,6 +273,13 @@ func (a *app) settings(c *cobra.Command) ([]setting, error) {
 		s, ok := set[k.key]
 		if !ok {
 			s = setting{k.key, k.value, "default"}
+		}
+		if k.show != nil && s.Value != "" {
+			shown := strings.Split(s.Value, cmp.Or(k.between, ","))
+			for i := range shown {
+				shown[i] = k.show(shown[i])
+			}
+			s.Value = strings.Join(shown, " ")
 		}
 		out = append(out, s)
 	}

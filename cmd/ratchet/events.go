@@ -15,6 +15,7 @@ import (
 func (a *app) eventsCommand() *cobra.Command {
 	var from int64
 	var at string
+	var audited bool
 	c := &cobra.Command{
 		Use:   "events [RUN]",
 		Short: "Print a run's journal, one record a line",
@@ -33,9 +34,22 @@ func (a *app) eventsCommand() *cobra.Command {
 					if at > 0 && r.Seq > at {
 						break
 					}
-					d := eventDocument{r, superseded(r.Seq)}
+					d := eventDocument{Record: r, Superseded: superseded(r.Seq)}
+					if audited {
+						p, err := research.Decode(r.Type, r.Version, r.Payload)
+						if err != nil {
+							return err
+						}
+						if d.Text = research.Printable(audit(p), 1000); d.Text == "" {
+							continue
+						}
+					}
 					if a.json {
 						records = append(records, d)
+						continue
+					}
+					if audited {
+						a.printf("%6d  %s  %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05"), map[bool]string{true: "superseded  "}[d.Superseded], d.Text)
 						continue
 					}
 					a.printf("%6d  %s  %-22s %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05.000000"), r.Type, map[bool]string{true: "superseded  "}[d.Superseded], brief(r.Payload))
@@ -48,6 +62,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		},
 	}
 	atFlag(c, &at)
+	c.Flags().BoolVar(&audited, "audit", false, "only who did what, when and why, in words")
 	c.Flags().Int64Var(&from, "from", 1, "begin at this sequence number")
 	return c
 }
@@ -55,7 +70,8 @@ func (a *app) eventsCommand() *cobra.Command {
 // eventDocument is a record in `ratchet events --json`.
 type eventDocument struct {
 	journal.Record
-	Superseded bool `json:"superseded,omitempty"` // the run was rolled back behind it
+	Superseded bool   `json:"superseded,omitempty"` // the run was rolled back behind it
+	Text       string `json:"text,omitempty"`       // with --audit: what it says
 }
 
 // brief is the beginning of a payload.

@@ -53,8 +53,9 @@ func (p *progress) observe(s *ratchet.State, events []research.Payload) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range events {
-		if p.a.log != nil {
-			p.a.log.Debug("journaled", "run", p.run, "event", e.Type())
+		p.a.logEvent(p.run, s, e)
+		if al, ok := e.(research.AlertRaised); ok && al.Rule != research.RuleSecurity && al.Rule != research.RulePaused && al.Rule != research.RuleFailed {
+			p.note(al.Severity + ": " + al.Text)
 		}
 		if t, ok := e.(research.TrialCompleted); ok && t.Outcome != research.Succeeded {
 			p.note(fmt.Sprintf("trial %s failed: %s: %s", t.Trial, t.Outcome, message(s, t.Trial)))

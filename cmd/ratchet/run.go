@@ -150,10 +150,18 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	o.Observe = p.observe
 	o.Warn = func(err error) { a.log.Warn(err.Error()) }
 	var err error
-	if o.Backup, err = a.backupPolicy(); err != nil {
+	if o.Backup, err = a.backupPolicy(); err == nil {
+		o.Watch, err = a.watchOptions()
+	}
+	var closed func()
+	if err == nil {
+		closed, err = a.logToFile(e)
+	}
+	if err != nil {
 		p.stop()
 		return err
 	}
+	defer closed()
 	_, err = e.Drive(ctx, run, o)
 	p.stop()
 	var driven *engine.DrivenError

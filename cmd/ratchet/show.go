@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,7 @@ import (
 	"ratchet"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
+	"ratchet/study"
 )
 
 func (a *app) showCommand() *cobra.Command {
@@ -87,9 +89,44 @@ func (a *app) showExperiment(r *ratchet.Results, x report.Experiment) error {
 	for _, f := range r.Failures {
 		for _, t := range x.Trials {
 			if f.Trial == t.ID {
-				a.printf("\n%s, attempt %d: %s: %s\n", f.Trial, f.Attempt, f.Class, f.Message)
+				a.printFailure(f)
 			}
 		}
 	}
 	return nil
+}
+
+// printFailure says all that is known of an attempt that failed.
+func (a *app) printFailure(f report.Failure) {
+	known := ""
+	if f.Pattern != "" {
+		known = " (recognised as " + f.Pattern + ")"
+	}
+	a.printf("\n%s, attempt %d: %s%s: %s\n", f.Trial, f.Attempt, f.Class, known, f.Message)
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	row := func(name, format string, args ...any) { fmt.Fprintf(w, "  "+name+"\t"+format+"\n", args...) }
+	if len(f.Command) > 0 {
+		row("command", "%s", research.Printable(strings.Join(f.Command, " "), 500))
+	}
+	end := fmt.Sprintf("exit status %d", f.Exit)
+	if f.Signal != "" {
+		end = f.Signal
+	}
+	row("ended", "with %s, on %s", end, f.Host)
+	if f.Limits != nil {
+		row("used", "%s of processor time; memory %s of %s, disk %s of %s, time %s of %s", report.Span(f.Usage.CPU),
+			study.Bytes(f.Usage.Memory), f.Limits.Memory, study.Bytes(f.Usage.Disk), f.Limits.Disk, report.Span(f.Usage.Wall), f.Limits.Time)
+	}
+	for i, line := range strings.Split(f.Words, "\n") {
+		if line != "" {
+			row(map[bool]string{true: "said"}[i == 0], "%s", line)
+		}
+	}
+	switch {
+	case f.Next != "":
+		row("then", "%s", f.Next)
+	case f.Final && f.Why != "":
+		row("then", "given up: %s", f.Why)
+	}
+	_ = w.Flush()
 }

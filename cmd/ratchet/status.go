@@ -10,7 +10,9 @@ import (
 
 	"ratchet"
 	"ratchet/internal/engine"
+	"ratchet/internal/monitor"
 	"ratchet/internal/report"
+	"ratchet/internal/research"
 )
 
 // statusDocument is what `ratchet status --json` prints.
@@ -33,6 +35,10 @@ type statusDocument struct {
 	Disk      *engine.DiskUse     `json:"disk,omitempty"`
 	At        int64               `json:"at,omitempty"` // the position that was asked for
 	Origin    *ratchet.Origin     `json:"origin,omitempty"`
+	// Health is nil where nobody drives the run.
+	Health  *monitor.Health  `json:"health,omitempty"`
+	Waiting string           `json:"waiting_for,omitempty"`
+	Alerts  []research.Alert `json:"alerts"`
 }
 
 func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
@@ -40,6 +46,11 @@ func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
 		Run: s.Created.Run, Status: string(s.Status), Why: s.Why, Stage: s.Stage, Driven: e.Driven(s.Created.Run),
 		Completed: s.Frontier, Trials: s.Tally.Trials, Failed: s.Tally.Failed, InFlight: []string{},
 		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: s.Created.Output, Origin: s.Origin,
+	}
+	if d.Alerts = append([]research.Alert{}, s.Alerts...); d.Driven != nil {
+		if w, err := e.Watched(s.Created.Run); err == nil && w != nil && w.PID == d.Driven.PID {
+			d.Health, d.Waiting = &w.Health, w.WaitingFor
+		}
 	}
 	if s.Plan != nil {
 		d.Planned = s.Plan.Experiments
@@ -109,11 +120,24 @@ func (a *app) printStatus(d statusDocument, s *ratchet.State) {
 	case !s.Ended():
 		row("driven by", "nobody; `ratchet resume %s` goes on", d.Run)
 	}
+	if h := d.Health; h != nil {
+		why := ""
+		if len(h.Reasons) > 0 {
+			why = inBrackets(h.Reasons[0].Why)
+		}
+		row("health", "%s, %d of 100%s", h.State, h.Score, why)
+	}
+	for _, al := range d.Alerts {
+		row("alert", "%s: %s", al.Severity, al.Text)
+	}
 	row("stage", "%s", d.Stage)
 	row("experiments", "%d of %d", d.Completed, d.Planned)
 	row("trials", "%d complete, %d of them failed", d.Trials, d.Failed)
 	if len(d.InFlight) > 0 {
 		row("in flight", "%d", len(d.InFlight))
+	}
+	if d.Waiting != "" {
+		row("waiting", "%s", d.Waiting)
 	}
 	if best := s.Best(); best != nil {
 		row("best", "%s %s in %s: %s", s.Created.Study.Objective.Metric, report.Number(*best.Value), best.Experiment, report.Parameters(best.Parameters))

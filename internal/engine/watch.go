@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/monitor"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
 	"ratchet/internal/stats"
 	"ratchet/study"
 )
@@ -106,7 +107,7 @@ func (d *driver) newWatcher() (*watcher, error) {
 	}
 	w := &watcher{d: d, options: o}
 	w.machine.Folders = map[string]string{"home": d.engine.home}
-	if output := d.state.Created.Output; exists(output) {
+	if output := d.state.Created.Output; !sandbox.SameDisk(d.engine.home, output) {
 		w.machine.Folders["output"] = output
 	}
 	gpus := o.GPUs

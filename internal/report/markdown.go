@@ -73,7 +73,7 @@ func markdown(r *Results) []byte {
 		p("None.\n")
 	}
 	for _, f := range r.Failures {
-		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), map[bool]string{true: " (the trial failed)", false: " (tried again)"}[f.Final])
+		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), f.then())
 	}
 	p("\n## Record\n")
 	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
@@ -109,6 +109,19 @@ func (b *Best) rows() []bestRow {
 		out = append(out, row)
 	}
 	return out
+}
+
+// then is what came of a failure.
+func (f Failure) then() string {
+	switch {
+	case f.Final && f.Why != "":
+		return " (the trial failed: " + escape(f.Why) + ")"
+	case f.Final:
+		return " (the trial failed)"
+	case f.Next != "":
+		return " (" + escape(f.Next) + ")"
+	}
+	return " (tried again)"
 }
 
 func mark(passed bool) string {

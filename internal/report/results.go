@@ -129,8 +129,11 @@ type Trial struct {
 	Outcome  string             `json:"outcome"` // empty: not complete
 	Halted   int                `json:"halted_at_step,omitempty"`
 	Metrics  map[string]float64 `json:"metrics"`
-	Notes    []string           `json:"notes,omitempty"`
-	Evidence string             `json:"evidence,omitempty"`
+	// Parameters are what it ran with where that is not what its experiment
+	// says: on_resource has changed them after it had run out of something.
+	Parameters study.Params `json:"parameters,omitempty"`
+	Notes      []string     `json:"notes,omitempty"`
+	Evidence   string       `json:"evidence,omitempty"`
 }
 
 // Gate is a condition and whether it holds.
@@ -150,6 +153,17 @@ type Failure struct {
 	Final    bool           `json:"final"` // the trial failed with it
 	Why      string         `json:"why,omitempty"`
 	Evidence string         `json:"evidence,omitempty"`
+	// What is known of it: the known text that it was recognised by, its end,
+	// its last words, and what was tried next.
+	Pattern string               `json:"pattern,omitempty"`
+	Command []string             `json:"command,omitempty"`
+	Exit    int                  `json:"exit"`
+	Signal  string               `json:"signal,omitempty"`
+	Words   string               `json:"words,omitempty"`
+	Usage   research.Usage       `json:"usage"`
+	Limits  *study.AttemptLimits `json:"limits,omitempty"`
+	Host    string               `json:"host,omitempty"`
+	Next    string               `json:"next,omitempty"`
 }
 
 // Stage is when a stage was.
@@ -203,7 +217,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		r.Review = []research.Check{}
 	}
 	for _, x := range s.Experiments {
-		r.experiment(x)
+		r.experiment(st, x)
 	}
 	for _, h := range s.Hypotheses {
 		r.Hypotheses = append(r.Hypotheses, hypothesis(s, h))
@@ -223,7 +237,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	return r
 }
 
-func (r *Results) experiment(x *research.Experiment) {
+func (r *Results) experiment(st *study.Study, x *research.Experiment) {
 	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Value: x.Value, Trials: []Trial{}}
 	for _, t := range x.Trials {
 		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
@@ -232,6 +246,9 @@ func (r *Results) experiment(x *research.Experiment) {
 		}
 		if last := t.Last(); last != nil {
 			trial.Halted, trial.Notes, trial.Evidence = last.Halted, last.Notes, last.Evidence
+			if t.Outcome == research.Succeeded {
+				trial.Parameters = last.Parameters
+			}
 		}
 		e.Trials = append(e.Trials, trial)
 		for i, a := range t.Attempts {
@@ -239,9 +256,22 @@ func (r *Results) experiment(x *research.Experiment) {
 				continue
 			}
 			final := i == len(t.Attempts)-1 && t.Outcome != ""
-			f := Failure{Trial: t.ID, Attempt: a.Number, Class: a.Class, Message: a.Message, Final: final, Evidence: a.Evidence}
+			f := Failure{
+				Trial: t.ID, Attempt: a.Number, Class: a.Class, Message: a.Message, Final: final, Evidence: a.Evidence,
+				Pattern: a.Pattern, Exit: a.Exit, Signal: a.Signal, Words: a.Words, Usage: a.Usage, Limits: &st.Limits.Attempt, Host: a.Host,
+			}
+			parameters := x.Parameters
+			if a.Parameters != nil {
+				parameters = a.Parameters
+			}
+			f.Command, _ = st.Arguments(parameters, t.Seed) // they were given once
+			if a.Limits != nil {
+				f.Limits = a.Limits
+			}
 			if final {
 				f.Why = t.Why
+			} else if i+1 < len(t.Attempts) && t.Attempts[i+1].Remedy != nil {
+				f.Next = t.Attempts[i+1].Remedy.Say()
 			}
 			r.Failures = append(r.Failures, f)
 		}

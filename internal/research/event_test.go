@@ -98,7 +98,7 @@ func samples() []research.Payload {
 			Parameters: study.Params{"size": 1.0}, Limits: &study.AttemptLimits{Memory: 1 << 30, GPUMemory: 1 << 30, Network: study.NetworkNone},
 		}},
 		research.AttemptEnded{Action: "e0001-s1-a3", Attempt: research.Attempt{
-			ID: "e0001-s1-a3", Trial: "e0001-s1", Number: 3, Class: research.RateLimited, Pattern: "provider-rate", Certain: true, Wait: 1.5, Words: "w", Remedy: research.Less,
+			ID: "e0001-s1-a3", Trial: "e0001-s1", Number: 3, Class: research.RateLimited, Pattern: "provider-rate", Certain: true, Wait: 1.5, Words: "w", Remedy: &research.Remedy{Name: research.Retry, For: research.Timeout},
 			Parameters: study.Params{"size": 1.0}, Limits: &study.AttemptLimits{Memory: 1 << 30, Network: study.NetworkNone}, GPUs: []int{0, 3},
 			Started: when, Ended: when, Usage: research.Usage{Read: 1, Write: 2},
 		}},

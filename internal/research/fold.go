@@ -161,6 +161,8 @@ func (s *State) apply(e Event) error {
 		s.MoreTime += time.Duration(d.MoreTime)
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
+		// Nobody watches the machine for it any more.
+		s.settled(func(a Alert) bool { return a.Rule != RuleSecurity && a.Rule != RuleFailed })
 	default:
 		return fmt.Errorf("the fold has no case for it")
 	}
@@ -184,10 +186,7 @@ func (s *State) decided(a Action) error {
 			return fmt.Errorf("attempt %d of %s follows attempt %d", a.Attempt, t.ID, t.Tries)
 		}
 		s.touch(t)
-		t.Tries, t.Parameters, t.Limits, t.Remedy = a.Attempt, a.Parameters, a.Limits, ""
-		if a.Remedy != nil {
-			t.Remedy = a.Remedy.Name
-		}
+		t.Tries, t.Parameters, t.Limits, t.Remedy = a.Attempt, a.Parameters, a.Limits, a.Remedy
 	}
 	s.Pending = append(s.Pending, a)
 	return nil

@@ -79,6 +79,18 @@ func (r Record) String() string {
 	return fmt.Sprintf("helped %d of %d times", r.Cured, r.Cured+r.Failed)
 }
 
+// Say is what a remedy is, for a person.
+func (r *Remedy) Say() string {
+	what := map[string]string{
+		Retry: "tried again", Backoff: "tried again after a back-off", Wait: "tried again after the time that was asked for",
+		Alone: "tried again, alone", Less: "tried again by on_resource", FromKept: "tried again from its own checkpoint", Resumed: "tried again when the run was resumed",
+	}[r.Name]
+	if r.Cured+r.Failed == 0 {
+		return what
+	}
+	return fmt.Sprintf("%s; in this run that %s, a chance of %.0f %%", what, r.Record, 100*r.Chance)
+}
+
 // remedyKey names a remedy for a class in what is learned.
 func remedyKey(class Class, remedy string) string { return string(class) + "/" + remedy }
 
@@ -155,7 +167,7 @@ func (s *State) lessened(t *Trial) (study.Params, *study.AttemptLimits, bool) {
 	}
 	times := 1
 	for _, a := range t.Attempts {
-		if a.Remedy == Less {
+		if a.Remedy != nil && a.Remedy.Name == Less {
 			times++
 		}
 	}
@@ -191,11 +203,11 @@ func (x *Experiment) learn(before map[string]Record) {
 			continue
 		}
 		for i, a := range t.Attempts {
-			if i == 0 || a.Remedy == "" || a.Remedy == Resumed {
+			if i == 0 || a.Remedy == nil || a.Remedy.Name == Resumed {
 				continue
 			}
 			failed := t.Attempts[i-1].Class
-			key := remedyKey(failed, a.Remedy)
+			key := remedyKey(failed, a.Remedy.Name)
 			r := x.Learned[key]
 			switch a.Class {
 			case Succeeded:

@@ -88,7 +88,7 @@ func TestLess(t *testing.T) {
 		if a.Remedy == nil || a.Remedy.Name != Less || a.Parameters["batch"] != want || a.Limits.Memory != 8<<30 {
 			t.Fatalf("after %d failures: %+v", len(attempts), a)
 		}
-		attempts[len(attempts)-1].Remedy = Less // of the next one
+		attempts[len(attempts)-1].Remedy = a.Remedy // of the next one
 	}
 	s, trial := tried(st, append(attempts, fail(Resource, "oom"))...)
 	if r, why := s.remedy(trial); r != nil {

@@ -171,8 +171,8 @@ type Trial struct {
 	// Checkpoint is the digest of the newest stored snapshot of what the trial
 	// keeps for its next attempt; empty: none.
 	Checkpoint string
-	// Remedy is of the newest attempt; empty: it is the first.
-	Remedy string `json:",omitempty"`
+	// Remedy is of the newest attempt; nil: it is the first.
+	Remedy *Remedy `json:",omitempty"`
 	// Parameters and Limits are those of the newest attempt where on_resource
 	// has changed them; nil: the experiment's and the study's.
 	Parameters study.Params         `json:",omitempty"`
@@ -220,8 +220,8 @@ type Attempt struct {
 	Notes []string `json:"notes,omitempty"` // what was cut, skipped or wrong without failing it
 	// Words are the last that one that failed wrote; at most 1 KiB.
 	Words string `json:"words,omitempty"`
-	// Remedy is what was different about it; empty: it is the first.
-	Remedy string `json:"remedy,omitempty"`
+	// Remedy is what was different about it; nil: it is the first.
+	Remedy *Remedy `json:"remedy,omitempty"`
 	// Parameters and Limits are what it ran with, where on_resource had
 	// changed them.
 	Parameters study.Params         `json:"parameters,omitempty"`

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/report"
+	"ratchet/study"
+)
+
+func (a *app) costCommand() *cobra.Command {
+	var at string
+	var each string
+	c := &cobra.Command{
+		Use:   "cost [RUN]",
+		Short: "Say what a run used, what that costs, and what it could do with",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if each != "" && each != "experiment" && each != "trial" {
+				return usageError{fmt.Errorf("--each is %q; it is experiment or trial", each)}
+			}
+			prices, err := a.prices()
+			if err != nil {
+				return err
+			}
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				s, _, err := e.LoadAt(ctx, run, at)
+				if err != nil {
+					return err
+				}
+				use, err := e.DiskUse(ctx, run)
+				if err != nil {
+					return err
+				}
+				costs := report.CostOf(s, use.Stored, prices)
+				if a.json {
+					a.printJSON(costs)
+					return nil
+				}
+				a.printCosts(costs, each)
+				return nil
+			})
+		},
+	}
+	atFlag(c, &at)
+	c.Flags().StringVar(&each, "each", "", "also a line for each experiment, or trial")
+	return c
+}
+
+// prices are those of the settings.
+func (a *app) prices() (report.Prices, error) {
+	var p report.Prices
+	set, err := a.configured()
+	if err != nil {
+		return p, err
+	}
+	for key, to := range map[string]*study.Money{"cpu_hour": &p.CPUHour, "gpu_hour": &p.GPUHour, "gib_month": &p.GiBMonth} {
+		if v := set["prices."+key].Value; v != "" {
+			if *to, err = study.ParseMoney(v); err != nil {
+				return p, err
+			}
+		}
+	}
+	return p, nil
+}
+
+func (a *app) printCosts(c report.Costs, each string) {
+	priced := c.Prices != report.Prices{}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	header := "\tATTEMPTS\tTIME\tPROCESSOR\tGPU\tMEMORY\tDISK\t"
+	if priced {
+		header += "USD\t"
+	}
+	fmt.Fprintln(w, header)
+	line := func(l report.CostLine) {
+		gpu := "–"
+		if l.GPU > 0 {
+			gpu = report.Span(l.GPU)
+		}
+		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t", l.Name, l.Attempts, report.Span(l.Wall), report.Span(l.CPU), gpu, amount(l.Memory), amount(l.Disk))
+		if priced {
+			fmt.Fprintf(w, "%.4f\t", l.USD)
+		}
+		fmt.Fprintln(w)
+	}
+	switch each {
+	case "experiment":
+		for _, l := range c.Experiments {
+			line(l)
+		}
+	case "trial":
+		for _, l := range c.Trials {
+			line(l)
+		}
+	}
+	for _, l := range c.Stages {
+		line(l)
+	}
+	line(c.Failed)
+	line(c.Total)
+	_ = w.Flush()
+	a.printf("\ntime and processor are of all attempts together, memory and disk the most that one used\n")
+	a.printf("its objects take %s", amount(c.Storage))
+	if c.Prices.GiBMonth > 0 {
+		a.printf(", %.4f USD a month", c.Monthly)
+	}
+	a.printf("\n")
+	if !priced {
+		a.printf("no prices are set; prices.cpu_hour, prices.gpu_hour and prices.gib_month in config.yaml are\n")
+	}
+	for _, text := range c.Advice {
+		a.printf("\n%s\n", text)
+	}
+}
