@@ -1,11 +1,14 @@
 package study
 
 import (
+	"bytes"
+	"debug/elf"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -283,6 +286,10 @@ func (p *parsing) checkExecutable(at ast.Node, name, path string) {
 	}
 	head := make([]byte, 256)
 	n, _ := io.ReadFull(f, head) // a shorter file is as good
+	if bytes.HasPrefix(head[:n], []byte(elf.ELFMAG)) {
+		p.checkMachine(at, name, f)
+		return
+	}
 	line, script := strings.CutPrefix(string(head[:n]), "#!")
 	if !script {
 		return
@@ -292,6 +299,22 @@ func (p *parsing) checkExecutable(at ast.Node, name, path string) {
 		p.Complain(at, fmt.Sprintf("the first line of %q names no interpreter", name), "write #!/bin/sh or the like")
 	} else if _, err := os.Stat(words[0]); err != nil {
 		p.Complain(at, fmt.Sprintf("the interpreter of %q, %s, is not there", name, words[0]), "install it, or change the first line of the file")
+	} else if len(words) == 2 && filepath.Base(words[0]) == "env" && !onPath(words[1], filepath.Dir(path), "") {
+		p.Complain(at, fmt.Sprintf("the interpreter of %q, %s, is not found in $PATH", name, words[1]), "install it, or change the first line of the file")
+	}
+}
+
+// machines are the processors of the platforms that Go names so.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// checkMachine complains about a program that was built for other machines.
+func (p *parsing) checkMachine(at ast.Node, name string, f *os.File) {
+	program, err := elf.NewFile(f)
+	if err != nil {
+		return // the kernel says what is wrong with it
+	}
+	if own, known := machines[runtime.GOARCH]; known && runtime.GOOS == "linux" && program.Machine != own {
+		p.Complain(at, fmt.Sprintf("the program %q is for another machine, %s", name, strings.TrimPrefix(program.Machine.String(), "EM_")), "build it for %s", runtime.GOARCH)
 	}
 }
 

@@ -301,7 +301,7 @@ func (p *parsing) limits(n ast.Node) {
 	p.Fields(n, "limits", map[string]func(ast.Node){
 		"attempt": func(n ast.Node) {
 			a := &l.Attempt
-			p.Fields(n, "limits.attempt", map[string]func(ast.Node){
+			seen := p.Fields(n, "limits.attempt", map[string]func(ast.Node){
 				"time":       positive(&a.Time, "limits.attempt.time"),
 				"grace":      duration(&a.Grace, "limits.attempt.grace"),
 				"stall":      duration(&a.Stall, "limits.attempt.stall"),
@@ -314,6 +314,9 @@ func (p *parsing) limits(n ast.Node) {
 				"processes":  func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
 				"network":    func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
 			})
+			for key := range seen {
+				p.s.asked["limits.attempt."+key] = true
+			}
 		},
 		"stage": func(n ast.Node) {
 			p.Fields(n, "limits.stage", map[string]func(ast.Node){"time": positive(&l.Stage.Time, "limits.stage.time")})

@@ -47,7 +47,14 @@ type Study struct {
 	Executor    string      `json:"executor"`
 	Parallel    int         `json:"parallel"`
 	Model       string      `json:"model,omitempty"`
+
+	asked map[string]bool // keys that the file itself has
 }
+
+// Asked reports whether the study file itself has a key, like
+// limits.attempt.network, or leaves it to the default. Only a study that was
+// parsed from a file knows.
+func (s *Study) Asked(key string) bool { return s.asked[key] }
 
 // Program is what an attempt executes.
 type Program struct {
@@ -259,8 +266,8 @@ func (s *Study) UseOf(metric string) string {
 // defaults is the study that a file's keys are laid over.
 func defaults() *Study {
 	return &Study{
-		Version: Version,
-		Search:  Search{Method: TPE, Experiments: 20, Seeds: 1},
+		Version: Version, asked: map[string]bool{},
+		Search: Search{Method: TPE, Experiments: 20, Seeds: 1},
 		Validation: Validation{
 			Seeds: 10, Alpha: 0.05, Correction: "holm",
 		},

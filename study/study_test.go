@@ -13,6 +13,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.uber.org/goleak"
 
@@ -114,7 +115,7 @@ func TestEveryKey(t *testing.T) {
 		OnResource:  &study.OnResource{Parameters: map[string]string{"k": "k / 2"}, Memory: 8 << 30, Disk: 64 << 30, Processes: 1000},
 		Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
 	}
-	if diff := cmp.Diff(want, s); diff != "" {
+	if diff := cmp.Diff(want, s, cmpopts.IgnoreUnexported(study.Study{})); diff != "" {
 		t.Error(diff)
 	}
 	b, err := json.Marshal(s)
@@ -125,7 +126,7 @@ func TestEveryKey(t *testing.T) {
 	if err := json.Unmarshal(b, &back); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(s, &back); diff != "" {
+	if diff := cmp.Diff(s, &back, cmpopts.IgnoreUnexported(study.Study{})); diff != "" {
 		t.Errorf("through its JSON form it is another: %s", diff)
 	}
 }
@@ -349,8 +350,21 @@ func TestPrograms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	foreign, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	foreign[18], foreign[19] = 243, 0 // e_machine: RISC-V
+	if err := os.WriteFile(filepath.Join(dir, "foreign"), foreign, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "env.sh"), []byte("#!/usr/bin/env moon\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	for program, says := range map[string]string{
-		"{command: [sh]}": "", "{command: [/bin/sh]}": "", "{command: [./good.sh], files: [good.sh]}": "", "{command: [./binary], files: [.]}": "",
+		"{command: [./foreign], files: [foreign]}": `the program "./foreign" is for another machine, RISCV`,
+		"{command: [./env.sh], files: [env.sh]}":   `the interpreter of "./env.sh", moon, is not found in $PATH`,
+		"{command: [sh]}":                          "", "{command: [/bin/sh]}": "", "{command: [./good.sh], files: [good.sh]}": "", "{command: [./binary], files: [.]}": "",
 		"{command: [bin/tool], files: [bin]}": "", "{command: [own], environment: venv}": "", "{command: [./made], build: [make-it], files: [good.sh]}": `the program "make-it" is not found in $PATH`,
 		"{command: [no-such-program]}":               `2:20: the program "no-such-program" is not found in $PATH; install it, or give its path`,
 		"{command: [/no/such/program]}":              `the program "/no/such/program" is not there`,

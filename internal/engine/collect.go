@@ -33,6 +33,7 @@ const (
 	mostArtifactName = 255
 	mostNotes        = 20
 	mostMetricsFile  = 256 << 20 // bytes read of the metrics file
+	mostMetricName   = 200       // bytes
 	mostJSON         = 16 << 20  // bytes read of metrics.json and the like
 	lastWords        = 16 << 10  // bytes of an output that tell a failure's class
 )
@@ -103,7 +104,7 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 func (d *driver) named(values map[string]float64) map[string]float64 {
 	out := make(map[string]float64, len(values))
 	for name, v := range values {
-		out[d.engine.secrets.Text(name)] = v
+		out[research.Printable(d.engine.secrets.Text(name), mostMetricName)] = v
 	}
 	return out
 }
@@ -111,7 +112,7 @@ func (d *driver) named(values map[string]float64) map[string]float64 {
 func evidence(out executor.Outcome) guard.Evidence {
 	return guard.Evidence{
 		Lost: out.Lost, SetUp: out.SetUp, Missing: out.Missing, EndedBy: out.EndedBy, OOMKilled: out.OOMKilled,
-		Exit: out.Exit, Signal: out.Signal, Refused: out.Refused, Stdout: lastOf(out.Stdout), Stderr: lastOf(out.Stderr),
+		Exit: out.Exit, Signal: out.Signal, Refused: out.Refused, ForksRefused: out.ForksRefused, Stdout: lastOf(out.Stdout), Stderr: lastOf(out.Stderr),
 	}
 }
 
@@ -187,7 +188,7 @@ func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 func keepFolder(dir, prefix string, put func(path string) (objects.File, error)) (objects.Tree, []string, error) {
 	files := objects.Tree{}
 	var notes []string
-	skipped := 0
+	skipped, beyond := 0, 0
 	skip := func(what string) {
 		if skipped++; skipped <= mostNotes {
 			notes = append(notes, "skipped: "+what)
@@ -214,7 +215,7 @@ func keepFolder(dir, prefix string, put func(path string) (objects.File, error))
 			skip(shown + " has a name that is not kept")
 			return nil
 		case len(files) >= mostArtifacts:
-			skip(fmt.Sprintf("%s is one of more than %d files", shown, mostArtifacts))
+			beyond++
 			return nil
 		}
 		f, err := put(path)
@@ -229,6 +230,9 @@ func keepFolder(dir, prefix string, put func(path string) (objects.File, error))
 		files = append(files, f)
 		return nil
 	})
+	if beyond > 0 {
+		notes = append([]string{fmt.Sprintf("skipped: %d files beyond the first %d", beyond, mostArtifacts)}, notes...)
+	}
 	if skipped > mostNotes {
 		notes = append(notes, fmt.Sprintf("skipped: %d files in all", skipped))
 	}

@@ -16,8 +16,10 @@ type Evidence struct {
 	Missing   bool   // with SetUp: the command is not there or not executable
 	EndedBy   string // why its supervisor ended it: time, stall, memory, disk, requested
 	OOMKilled bool
-	Exit      int
-	Signal    string
+	// ForksRefused: it met the limit of its processes.
+	ForksRefused bool
+	Exit         int
+	Signal       string
 	// Refused names what it tried that nobody tries by accident, and what the
 	// walls refused.
 	Refused []string
@@ -45,9 +47,11 @@ func Classify(e Evidence) Verdict {
 	case len(e.Refused) > 0:
 		return is(research.Security, "it tried what only an attack on the machine needs, and was refused: "+strings.Join(e.Refused, ", "))
 	case e.SetUp != "" && e.Missing:
-		return is(research.InvalidStudy, e.SetUp)
+		return Verdict{Class: research.ProgramFault, Message: e.SetUp, Certain: true}
 	case e.SetUp != "":
 		return is(research.Transient, e.SetUp)
+	case e.ForksRefused && (e.EndedBy == "time" || e.Exit != 0 || e.BadOutput != ""):
+		return is(research.Resource, "it wanted more processes than limits.attempt.processes")
 	case e.EndedBy == "time":
 		return is(research.Timeout, "it ran longer than limits.attempt.time")
 	case e.EndedBy == "stall":
@@ -63,6 +67,10 @@ func Classify(e Evidence) Verdict {
 	case e.Signal == "SIGKILL" || e.Signal == "SIGTERM" || e.Signal == "killed":
 		return is(research.Transient, "it was killed by "+e.Signal+" from outside")
 	case e.Signal == "" && e.Exit == 0 && e.BadOutput != "":
+		// A program that ran out of something may well not notice.
+		if p := recognise(e.Stderr); p.class == research.Resource {
+			return Verdict{Class: p.class, Pattern: p.id, Message: e.BadOutput + "; it said: " + lastLine(e.Stderr)}
+		}
 		return is(research.InvalidOutput, e.BadOutput)
 	case e.Signal == "" && e.Exit == 0:
 		return is(research.Succeeded, "")

@@ -33,7 +33,7 @@ const margin = 8
 func (w *writer) plots(r *Results) map[string][]byte {
 	out := map[string][]byte{}
 	add := func(name string, p *plot.Plot, width, height vg.Length) {
-		if p == nil || w.err != nil {
+		if p == nil || w.err != nil || !drawable(&p.X) || !drawable(&p.Y) {
 			return
 		}
 		to, err := draw.NewFormattedCanvas(width, height, "svg")
@@ -56,6 +56,24 @@ func (w *writer) plots(r *Results) map[string][]byte {
 		add("hypothesis-"+h.ID, hypothesisPlot(h), 9*vg.Centimeter, 8*vg.Centimeter)
 	}
 	return out
+}
+
+// drawable gives an axis a range that can be drawn: values that are all the
+// same have room on either side, also where they are so large that a step of
+// one is lost. It reports false where the range is more than a number can hold.
+func drawable(a *plot.Axis) bool {
+	if math.IsInf(a.Min, 0) && math.IsInf(a.Max, 0) {
+		return true // nothing is in it
+	}
+	size := max(math.Abs(a.Min), math.Abs(a.Max))
+	if span := a.Max - a.Min; span <= size*1e-9 {
+		room := max(size*1e-6, 1e-6)
+		if span == 0 && size < 1e6 {
+			room = 1
+		}
+		a.Min, a.Max = a.Min-room, a.Max+room
+	}
+	return size < math.MaxFloat64/1e6
 }
 
 // newPlot is a plot in the report's style.

@@ -158,6 +158,17 @@ func (g *cgroup) enter(f *fork) error {
 // limitsMemory reports whether the kernel holds the memory limit.
 func (g *cgroup) limitsMemory() bool { return g.v2 || g.dirs["memory"] != "" }
 
+// limitsCPU reports whether the kernel holds the processor share.
+func (g *cgroup) limitsCPU() bool { return g.v2 || g.dirs["cpu"] != "" }
+
+// refused reports whether the kernel refused a process for the limit of them.
+func (g *cgroup) refused() bool {
+	if g.v2 {
+		return counter(g.dirs[""], "pids.events", "max") > 0
+	}
+	return counter(g.dirs["pids"], "pids.events", "max") > 0
+}
+
 // usage is the group's processor time in seconds, 0 where it is not known, and
 // whether the kernel killed for the memory limit.
 func (g *cgroup) usage() (cpu float64, oom bool) {

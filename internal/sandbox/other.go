@@ -166,6 +166,8 @@ type cgroup struct{}
 
 func newCgroup(string, study.AttemptLimits) (*cgroup, error) { return &cgroup{}, nil }
 func (*cgroup) limitsMemory() bool                           { return false }
+func (*cgroup) limitsCPU() bool                              { return true } // nobody can hold it here
+func (*cgroup) refused() bool                                { return false }
 func (*cgroup) usage() (float64, bool)                       { return 0, false }
 func (*cgroup) remove()                                      {}
 
@@ -177,3 +179,5 @@ func diagnose(int) []byte { return nil }
 
 // Sweep has nothing to remove here.
 func Sweep() {}
+
+func signalTree(int, syscall.Signal) {}

@@ -106,6 +106,7 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 		e.Refused = end.Refused()
 	}
 	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
+	e.ForksRefused = group.refused()
 	e.Read, e.Written = w.usage.Read, w.usage.Written
 	e.CutOut, e.CutErr = c.stdout.cut, c.stderr.cut
 	if cpu, oom := group.usage(); oom {

@@ -133,8 +133,11 @@ type Ending struct {
 	// Refused are the system calls that the walls refused and that no program
 	// makes by accident; each once.
 	Refused []string `json:",omitempty"`
-	CutOut  int64    `json:",omitempty"` // bytes of stdout that were not kept
-	CutErr  int64    `json:",omitempty"` // bytes of stderr that were not kept
+	// ForksRefused: the command met the limit of its processes, where a control
+	// group tells.
+	ForksRefused bool  `json:",omitempty"`
+	CutOut       int64 `json:",omitempty"` // bytes of stdout that were not kept
+	CutErr       int64 `json:",omitempty"` // bytes of stderr that were not kept
 	// Sizes at the end of the main program: what its children wrote to the
 	// metrics file afterwards does not count.
 	MetricsSize int64

@@ -121,8 +121,14 @@ func proportional(pid int) int64 {
 // first. From outside: the threads of the first process are, to Landlock, in
 // other domains than the command, and may not signal it.
 func terminate(pid int, _ bool) {
+	signalTree(pid, syscall.SIGTERM)
+	signalTree(pid, syscall.SIGCONT) // one that stands still could not hear
+}
+
+// signalTree sends a signal to the processes below one.
+func signalTree(pid int, sig syscall.Signal) {
 	for _, p := range descendants(pid) {
-		_ = syscall.Kill(p, syscall.SIGTERM) // one that is gone needs none
+		_ = syscall.Kill(p, sig) // one that is gone needs none
 	}
 }
 

@@ -30,6 +30,8 @@ type watch struct {
 	memory   int64   // bytes, at most seen
 	nextDisk time.Time
 
+	share throttle
+
 	usage     Usage // what was published last
 	nextUsage time.Time
 	tree      tree
@@ -116,6 +118,9 @@ func (w *watch) end(reason string) string {
 func (w *watch) look() string {
 	cpu, memory := treeUse(w.child.pid, int64(w.spec.Limits.Memory), w.group.limitsMemory())
 	w.cpu, w.memory = max(w.cpu, cpu), max(w.memory, memory)
+	if !w.group.limitsCPU() {
+		w.share.hold(w.child.pid, w.spec.Limits.CPUs, w.cpu, time.Now())
+	}
 	if memory > int64(w.spec.Limits.Memory) && !w.group.limitsMemory() {
 		return ByMemory
 	}

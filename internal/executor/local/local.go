@@ -202,7 +202,6 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	out := executor.Outcome{
 		Host: host, Work: filepath.Join(box, sandbox.WorkFolder), Output: filepath.Join(box, sandbox.OutputFolder),
 		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder), Checkpoint: h.checkpoint,
-		Diagnosis: sandbox.Diagnosis(h.folder),
 	}
 	end, err := h.Handle.Wait(ctx)
 	switch {
@@ -211,7 +210,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	case err != nil:
 		return executor.Outcome{}, err
 	}
-	out.Ending = end
+	out.Ending, out.Diagnosis = end, sandbox.Diagnosis(h.folder)
 	return out, nil
 }
 
