@@ -54,7 +54,26 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 	if err := supported(st); err != nil {
 		return nil, err
 	}
-	return st, sandbox.Probe(o.isolation())
+	if err := sandbox.Probe(o.isolation()); err != nil {
+		return nil, err
+	}
+	return st, promised(st, o.isolation())
+}
+
+// promised refuses limits that the study asks for and that a level of
+// isolation cannot hold. Defaults that nobody asked for are not in its way.
+func promised(st *study.Study, level sandbox.Isolation) error {
+	if level == sandbox.Strict {
+		return nil
+	}
+	a := st.Limits.Attempt
+	switch {
+	case st.Asked("limits.attempt.network") && a.Network == study.NetworkNone:
+		return &NotYetError{"the study asks for `network: none`, and process isolation keeps no program from the network", "use strict isolation, or set limits.attempt.network to host"}
+	case st.Asked("limits.attempt.processes") && !sandbox.BoundsProcesses():
+		return &NotYetError{"the study asks for `processes`, and process isolation bounds them only with control groups, which this user cannot make here", "use strict isolation, or remove limits.attempt.processes"}
+	}
+	return nil
 }
 
 // Create makes a run of a study file: it keeps the program's files and the

@@ -45,8 +45,7 @@ type haunted struct {
 	state   *research.State
 	trial   *research.Trial
 	outside string // a folder that must stay as it is
-	secret  string
-	port    int // of a listener on the machine's loopback
+	port    int    // of a listener on the machine's loopback
 }
 
 // output is what the last attempt wrote to stdout and stderr, as it is kept.

@@ -34,8 +34,8 @@ func ClassOf(err error) research.Class {
 	return research.Internal
 }
 
-func is(err error, any ...error) bool {
-	for _, a := range any {
+func is(err error, one ...error) bool {
+	for _, a := range one {
 		if errors.Is(err, a) {
 			return true
 		}

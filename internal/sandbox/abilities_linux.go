@@ -107,3 +107,10 @@ func Abilities() []Ability {
 	add("control groups", err, "the kernel bounds memory, processors and processes")
 	return out
 }
+
+// BoundsProcesses reports whether the number of an attempt's processes is
+// bounded under any isolation: by control groups.
+func BoundsProcesses() bool {
+	h := findHierarchy()
+	return h.v2 || h.base["pids"] != ""
+}

@@ -181,3 +181,7 @@ func diagnose(int) []byte { return nil }
 func Sweep() {}
 
 func signalTree(int, syscall.Signal) {}
+
+// BoundsProcesses reports whether the number of an attempt's processes is
+// bounded.
+func BoundsProcesses() bool { return false }
