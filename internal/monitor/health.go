@@ -136,7 +136,7 @@ func Assess(f Facts) Health {
 	switch {
 	case critical != "" || h.Score < 50:
 		h.State = Critical
-	case h.Score < 80 || len(f.Dependencies) > 0:
+	case h.Score < 85 || len(f.Dependencies) > 0:
 		h.State = Degraded
 	default:
 		h.State = Healthy
