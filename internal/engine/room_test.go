@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -81,7 +80,7 @@ func TestRoomIsShared(t *testing.T) {
 	var mu sync.Mutex
 	taken := map[int]string{}
 	for engine := range 2 {
-		e, err := Open(filepath.Join(home), Options{})
+		e, err := Open(home, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
