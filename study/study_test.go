@@ -194,6 +194,7 @@ func TestMistakes(t *testing.T) {
 		{"a broken pattern", "metrics: {m: {stdout: '('}}", `is not a regular expression`},
 		{"a pattern without a group", "metrics: {m: {stdout: 'm=.*'}}", `has 0 groups`},
 		{"a metric from nowhere", "metrics: {m: {key: a}}", `does not say where to read it`},
+		{"one and a half devices", "limits: {attempt: {gpus: 1.5}}", `5:26: limits.attempt.gpus is 1.5; give whole devices`},
 		{"a remedy for nothing", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {b: b / 2}}", `6:31: on_resource changes "b", which is not a parameter`},
 		{"a remedy that nobody reads", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {a: a /}}", `on_resource.parameters.a cannot be computed`},
 		{"a remedy that makes it worse", "parameters: {a: {int: [1, 9]}}\non_resource: {parameters: {a: a * 2}}", `gives 18, more than a can be`},
