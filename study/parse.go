@@ -311,9 +311,13 @@ func (p *parsing) limits(n ast.Node) {
 				"disk":       amount(&a.Disk, "limits.attempt.disk", 1<<20),
 				"output":     amount(&a.Output, "limits.attempt.output", 1<<10),
 				"cpus":       func(n ast.Node) { a.CPUs = p.Number(n, "limits.attempt.cpus", 0.01, 4096) },
-				"gpus":       func(n ast.Node) { a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024) },
-				"processes":  func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
-				"network":    func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
+				"gpus": func(n ast.Node) {
+					if a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024); a.GPUs > 1 && a.GPUs != math.Trunc(a.GPUs) {
+						p.Complain(n, fmt.Sprintf("limits.attempt.gpus is %v", a.GPUs), "give whole devices, or a share of one below 1")
+					}
+				},
+				"processes": func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
+				"network":   func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
 			})
 			for key := range seen {
 				p.s.asked["limits.attempt."+key] = true
