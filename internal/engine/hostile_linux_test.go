@@ -70,8 +70,6 @@ func (h *haunted) output(t *testing.T) string {
 	return string(all)
 }
 
-const score = `echo '{"score": 1}' >> "$RATCHET_METRICS"` + "\n"
-
 // python wraps a program of Python.
 func python(text string) string { return "exec python3 - \"$@\" <<'END'\n" + text + "\nEND\n" }
 

@@ -15,8 +15,10 @@ import (
 	"ratchet/internal/research"
 )
 
-// watched is a study of one configuration, its first trial, and what it is
-// driven with.
+// score is what a program reports that has nothing to say.
+const score = `echo '{"score": 1}' >> "$RATCHET_METRICS"` + "\n"
+
+// watchedStudy is a study of one configuration.
 const watchedStudy = `version: 1
 name: watched
 program: {command: [sh, x.sh, "{batch}", "{seed}"], files: [x.sh]}
