@@ -35,6 +35,7 @@ var benches = []struct {
 	run  func(b *bench) ([]row, error)
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
+	{"walls", walls}, {"watchdog", watchdog}, {"watching", watching},
 	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds},
 }
 
@@ -47,6 +48,15 @@ type bench struct {
 
 func main() {
 	sandbox.Main()
+	if dir := os.Getenv(watchdogChild); dir != "" {
+		over, err := overshoot(dir)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+			os.Exit(1)
+		}
+		fmt.Println(over)
+		return
+	}
 	only := flag.String("only", "", "run these benchmarks, separated by commas")
 	most := flag.Int("growth", 10_000, "experiments of the growth benchmark")
 	flag.Parse()

@@ -89,7 +89,7 @@ func Abilities() []Ability {
 		out = append(out, Ability{name, err == nil, detail})
 	}
 	add("strict isolation", Probe(Strict), "namespaces, read-only system, seccomp, no privileges")
-	add("process isolation", Probe(Process), "limits and control of the process tree")
+	add("process isolation", Probe(Process), "limits and control of the process tree; no walls: files, the network and other processes stay within reach")
 	if version := landlockVersion(); version == 0 {
 		add("Landlock", errors.New("this kernel has none; mounts and seccomp stand alone"), "")
 	} else {
@@ -99,12 +99,17 @@ func Abilities() []Ability {
 	switch {
 	case err != nil:
 	case len(g.dirs) == 0:
-		err = errors.New("not to be had by this user; memory is bounded by looking every 50 ms, processors are shared")
+		err = errors.New("not to be had by this user; memory is bounded by looking every 50 ms, processors by stopping what has used its share")
 	}
 	if g != nil {
 		g.remove()
 	}
 	add("control groups", err, "the kernel bounds memory, processors and processes")
+	if noticing() {
+		add("attacks noticed", nil, "the kernel asks about system calls that only an attack needs")
+	} else {
+		add("attacks noticed", errors.New("this kernel only refuses them (seccomp without user notification)"), "")
+	}
 	return out
 }
 
