@@ -80,13 +80,18 @@ func New(targets []string, deps *guard.Dependencies, warn func(error)) (*Notifie
 	n := &Notifier{warn: warn}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
+	named := map[string]int{}
 	for _, url := range targets {
 		s, err := sender(url)
 		if err != nil {
 			cancel()
 			return nil, err
 		}
-		n.targets = append(n.targets, &target{name: Name(url), sender: s, guard: deps.Of("notification to " + Name(url)), wake: make(chan struct{}, 1)})
+		name := Name(url)
+		if named[name]++; named[name] > 1 { // each has a breaker of its own
+			name = fmt.Sprintf("%s (%d)", name, named[name])
+		}
+		n.targets = append(n.targets, &target{name: name, sender: s, guard: deps.Of("notification to " + name), wake: make(chan struct{}, 1)})
 	}
 	for _, t := range n.targets {
 		n.wait.Go(func() { n.serve(ctx, t) })
