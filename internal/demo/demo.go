@@ -231,8 +231,7 @@ func (d *demo) plain(ctx context.Context, faults []string, w engine.WatchOptions
 
 func (d *demo) resources(ctx context.Context) error {
 	d.o.Say("first attempts eat memory, fill the disk and fork without end; the engine watches, and says when its limits are met")
-	// A limit that any machine is over, so that an alert is raised for real.
-	w := engine.WatchOptions{Every: 200 * time.Millisecond, Health: 500 * time.Millisecond, Limits: monitor.Limits{Memory: 0.9, Disk: 1e-6}}
+	w := engine.WatchOptions{Every: 100 * time.Millisecond, Health: 200 * time.Millisecond}
 	err := d.plain(ctx, resourceFaults, w, func(e *engine.Engine, s *research.State) error {
 		watch, err := e.Watched(s.Created.Run)
 		if err != nil {
@@ -247,6 +246,15 @@ func (d *demo) resources(ctx context.Context) error {
 			}
 		}
 		d.check("no attempt used much more memory than its limit", worst < 2*64<<20, "%d MiB at most, 64 are allowed", worst>>20)
+		alerts, err := e.Alerts(ctx, s.Created.Run)
+		if err != nil {
+			return err
+		}
+		said := "none"
+		if len(alerts) > 0 {
+			said = alerts[0].Text
+		}
+		d.check("an alert was raised", len(alerts) > 0, "%s", said)
 		d.check("the machine was watched", watch != nil && watch.Sample.Memory != nil && len(monitor.Recent(e.Samples(s.Created.Run))) > 0, "samples are kept, health %d of 100", watch.Health.Score)
 		return nil
 	})

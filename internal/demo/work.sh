@@ -10,7 +10,7 @@ if [ "$RATCHET_ATTEMPT" = 1 ] && [ "$seed" -lt 1000 ]; then
     busy) echo "Error code: 429 - Too Many Requests, Retry-After: 1" >&2; exit 1 ;;
     hang) exec sleep 3600 ;;
     silent) exit 0 ;;
-    memory) exec awk 'BEGIN { s = "x"; while (1) s = s s }' ;;
+    memory) exec awk 'BEGIN { while (1) a[n++] = sprintf("%1000d", n) }' ;;
     disk) head -c 100000000 /dev/zero > fill || exit 1 ;;
     forks) b() { b | b & }; b; sleep 1; exit 1 ;;
     esac
