@@ -137,7 +137,7 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	d.setUp(ctx, out)
 	failpoint.Hit("collect.before")
 	attempt, err := d.collect(a, rungs, out)
-	attempt.GPUs = job.GPUs
+	attempt.GPUs, attempt.Usage.GPUMemory = job.GPUs, d.watch.gpuMemory(a.ID)
 	if err != nil {
 		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
 	}

@@ -96,6 +96,9 @@ func (d *driver) reserve(job executor.Job) claim {
 	c := claim{Run: d.run, Attempt: job.ID, Memory: int64(job.Limits.Memory), CPUs: job.Limits.CPUs, GPUMemory: int64(job.Limits.GPUMemory)}
 	if t := d.state.Tally; t.Succeeded >= 3 && t.Memory > 0 {
 		c.Memory = min(c.Memory, t.Memory+t.Memory/4)
+		if c.GPUMemory == 0 {
+			c.GPUMemory = t.GPUMemory + t.GPUMemory/4
+		}
 	}
 	return c
 }

@@ -71,8 +71,9 @@ type watcher struct {
 
 	mu       sync.Mutex
 	seen     seen
-	gpus     []monitor.GPU // as of the last sample
-	slowest  time.Duration // append since the last sample
+	gpus     []monitor.GPU    // as of the last sample
+	held     map[string]int64 // bytes of a device, at most, by attempt that has it alone
+	slowest  time.Duration    // append since the last sample
 	recovery time.Duration
 }
 
@@ -256,6 +257,7 @@ func (w *watcher) sample(ctx context.Context) time.Duration {
 		w.gpus = s.GPUs // when they cannot be read, those that were there still are
 	}
 	parallel := w.seen.parallel
+	w.hold(s)
 	w.mu.Unlock()
 	s.JournalMS = float64(slowest.Microseconds()) / 1000
 	s.Waiting, w.last.WaitingFor, s.Parallel = w.d.engine.room.standing(parallel)
@@ -266,6 +268,40 @@ func (w *watcher) sample(ctx context.Context) time.Duration {
 		_ = w.d.engine.deps.Of("the monitor's record").Do(ctx, 0, func(context.Context) error { return w.record.Add(s) })
 	}
 	return slowest
+}
+
+// hold notes what attempts that have a device alone hold of it.
+func (w *watcher) hold(s monitor.Sample) {
+	users := map[int]int{}
+	held := map[string]int64{}
+	for _, a := range s.Attempts {
+		for _, g := range a.GPUs {
+			users[g]++
+		}
+	}
+	for id, bytes := range w.held {
+		if _, pending := w.seen.attempts[id]; pending { // its outcome is not there yet
+			held[id] = bytes
+		}
+	}
+	for _, a := range s.Attempts {
+		for _, g := range s.GPUs {
+			if slices.Contains(a.GPUs, g.Index) && users[g.Index] == 1 && g.MemoryUsed != nil {
+				held[a.ID] = max(held[a.ID], *g.MemoryUsed)
+			}
+		}
+	}
+	w.held = held
+}
+
+// gpuMemory is what an attempt held of a device at most; 0: nobody knows.
+func (w *watcher) gpuMemory(attempt string) int64 {
+	if w == nil {
+		return 0
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.held[attempt]
 }
 
 // judge assesses the run's health and gives the alerts that follow.

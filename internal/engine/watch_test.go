@@ -90,10 +90,16 @@ esac
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	l := newLab(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 6", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 0.1
+	l := newLab(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 6", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
 `+score)
 	e := l.open(engine.Options{})
-	s := l.drive(e, l.create(e))
+	s, err := e.Drive(context.Background(), l.create(e), engine.DriveOptions{Watch: engine.WatchOptions{Every: 20 * time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Tally.GPUMemory; got != 4<<20 {
+		t.Errorf("attempts held %d bytes of a device at most, nvidia-smi says 4 MiB", got)
+	}
 	var all []research.Attempt
 	for _, x := range s.Experiments {
 		for _, trial := range x.Trials {

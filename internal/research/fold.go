@@ -112,6 +112,7 @@ func (s *State) apply(e Event) error {
 		s.Tally.Wall += d.Attempt.Usage.Wall
 		s.Tally.CPU += d.Attempt.Usage.CPU
 		s.Tally.Memory, s.Tally.Disk = max(s.Tally.Memory, a.Usage.Memory), max(s.Tally.Disk, a.Usage.Disk)
+		s.Tally.GPUMemory = max(s.Tally.GPUMemory, a.Usage.GPUMemory)
 		s.Tally.Recent = append(s.Tally.Recent[max(0, len(s.Tally.Recent)-mostRecent+1):], a.Class == Succeeded)
 		return s.settle(d.Action)
 	case AttemptCheckpointed:

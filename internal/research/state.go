@@ -98,6 +98,7 @@ type Tally struct {
 	CPU       float64 // seconds of processor time over all attempts
 	Memory    int64   // bytes, the most that any attempt used
 	Disk      int64   // bytes, the most that any attempt left
+	GPUMemory int64   // bytes, the most of a device that any attempt held
 	// Recent says of the attempts that ended last whether each succeeded.
 	Recent []bool
 }
@@ -245,6 +246,9 @@ type Usage struct {
 	Disk   int64   `json:"disk_bytes"`            // blocks at the end
 	Read   int64   `json:"read_bytes,omitempty"`  // from disks
 	Write  int64   `json:"write_bytes,omitempty"` // to disks
+	// GPUMemory is what one of its devices held at most, where it had them
+	// alone; 0: nobody knows.
+	GPUMemory int64 `json:"gpu_memory_bytes,omitempty"`
 }
 
 // Judgment is what the statistics conclude of a hypothesis.
