@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,12 +37,14 @@ type claim struct {
 
 // room says which attempts may begin, so that all that run together on a home,
 // by whichever process, stay within the machine's limits and no GPU has two
-// that may not share it. Claims are files in the home: one counts as long as
-// its attempt runs or an engine drives its run, so that nothing has to be
-// mended after a crash.
+// that may not share it. Claims are files: one counts as long as its attempt
+// runs or an engine drives its run, so that nothing has to be mended after a
+// crash. They are of this machine and this boot, and lie in memory where that
+// can be had: on the journal's disk each would make the next sync dearer.
 type room struct {
 	engine *Engine
 	dir    string
+	prefix string // of the names of this home's claims
 
 	mu      sync.Mutex
 	known   map[string]claim // by file name
@@ -58,7 +62,26 @@ type waiter struct {
 }
 
 func newRoom(e *Engine) *room {
-	return &room{engine: e, dir: filepath.Join(e.home, "claims"), known: map[string]claim{}, changed: make(chan struct{})}
+	sum := sha256.Sum256([]byte(e.home))
+	r := &room{engine: e, dir: filepath.Join(e.home, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]claim{}, changed: make(chan struct{})}
+	if shared := fmt.Sprintf("/dev/shm/ratchet-%d", os.Getuid()); ours(shared) {
+		r.dir = shared
+	}
+	return r
+}
+
+// ours makes a folder for this user alone in a place that all can write to. It
+// reports false where there is no such place, or somebody else was first.
+func ours(dir string) bool {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Getuid()
 }
 
 // lookEvery is how often a waiter looks whether others, which say nothing,
@@ -161,15 +184,15 @@ func (r *room) keep(c claim) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(r.dir, c.file()), b, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(r.dir, r.file(c)), b, 0o600); err != nil {
 		return err
 	}
-	r.known[c.file()] = c
+	r.known[r.file(c)] = c
 	r.inside++
 	return nil
 }
 
-func (c claim) file() string { return c.Run + "." + c.Attempt + ".json" }
+func (r *room) file(c claim) string { return r.prefix + c.Run + "." + c.Attempt + ".json" }
 
 // attach keeps the claim of an attempt that runs already.
 func (r *room) attach(c claim) error {
@@ -185,8 +208,8 @@ func (r *room) attach(c claim) error {
 func (r *room) leave(c claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_ = os.Remove(filepath.Join(r.dir, c.file())) // one that stays counts for nothing once the run is not driven
-	delete(r.known, c.file())
+	_ = os.Remove(filepath.Join(r.dir, r.file(c))) // one that stays counts for nothing once the run is not driven
+	delete(r.known, r.file(c))
 	r.inside--
 	close(r.changed)
 	r.changed = make(chan struct{})
@@ -201,7 +224,7 @@ func (r *room) claims() ([]claim, error) {
 	var out []claim
 	for _, entry := range entries {
 		name := entry.Name()
-		if !strings.HasSuffix(name, ".json") {
+		if !strings.HasPrefix(name, r.prefix) {
 			continue
 		}
 		c, known := r.known[name]
@@ -232,7 +255,7 @@ func (e *Engine) alive(c claim) bool {
 func (r *room) forget(run string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files, _ := filepath.Glob(filepath.Join(r.dir, run+".*.json")) // the pattern is a good one
+	files, _ := filepath.Glob(filepath.Join(r.dir, r.prefix+run+".*.json")) // the pattern is a good one
 	for _, f := range files {
 		_ = os.Remove(f)
 		delete(r.known, filepath.Base(f))
