@@ -231,7 +231,7 @@ func (w *watcher) run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			w.last.Health.State = monitor.ShuttingDown
+			w.last.Health.State, w.last.Dependencies = monitor.ShuttingDown, w.d.engine.deps.States()
 			w.write()
 			if w.record != nil {
 				_ = w.record.Close() // what is left of the last minute is a minute

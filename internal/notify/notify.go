@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
 	"ratchet/internal/guard"
+	"ratchet/internal/redact"
 )
 
 // Message is what is told.
@@ -37,6 +39,7 @@ type Notifier struct {
 
 type target struct {
 	name   string // without secrets
+	hide   *redact.Redactor
 	sender *router.ServiceRouter
 	guard  *guard.Dependency
 
@@ -91,7 +94,7 @@ func New(targets []string, deps *guard.Dependencies, warn func(error)) (*Notifie
 		if named[name]++; named[name] > 1 { // each has a breaker of its own
 			name = fmt.Sprintf("%s (%d)", name, named[name])
 		}
-		n.targets = append(n.targets, &target{name: name, sender: s, guard: deps.Of("notification to " + name), wake: make(chan struct{}, 1)})
+		n.targets = append(n.targets, &target{name: name, hide: secrets(url), sender: s, guard: deps.Of("notification to " + name), wake: make(chan struct{}, 1)})
 	}
 	for _, t := range n.targets {
 		n.wait.Go(func() { n.serve(ctx, t) })
@@ -187,6 +190,36 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 	}
 }
 
+// failure is an error without the secrets of its target's URL.
+type failure struct {
+	text string
+	err  error
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error { return f.err }
+
+// secrets takes out of texts what of a target's URL could be one: all of it
+// but its kind and its host.
+func secrets(target string) *redact.Redactor {
+	values := []string{target}
+	if u, err := url.Parse(target); err == nil {
+		values = append(values, strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' })...)
+		for _, all := range u.Query() {
+			values = append(values, all...)
+		}
+		if u.User != nil {
+			password, _ := u.User.Password()
+			values = append(values, u.User.Username(), password)
+		}
+		if strings.HasSuffix(Name(target), "://…") {
+			values = append(values, u.Host, u.Hostname())
+		}
+	}
+	return redact.New(values...)
+}
+
 // deliver sends one message. A sender that hangs is left behind: it knows no
 // context.
 func (t *target) deliver(ctx context.Context, m Message) error {
@@ -199,7 +232,10 @@ func (t *target) deliver(ctx context.Context, m Message) error {
 		}()
 		select {
 		case err := <-done:
-			return err
+			if err != nil {
+				return &failure{t.hide.Text(err.Error()), err}
+			}
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -113,3 +113,23 @@ func TestNamesHaveNoSecrets(t *testing.T) {
 		t.Error("nonsense is a target")
 	}
 }
+
+// TestFailuresHaveNoSecrets: what a target's URL has besides its host is not
+// in what is said of it.
+func TestFailuresHaveNoSecrets(t *testing.T) {
+	deps := guard.NewDependencies(guard.DefaultPolicy)
+	said := make(chan string, 100)
+	n, err := notify.New([]string{"generic+http://127.0.0.1:1/hunter2hunter2?token=hunter3hunter3"}, deps, func(err error) { said <- err.Error() })
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Send(notify.Message{Title: "a", Text: "b"})
+	text := <-said
+	n.Close(0)
+	for _, s := range deps.States() {
+		text += s.Why
+	}
+	if strings.Contains(text, "hunter") || !strings.Contains(text, "refused") {
+		t.Error(text)
+	}
+}
