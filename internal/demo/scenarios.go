@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -26,7 +25,8 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = e.Close() }() // the last that is open
-	if _, err := d.drive(ctx, e, run, engine.WatchOptions{}); err != nil {
+	s, err := d.drive(ctx, e, run, engine.WatchOptions{})
+	if err != nil {
 		return err
 	}
 	before, err := e.Results(ctx, run)
@@ -39,7 +39,7 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	d.o.Say("backup %s was made", m.ID)
-	damaged, err := d.damage(filepath.Join(e.Home(), "objects"))
+	damaged, err := d.damage(filepath.Join(e.Home(), "objects"), s)
 	if err != nil {
 		return err
 	}
@@ -114,33 +114,28 @@ func (d *demo) restore(ctx context.Context) error {
 	return nil
 }
 
-// damage flips a byte in each of some files.
-func (d *demo) damage(dir string) (int, error) {
-	var files []string
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			files = append(files, path)
+// damage flips a byte in each of some objects that the run speaks of.
+func (d *demo) damage(dir string, s *research.State) (int, error) {
+	flipped := map[string]bool{}
+	for _, x := range s.Experiments {
+		for _, t := range x.Trials {
+			digest := t.Last().Evidence
+			if len(flipped) == 5 || flipped[digest] {
+				continue
+			}
+			flipped[digest] = true
+			path := filepath.Join(dir, digest[:2], digest)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return len(flipped), err
+			}
+			b[len(b)/2] ^= 0xff
+			if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, b, 0o600)); err != nil {
+				return len(flipped), err
+			}
 		}
-		return err
-	})
-	if err != nil {
-		return 0, err
 	}
-	n := 0
-	for i := 0; i < len(files) && n < 5; i += max(1, len(files)/5) {
-		b, err := os.ReadFile(files[i])
-		if err != nil {
-			return n, err
-		}
-		if len(b) == 0 {
-			continue
-		}
-		b[len(b)/2] ^= 0xff
-		if err := errors.Join(os.Chmod(files[i], 0o600), os.WriteFile(files[i], b, 0o600)); err != nil {
-			return n, err
-		}
-		n++
-	}
+	n := len(flipped)
 	d.o.Say("a byte was flipped in each of %d objects", n)
 	return n, nil
 }
