@@ -22,13 +22,6 @@ func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) 
 		return nil, err
 	}
 	out := []AlertRecord{}
-	over := func(t time.Time, is func(research.Alert) bool) {
-		for i := range out {
-			if out[i].Resolved == nil && is(out[i].Alert) {
-				out[i].Resolved = &t
-			}
-		}
-	}
 	for r, err := range e.journal.Read(ctx, run, 1) {
 		if err != nil {
 			return nil, err
@@ -40,16 +33,13 @@ func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) 
 		if err != nil {
 			return nil, err
 		}
-		switch d := p.(type) {
-		case research.AlertRaised:
+		for i := range out {
+			if out[i].Resolved == nil && out[i].OverBy(p) {
+				out[i].Resolved = &r.Time
+			}
+		}
+		if d, raised := p.(research.AlertRaised); raised {
 			out = append(out, AlertRecord{Alert: research.Alert{AlertRaised: d, Time: r.Time}})
-		case research.AlertResolved:
-			key := research.AlertRaised{Rule: d.Rule, Subject: d.Subject}.Key()
-			over(r.Time, func(a research.Alert) bool { return a.Key() == key })
-		case research.RunResumed:
-			over(r.Time, func(a research.Alert) bool { return a.Rule == research.RulePaused })
-		case research.RunCompleted:
-			over(r.Time, func(a research.Alert) bool { return a.Rule != research.RuleSecurity && a.Rule != research.RuleFailed })
 		}
 	}
 	return out, nil

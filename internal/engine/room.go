@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -331,17 +332,7 @@ func (c capacity) devices(want claim, gpus float64, others []claim) (chosen []in
 		return nil, 0, fmt.Sprintf("GPUs: it needs %.3g, and %d of %d have room", gpus, len(free), len(c.gpus))
 	}
 	slices.SortStableFunc(free, func(a, b device) int {
-		switch {
-		case a.taken > b.taken: // fill up a shared one first
-			return -1
-		case a.taken < b.taken:
-			return 1
-		case a.used < b.used:
-			return -1
-		case a.used > b.used:
-			return 1
-		}
-		return 0
+		return cmp.Or(cmp.Compare(b.taken, a.taken), cmp.Compare(a.used, b.used)) // fills up a shared one first
 	})
 	for _, d := range free[:n] {
 		chosen = append(chosen, d.index)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -352,18 +353,8 @@ func (w *watcher) judge(slowest time.Duration) []research.Payload {
 			}
 		}
 	}
-	slices.SortStableFunc(readings, func(a, b monitor.Reading) int { return compareText(a.Rule+a.Subject, b.Rule+b.Subject) })
+	slices.SortStableFunc(readings, func(a, b monitor.Reading) int { return strings.Compare(a.Rule+a.Subject, b.Rule+b.Subject) })
 	return w.alerts.Step(f.Now, readings)
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // write leaves the last judgement where other processes find it.
@@ -420,6 +411,6 @@ func (d *driver) using() []monitor.Attempt {
 		a.Usage = u
 		out = append(out, a)
 	}
-	slices.SortFunc(out, func(a, b monitor.Attempt) int { return compareText(a.ID, b.ID) })
+	slices.SortFunc(out, func(a, b monitor.Attempt) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }

@@ -1,5 +1,5 @@
 // Package guard says of what class a failure is, from evidence, and stands
-// before what is outside: breakers, queues, time limits.
+// before what is outside: breakers and time limits.
 package guard
 
 import (

@@ -67,8 +67,7 @@ func (s *State) alert(t time.Time, p Payload) {
 	case AlertRaised:
 		s.Alerts = append(s.Alerts, Alert{d, t})
 	case AlertResolved:
-		key := AlertRaised{Rule: d.Rule, Subject: d.Subject}.Key()
-		s.settled(func(a Alert) bool { return a.Key() == key })
+		s.settledBy(d)
 	case AlertsSilenced:
 		silent := map[string]time.Time{d.Rule: d.Until}
 		for rule, until := range s.Silent {
@@ -80,11 +79,26 @@ func (s *State) alert(t time.Time, p Payload) {
 	}
 }
 
-// settled takes alerts away that are over.
-func (s *State) settled(over func(Alert) bool) {
+// OverBy reports whether an event ends an alert: its own resolution; a resumed
+// run, for what it had paused for; and the run's end, behind which nobody
+// watches the machine for it any more.
+func (a AlertRaised) OverBy(p Payload) bool {
+	switch d := p.(type) {
+	case AlertResolved:
+		return a.Rule == d.Rule && a.Subject == d.Subject
+	case RunResumed:
+		return a.Rule == RulePaused
+	case RunCompleted:
+		return a.Rule != RuleSecurity && a.Rule != RuleFailed
+	}
+	return false
+}
+
+// settledBy takes the alerts away that an event ends.
+func (s *State) settledBy(p Payload) {
 	kept := s.Alerts[:0:0]
 	for _, a := range s.Alerts {
-		if !over(a) {
+		if !a.OverBy(p) {
 			kept = append(kept, a)
 		}
 	}

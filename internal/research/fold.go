@@ -158,12 +158,11 @@ func (s *State) apply(e Event) error {
 	case RunResumed:
 		// A wish to pause that came while the run was being resumed stands.
 		s.Status, s.Why, s.Blocked = Running, "", ""
-		s.settled(func(a Alert) bool { return a.Rule == RulePaused })
+		s.settledBy(d)
 		s.MoreTime += time.Duration(d.MoreTime)
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
-		// Nobody watches the machine for it any more.
-		s.settled(func(a Alert) bool { return a.Rule != RuleSecurity && a.Rule != RuleFailed })
+		s.settledBy(d)
 	default:
 		return fmt.Errorf("the fold has no case for it")
 	}

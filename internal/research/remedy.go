@@ -252,7 +252,7 @@ func said(a Attempt) bool { return a.Message != "" && a.Message != SilentFailure
 // SilentFailure is the message of an attempt that failed without a word.
 func SilentFailure(exit int) string { return fmt.Sprintf("exit status %d, without a message", exit) }
 
-// most is the longest that a server's wish to wait is followed.
+// mostWait is the longest that a server's wish to wait is followed.
 const mostWait = 24 * time.Hour
 
 // waits is how long the attempt after the n-th failure waits: exponential with
