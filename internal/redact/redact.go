@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -36,7 +37,9 @@ func New(values ...string) *Redactor {
 	return r
 }
 
-var secretName = regexp.MustCompile(`(?i)(?:api_?key|_key$|^key$|token|secret|passw|credential|webhook|_dsn$|private)`)
+var secretName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:api_?key|_key$|^key$|token|secret|passw|credential|webhook|_dsn$|private)`)
+})
 
 // OfEnvironment returns a redactor for the values of those variables
 // (NAME=value) whose names say that they are secret.
@@ -45,7 +48,7 @@ func OfEnvironment(environ []string) *Redactor {
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
 		// A path is where a secret is, and a plain word or number is none.
-		if secretName.MatchString(name) && !strings.HasPrefix(value, "/") && strings.IndexFunc(value, unicode.IsDigit) >= 0 {
+		if secretName().MatchString(name) && !strings.HasPrefix(value, "/") && strings.IndexFunc(value, unicode.IsDigit) >= 0 {
 			values = append(values, value)
 		}
 	}
@@ -61,31 +64,33 @@ type form struct {
 }
 
 // The forms are those that the providers document, and that scanners for
-// secrets know.
-var forms = []form{
-	{"private key", []string{"PRIVATE KEY-----"}, regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*(?:-----END [A-Z ]*PRIVATE KEY-----)?`), 0},
-	{"API key", []string{"sk-"}, regexp.MustCompile(`\bsk-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}`), 0},
-	{"API key", []string{"gsk_", "xai-", "pplx-", "r8_", "sk_live_", "rk_live_", "sk_test_"}, regexp.MustCompile(`\b(?:gsk_|xai-|pplx-|r8_|[sr]k_live_|sk_test_)[A-Za-z0-9]{20,}`), 0},
-	{"Hugging Face token", []string{"hf_"}, regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`), 0},
-	{"Google API key", []string{"AIza"}, regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`), 0},
-	{"AWS key", []string{"AKIA", "ASIA"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), 0},
-	{"GitHub token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})`), 0},
-	{"GitLab token", []string{"glpat-"}, regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`), 0},
-	{"package registry token", []string{"npm_", "pypi-"}, regexp.MustCompile(`\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})`), 0},
-	{"Slack token", []string{"xox"}, regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), 0},
-	{"webhook", []string{"hooks.slack.com/", "/api/webhooks/"}, regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[A-Za-z0-9_/-]{20,}`), 0},
-	{"JSON web token", []string{"eyJ"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), 0},
-	{"bearer token", []string{"earer "}, regexp.MustCompile(`[Bb]earer +([A-Za-z0-9._~+/=-]{16,})`), 1},
-	{"password", []string{"://"}, regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/@:"']*:([^\s/@"']{3,})@`), 1},
-	{"secret", []string{"=", ":"}, regexp.MustCompile(`(?i)(?:api[_-]?key|secret[_-]?key|secret[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|account[_-]?key|passwd|password)["']?\s*[:=]\s*["']?([^\s"',;}]{12,})`), 1},
-}
+// secrets know. Compiled when first used.
+var forms = sync.OnceValue(func() []form {
+	return []form{
+		{"private key", []string{"PRIVATE KEY-----"}, regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*(?:-----END [A-Z ]*PRIVATE KEY-----)?`), 0},
+		{"API key", []string{"sk-"}, regexp.MustCompile(`\bsk-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}`), 0},
+		{"API key", []string{"gsk_", "xai-", "pplx-", "r8_", "sk_live_", "rk_live_", "sk_test_"}, regexp.MustCompile(`\b(?:gsk_|xai-|pplx-|r8_|[sr]k_live_|sk_test_)[A-Za-z0-9]{20,}`), 0},
+		{"Hugging Face token", []string{"hf_"}, regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`), 0},
+		{"Google API key", []string{"AIza"}, regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`), 0},
+		{"AWS key", []string{"AKIA", "ASIA"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), 0},
+		{"GitHub token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})`), 0},
+		{"GitLab token", []string{"glpat-"}, regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`), 0},
+		{"package registry token", []string{"npm_", "pypi-"}, regexp.MustCompile(`\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})`), 0},
+		{"Slack token", []string{"xox"}, regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), 0},
+		{"webhook", []string{"hooks.slack.com/", "/api/webhooks/"}, regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[A-Za-z0-9_/-]{20,}`), 0},
+		{"JSON web token", []string{"eyJ"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), 0},
+		{"bearer token", []string{"earer "}, regexp.MustCompile(`[Bb]earer +([A-Za-z0-9._~+/=-]{16,})`), 1},
+		{"password", []string{"://"}, regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/@:"']*:([^\s/@"']{3,})@`), 1},
+		{"secret", []string{"=", ":"}, regexp.MustCompile(`(?i)(?:api[_-]?key|secret[_-]?key|secret[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|account[_-]?key|passwd|password)["']?\s*[:=]\s*["']?([^\s"',;}]{12,})`), 1},
+	}
+})
 
 // Text is a text without its secrets.
 func (r *Redactor) Text(s string) string {
 	for _, v := range r.values {
 		s = strings.ReplaceAll(s, v, "[redacted]")
 	}
-	for _, f := range forms {
+	for _, f := range forms() {
 		if !f.possible(s) {
 			continue
 		}
@@ -131,7 +136,7 @@ func (r *Redactor) Has(s string) string {
 			return "secret of this process's environment"
 		}
 	}
-	for _, f := range forms {
+	for _, f := range forms() {
 		if f.possible(s) && replace(s, f) != s {
 			return f.name
 		}
