@@ -1,0 +1,118 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+)
+
+// Budgets bound what a run's calls may cost.
+type Budgets struct {
+	Run   Budget
+	Stage Budget            // each stage
+	Model map[string]Budget // by provider/model
+}
+
+// spending is what the calls cost, with the reservations of those that are
+// under way.
+type spending struct {
+	all     Spending
+	stage   map[string]Spending
+	model   map[string]Spending
+	waiting int // reservations of calls that are not in the ledger yet
+}
+
+func newSpending() spending {
+	return spending{stage: map[string]Spending{}, model: map[string]Spending{}}
+}
+
+// change changes a call, and what is spent with it.
+func (s *spending) change(c *Call, how func()) {
+	s.count(c, -1)
+	how()
+	s.count(c, 1)
+}
+
+func (s *spending) count(c *Call, sign int) {
+	spent := c.Spent().times(sign)
+	s.all = s.all.plus(spent)
+	s.stage[c.Stage] = s.stage[c.Stage].plus(spent)
+	names := c.Targets
+	if c.Answered != nil {
+		names = []string{c.Answered.Provider + "/" + c.Answered.Model}
+	}
+	for _, name := range names {
+		s.model[name] = s.model[name].plus(spent)
+	}
+}
+
+// BudgetError says that a call does not fit into a budget.
+type BudgetError struct{ Why string }
+
+func (e *BudgetError) Error() string { return e.Why }
+
+// reserve keeps room in all budgets for what a call may cost, as one step, so
+// that calls at the same time never spend more together. Where there is room
+// only once calls that are under way have cost less than they may, it waits for
+// them. release gives the room back; it is called once the call is in the
+// ledger, or will not be.
+func (l *Ledger) reserve(ctx context.Context, b Budgets, stage string, models []string, most Spending) (release func(), err error) {
+	for {
+		l.mu.Lock()
+		why := l.spending.refuses(b, stage, models, most)
+		if why == "" {
+			l.spending.hold(stage, models, most)
+			l.mu.Unlock()
+			return func() {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				l.spending.hold(stage, models, most.times(-1))
+				close(l.changed)
+				l.changed = make(chan struct{})
+			}, nil
+		}
+		underWay := l.spending.waiting > 0 || l.inFlight > 0
+		changed, broken := l.changed, l.broken
+		l.mu.Unlock()
+		if !underWay || broken != nil {
+			return nil, &BudgetError{why}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (s *spending) hold(stage string, models []string, most Spending) {
+	if most.Calls > 0 {
+		s.waiting++
+	} else {
+		s.waiting--
+	}
+	s.all = s.all.plus(most)
+	s.stage[stage] = s.stage[stage].plus(most)
+	for _, m := range models {
+		s.model[m] = s.model[m].plus(most)
+	}
+}
+
+func (s *spending) refuses(b Budgets, stage string, models []string, most Spending) string {
+	if why := b.Run.refuses(s.all, most); why != "" {
+		return why
+	}
+	if why := b.Stage.refuses(s.stage[stage], most); why != "" {
+		return why
+	}
+	for _, m := range models {
+		limit, ok := b.Model[m]
+		if !ok {
+			continue
+		}
+		limit.Name = fmt.Sprintf("limits.model.%s", m)
+		if why := limit.refuses(s.model[m], most); why != "" {
+			return why
+		}
+	}
+	return ""
+}

@@ -1,0 +1,522 @@
+package gateway
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"ratchet/internal/guard"
+	"ratchet/internal/redact"
+	"ratchet/internal/research"
+)
+
+// Mode says what becomes of a request that was made before.
+type Mode string
+
+// The modes.
+const (
+	Resume Mode = "resume" // it gets the answer that is on record; what is new is sent
+	Strict Mode = "strict" // what is new is an error: the run is played back, offline
+	Off    Mode = "off"    // a new attempt's requests are all sent
+)
+
+// Options are what a gateway serves with.
+type Options struct {
+	Run      string
+	Ledger   *Ledger // started; it stays open when the gateway closes
+	Store    Store
+	Settings *Settings
+	Shared   *Shared
+	Deps     *guard.Dependencies
+	Secrets  *redact.Redactor
+	// Key is what tokens are made with; see Token.
+	Key []byte
+	// Scope gives the trial that an attempt belongs to; "": there is no such
+	// attempt.
+	Scope   func(attempt string) string
+	Budgets Budgets
+	Mode    Mode
+	Rules   Rules
+	Allow   []string // models that may be called, provider/model with * and ?; nil: all
+	// Trouble is told what the run should wait for: a spent budget, a key that
+	// is refused.
+	Trouble func(class research.Class, why string)
+	Warn    func(error)
+}
+
+// Gateway serves the model calls of one run. It is safe for concurrent use.
+type Gateway struct {
+	Options
+	up     *upstream
+	server *http.Server
+	ctx    context.Context // of calls; ends with Close
+	cancel context.CancelFunc
+	work   sync.WaitGroup // flights
+
+	mu      sync.Mutex
+	flights map[string]*flight // by call
+	stage   string
+}
+
+// New returns a gateway that serves nothing yet.
+func New(o Options) *Gateway {
+	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared), flights: map[string]*flight{}}
+	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
+	if g.Trouble == nil {
+		g.Trouble = func(research.Class, string) {}
+	}
+	if g.Warn == nil {
+		g.Warn = func(error) {}
+	}
+	return g
+}
+
+// Serve accepts connections until Close.
+func (g *Gateway) Serve(l net.Listener) error {
+	if err := g.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Close breaks off what is under way. What was journaled stays.
+func (g *Gateway) Close() {
+	_ = g.server.Close() // what its clients miss they ask for again
+	g.cancel()
+	g.work.Wait()
+	g.up.close()
+}
+
+// SetStage says which stage the run is in.
+func (g *Gateway) SetStage(stage string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stage = stage
+}
+
+// tokenPrefix begins the tokens that programs get in the place of a key.
+const tokenPrefix = "ratchet-"
+
+// Token is what an attempt's calls are known by. It is worth nothing outside of
+// its run.
+func Token(key []byte, attempt string) string {
+	mac := hmac.New(sha256.New, key)
+	_, _ = io.WriteString(mac, attempt) // a hash takes everything
+	return tokenPrefix + attempt + "." + hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// attempt gives whose token a request has.
+func (g *Gateway) attempt(h http.Header) (attempt, scope string, ok bool) {
+	for _, name := range []string{"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key"} {
+		token := strings.TrimPrefix(h.Get(name), "Bearer ")
+		rest, is := strings.CutPrefix(token, tokenPrefix)
+		if !is {
+			continue
+		}
+		attempt, _, _ := strings.Cut(rest, ".")
+		if hmac.Equal([]byte(token), []byte(Token(g.Key, attempt))) {
+			scope := g.Scope(attempt)
+			return attempt, scope, scope != ""
+		}
+	}
+	return "", "", false
+}
+
+// ServeHTTP carries one call out.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	r, err := parseTarget(hr.Method, hr.URL, func(name string) bool { return g.Settings.Providers[name] != nil })
+	protocol := OpenAI
+	if hr.Header.Get("Anthropic-Version") != "" {
+		protocol = Anthropic
+	}
+	if err != nil {
+		g.answerError(w, protocol, research.ProgramFault, http.StatusNotFound, err.Error())
+		return
+	}
+	attempt, scope, ok := g.attempt(hr.Header)
+	if !ok {
+		g.answerError(w, r.protocol, research.Auth, 0, "this is not a token of an attempt that runs; the environment of the attempt has one in OPENAI_API_KEY and ANTHROPIC_API_KEY")
+		return
+	}
+	r.header = hr.Header
+	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, g.Settings.MaxRequest))
+	if err != nil {
+		if errors.As(err, new(*http.MaxBytesError)) {
+			g.refuse(w, r, attempt, research.ProgramFault, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than models.max_request, %d bytes", g.Settings.MaxRequest))
+		}
+		return // its client broke off
+	}
+	canonical, err := r.read(body, g.Rules)
+	if err != nil {
+		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
+		return
+	}
+	g.call(w, hr, r, attempt, scope, canonical)
+}
+
+func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, attempt, scope string, canonical []byte) {
+	targets, err := g.targets(r)
+	if err != nil {
+		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
+		return
+	}
+	if kind := g.leaks(r.body); kind != "" {
+		g.refuse(w, r, attempt, research.Security, 0, fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", kind))
+		return
+	}
+	c, done := g.Ledger.claim(key{scope, r.digest(canonical)}, attempt, g.Mode != Off)
+	defer done()
+	known := g.Ledger.look(c)
+	g.mu.Lock()
+	f := g.flights[c.Call]
+	stage := g.stage
+	g.mu.Unlock()
+	switch {
+	case known.Answered != nil:
+		g.replay(w, hr, c, r, attempt)
+		return
+	case f != nil:
+	case g.Mode == Strict:
+		g.refuse(w, r, attempt, research.ProgramFault, 0, "this request is not on record, and the run is played back; `ratchet calls RUN --diff` shows what is nearest to it")
+		return
+	default:
+		if f, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
+			var spent *BudgetError
+			switch {
+			case errors.As(err, &spent):
+				g.refuse(w, r, attempt, research.Quota, 0, err.Error())
+				g.Trouble(research.Quota, err.Error())
+			case errors.As(err, new(*UnpricedError)):
+				g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
+			case hr.Context().Err() == nil:
+				g.answerError(w, r.protocol, research.Transient, 0, err.Error())
+				g.Warn(err)
+			}
+			return
+		}
+	}
+	f.join()
+	defer f.leave()
+	w.Header().Set("X-Ratchet-Call", c.Call)
+	_, err = f.deliver(hr.Context(), w)
+	switch {
+	case err == nil:
+		if g.Ledger.look(c).Answered != nil {
+			if err := g.Ledger.delivered(c, attempt, false); err != nil {
+				g.Warn(err)
+			}
+		}
+	case hr.Context().Err() != nil:
+	case errors.Is(err, errCutOff):
+		panic(http.ErrAbortHandler) // a stream that ends early must look like it
+	default:
+		g.answerError(w, r.protocol, research.Transient, 0, err.Error())
+	}
+}
+
+// leaks says what secret a request has in it.
+func (g *Gateway) leaks(body []byte) string {
+	if len(body) == 0 {
+		return ""
+	}
+	text := string(body)
+	if kind := g.Secrets.Has(text); kind != "" {
+		return kind
+	}
+	for _, re := range g.Settings.Secrets {
+		if re.MatchString(text) {
+			return "of the form " + re.String()
+		}
+	}
+	return ""
+}
+
+// NoModelError says that a call names no model that may be called.
+type NoModelError struct{ Why string }
+
+func (e *NoModelError) Error() string { return e.Why }
+
+// targets are where a call may go, in order.
+func (g *Gateway) targets(r *request) ([]target, error) {
+	own := r.provider
+	if own == "" {
+		own = string(r.protocol)
+	}
+	if r.endpoint == models {
+		return []target{{provider: g.Settings.Providers[own], model: "models", priced: true}}, nil
+	}
+	if r.model == "" {
+		return nil, &NoModelError{"the request names no model"}
+	}
+	names, alias := g.Settings.Aliases[r.model]
+	if !alias {
+		names = []string{r.model}
+	}
+	var out []target
+	for _, name := range names {
+		t := target{provider: g.Settings.Providers[own], model: name}
+		if p, model, ok := strings.Cut(name, "/"); ok && r.provider == "" && g.Settings.Providers[p] != nil {
+			t.provider, t.model = g.Settings.Providers[p], model
+		}
+		if t.provider.URL == "" {
+			return nil, &NoModelError{fmt.Sprintf("the provider %s has no address; set models.providers.%s.url in config.yaml", t.provider.Name, t.provider.Name)}
+		}
+		if !g.allowed(t.name()) {
+			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
+		}
+		t.price, t.priced = g.Settings.priceOf(t.provider, t.model)
+		if r.endpoint == countTokens {
+			t.price, t.priced = Price{}, true // it costs nothing
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func (g *Gateway) allowed(name string) bool {
+	if g.Allow == nil {
+		return true
+	}
+	for _, pattern := range g.Allow {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+		if p, rest, ok := strings.Cut(pattern, "/"); ok && rest == "*" && strings.HasPrefix(name, p+"/") {
+			return true // names of models can have slashes in them
+		}
+	}
+	return false
+}
+
+// UnpricedError says that nobody knows what a call would cost.
+type UnpricedError struct{ Model string }
+
+func (e *UnpricedError) Error() string {
+	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; set models.prices.%q: {in: …, out: …} in config.yaml, or models.allow_unpriced: true", e.Model, e.Model)
+}
+
+// most is what a call may cost at most, at whichever target.
+func (g *Gateway) most(r *request, targets []target) (Spending, error) {
+	most := Spending{Calls: 1}
+	for _, t := range targets {
+		if !t.priced && !g.Settings.AllowUnpriced {
+			return most, &UnpricedError{t.name()}
+		}
+		out := r.out
+		switch {
+		case r.endpoint == embeddings || r.endpoint == models || r.endpoint == countTokens:
+			out = 0
+		case out == 0 && t.price.MaxOutput > 0:
+			out = t.price.MaxOutput
+		case out == 0:
+			out = 32_000 // as most models have it at most
+		}
+		in := r.in
+		if r.endpoint == models || r.endpoint == countTokens {
+			in = 0
+		}
+		out *= r.n
+		most.Tokens = max(most.Tokens, in+out)
+		most.NanoUSD = max(most.NanoUSD, t.price.most(in, out))
+	}
+	if g.Settings.Hedge > 0 {
+		most = most.times(2)
+	}
+	return most, nil
+}
+
+// take begins a call: it keeps what it may cost, journals that it leaves, and
+// lets it fly. When it returns, the call is durable.
+func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (*flight, error) {
+	most, err := g.most(r, targets)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(targets))
+	for i, t := range targets {
+		names[i] = t.name()
+	}
+	release, err := g.Ledger.reserve(ctx, g.Budgets, stage, names, most)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	settle, err := g.Shared.reserveDay(g.Settings.Day, most)
+	if err != nil {
+		return nil, err
+	}
+	body, err := put(g.Store, r.body)
+	if err == nil {
+		sent := Sent{
+			Call: c.Call, Scope: c.Scope, Attempt: attempt, Stage: stage, Digest: c.Digest, Nth: c.Nth, Method: r.method, Path: r.target(),
+			Headers: headers(r.header), Model: r.model, Targets: names, Stream: r.stream, Request: body, Reserved: most,
+		}
+		err = g.Ledger.add(sent, false)
+	}
+	if err != nil {
+		return nil, errors.Join(err, settle(Spending{}))
+	}
+	f := newFlight()
+	f.left = time.Now()
+	g.mu.Lock()
+	g.flights[c.Call] = f
+	g.mu.Unlock()
+	g.Ledger.begin()
+	g.work.Go(func() {
+		defer g.Ledger.end()
+		g.fly(c, r, targets, f, settle)
+	})
+	return f, nil
+}
+
+// target is the path and query of a request, as the gateway was asked.
+func (r *request) target() string {
+	s := "/" + r.path
+	if r.provider != "" {
+		s = "/p/" + r.provider + s
+	}
+	if r.query != "" {
+		s += "?" + r.query
+	}
+	return s
+}
+
+// fly carries a call out and journals what came of it, before anybody is told.
+func (g *Gateway) fly(c *Call, r *request, targets []target, f *flight, settle func(Spending) error) {
+	ctx, cancel := context.WithCancel(g.ctx)
+	defer cancel()
+	g.work.Go(func() { // a call that nobody waits for any more ends after a time
+		f.attended(g.Settings.Linger)
+		cancel()
+	})
+	began := time.Now()
+	a := g.up.hedged(ctx, r, targets, f)
+	rec, spent := g.outcome(c, r, &a, time.Since(began))
+	err := settle(spent)
+	if g.ctx.Err() == nil || a.class == research.Succeeded || a.class == research.ProgramFault {
+		// Broken off by our own end it stays open, as after a crash.
+		err = errors.Join(err, g.Ledger.add(rec, false))
+	}
+	g.mu.Lock()
+	delete(g.flights, c.Call)
+	g.mu.Unlock()
+	if err != nil {
+		g.Warn(err)
+	}
+	_, answered := rec.(Answered)
+	f.change(func() {
+		f.over = true
+		switch {
+		case err != nil:
+			f.trouble = err
+		case answered || a.status >= 400 && len(a.body) > 0 && !a.begun:
+			// An error in the provider's own words is delivered like an answer.
+			f.status, f.header, f.body, f.visible, f.whole = a.status, passed(a.header), a.body, len(a.body), true
+			if !answered {
+				f.header.Set("X-Should-Retry", "false") // the official clients obey it: we have tried
+			}
+		default:
+			f.trouble = errors.New(a.why)
+		}
+	})
+	switch a.class {
+	case research.Quota, research.Auth:
+		g.Trouble(a.class, fmt.Sprintf("%s: %s", a.target.name(), a.why))
+	}
+}
+
+// outcome is the record of what came of a call.
+func (g *Gateway) outcome(c *Call, r *request, a *answer, took time.Duration) (record, Spending) {
+	t := a.target
+	spent := Spending{Calls: 1}
+	deliverable := a.class == research.Succeeded || a.class == research.ProgramFault && a.status >= 400 && a.status < 500 && a.status != http.StatusUnauthorized
+	tokens := a.use.tokens
+	estimated := false
+	if a.class == research.Succeeded || a.begun {
+		if !a.use.found {
+			// Four bytes a token, as the providers' own rule of thumb is.
+			tokens, estimated = Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.text + 3) / 4}, true
+		}
+		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.cost(tokens)
+	}
+	if !deliverable {
+		return Failed{Call: c.Call, Class: a.class, Why: research.Printable(a.why, 500), Status: a.status, Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
+	}
+	body, err := put(g.Store, a.body)
+	if err != nil {
+		g.Warn(err)
+		return Failed{Call: c.Call, Class: research.Internal, Why: err.Error(), Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
+	}
+	return Answered{
+		Call: c.Call, Provider: t.provider.Name, Model: t.model, Status: a.status, Header: kept(a.header), Answer: body, Tokens: tokens, Spent: spent,
+		Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
+	}, spent
+}
+
+// kept are the headers of an answer that are delivered again.
+func kept(h http.Header) map[string]string {
+	out := map[string]string{}
+	for name := range passed(h) {
+		low := strings.ToLower(name)
+		switch {
+		case low == "content-type", low == "content-encoding", low == "x-request-id", low == "request-id", strings.HasPrefix(low, "openai-") && low != "openai-organization":
+			out[name] = h.Get(name)
+		}
+	}
+	return out
+}
+
+// replay delivers an answer out of the record.
+func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *Call, r *request, attempt string) {
+	a, body, err := g.Ledger.answer(hr.Context(), c)
+	if err != nil {
+		g.answerError(w, r.protocol, research.Internal, 0, fmt.Sprintf("the recorded answer of call %s cannot be read: %v", c.Call, err))
+		g.Warn(err)
+		return
+	}
+	for name, v := range a.Header {
+		w.Header().Set(name, v)
+	}
+	w.Header().Set("X-Ratchet-Call", c.Call)
+	w.Header().Set("X-Ratchet-Replayed", "true")
+	w.WriteHeader(a.Status)
+	if _, err := w.Write(body); err != nil {
+		return // its client left, and asks again
+	}
+	if err := g.Ledger.delivered(c, attempt, true); err != nil {
+		g.Warn(err)
+	}
+}
+
+// refuse answers a call that is not let through, and journals that.
+func (g *Gateway) refuse(w http.ResponseWriter, r *request, attempt string, class research.Class, status int, why string) {
+	err := g.Ledger.add(Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
+	if err != nil {
+		g.Warn(err)
+	}
+	g.answerError(w, r.protocol, class, status, why)
+}
+
+func (g *Gateway) answerError(w http.ResponseWriter, p Protocol, class research.Class, status int, why string) {
+	code, body := refusal(p, class, "ratchet: "+why)
+	if status != 0 {
+		code = status
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if class != research.Transient {
+		w.Header().Set("X-Should-Retry", "false")
+	}
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // its client may be gone
+}

@@ -1,0 +1,430 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"ratchet/internal/journal"
+)
+
+// Ledger is what a run's calls are: the fold of their records. It is safe for
+// concurrent use.
+type Ledger struct {
+	run   string
+	log   journal.Journal
+	store Store
+	now   func() time.Time
+
+	mu       sync.Mutex
+	head     journal.Head
+	order    []*Call
+	calls    map[string]*Call
+	same     map[key][]*Call            // in the order of their occurrence
+	taken    map[string]map[key]int     // by attempt: how many of them, from the first, it has or waits for
+	has      map[string]map[string]bool // by attempt: the calls that were delivered to it
+	busy     map[*Call]bool             // those that somebody waits for
+	last     int                        // number of the last call
+	refused  []RefusedCall
+	spending spending
+	inFlight int // calls that are with their providers
+
+	queue   []entry // to be appended
+	wake    chan struct{}
+	changed chan struct{} // closed, and made anew, when a reservation ends
+	broken  error         // why nothing can be appended any more
+	closed  bool
+	wait    sync.WaitGroup
+}
+
+// key names a request: what makes two of them the same.
+type key struct{ scope, digest string }
+
+// RefusedCall is a call that was not let through.
+type RefusedCall struct {
+	Refused
+	Time time.Time `json:"time"`
+}
+
+type entry struct {
+	journal.Entry
+	record record
+	done   chan error // nil: nobody waits
+}
+
+// OpenLedger folds a run's calls.
+func OpenLedger(ctx context.Context, run string, log journal.Journal, store Store, now func() time.Time) (*Ledger, error) {
+	l := &Ledger{
+		run: run, log: log, store: store, now: now,
+		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{},
+		spending: newSpending(), wake: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
+	for rec, err := range log.Read(ctx, Stream(run), 1) {
+		if err != nil {
+			return nil, err
+		}
+		r, err := decodeRecord(rec.Type, rec.Version, rec.Payload)
+		if err != nil {
+			return nil, fmt.Errorf("run %s, call record %d: %w", run, rec.Seq, err)
+		}
+		if err := l.apply(r, rec.Time, rec.Seq); err != nil {
+			return nil, fmt.Errorf("run %s, call record %d: %w", run, rec.Seq, err)
+		}
+		l.head = journal.Head{Seq: rec.Seq, Hash: rec.Hash}
+	}
+	return l, nil
+}
+
+// Start lets the ledger append. Close ends it.
+func (l *Ledger) Start() { l.wait.Go(l.write) }
+
+// Close appends what is waiting and ends the writer.
+func (l *Ledger) Close() {
+	l.mu.Lock()
+	l.closed = true
+	l.mu.Unlock()
+	l.nudge()
+	l.wait.Wait()
+}
+
+// apply folds one record. It is the only place where calls change.
+func (l *Ledger) apply(r record, at time.Time, seq int64) error {
+	switch r := r.(type) {
+	case Sent:
+		r.Request.Text, r.Request.Bytes = "", nil // read again when it is shown
+		c := l.calls[r.Call]
+		if c == nil {
+			c = &Call{Sent: Sent{Call: r.Call}}
+			l.calls[r.Call] = c
+			k := key{r.Scope, r.Digest}
+			l.same[k] = append(l.same[k], c)
+			var n int
+			if _, err := fmt.Sscanf(r.Call, "c%d", &n); err == nil {
+				l.last = max(l.last, n)
+			}
+		}
+		l.spending.change(c, func() {
+			switch {
+			case c.sent == 0:
+				c.Time, c.sent = at, seq
+				l.order = append(l.order, c)
+			case c.Open:
+				c.Lost++
+			}
+			c.Sent, c.Open = r, true
+		})
+	case Answered:
+		c := l.calls[r.Call]
+		if c == nil {
+			return fmt.Errorf("call %s was answered and never sent", r.Call)
+		}
+		r.Answer.Text, r.Answer.Bytes = "", nil
+		l.spending.change(c, func() { c.Open, c.Answered, c.answered = false, &r, seq })
+	case Failed:
+		c := l.calls[r.Call]
+		if c == nil {
+			return fmt.Errorf("call %s failed and was never sent", r.Call)
+		}
+		l.spending.change(c, func() { c.Open, c.Failed, c.Failures = false, &r, c.Failures.plus(r.Spent) })
+	case Delivered:
+		c := l.calls[r.Call]
+		if c == nil {
+			return fmt.Errorf("call %s was delivered and never sent", r.Call)
+		}
+		if !slices.Contains(c.Delivered, r.Attempt) {
+			c.Delivered = append(c.Delivered, r.Attempt)
+		}
+		if r.Again {
+			c.Again++
+		}
+		if l.has[r.Attempt] == nil {
+			l.has[r.Attempt] = map[string]bool{}
+		}
+		l.has[r.Attempt][r.Call] = true
+	case Refused:
+		l.refused = append(l.refused, RefusedCall{r, at})
+	}
+	return nil
+}
+
+// mostBatch bounds what is appended at once.
+const mostBatch = 256
+
+// write appends what is waiting, all of it at once: calls that are made at the
+// same time share a sync.
+func (l *Ledger) write() {
+	for range l.wake {
+		for {
+			l.mu.Lock()
+			n := min(len(l.queue), mostBatch)
+			batch := slices.Clone(l.queue[:n])
+			l.queue = l.queue[n:]
+			if len(l.queue) == 0 {
+				l.queue = nil
+			}
+			broken, head, closed := l.broken, l.head, l.closed
+			l.mu.Unlock()
+			if n == 0 {
+				if closed {
+					return
+				}
+				break
+			}
+			if broken == nil {
+				head, broken = l.append(head, batch)
+			}
+			l.mu.Lock()
+			l.head, l.broken = head, broken
+			l.mu.Unlock()
+			for _, e := range batch {
+				if e.done != nil {
+					e.done <- broken
+				}
+			}
+		}
+	}
+}
+
+func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) {
+	entries := make([]journal.Entry, len(batch))
+	for i, e := range batch {
+		entries[i] = e.Entry
+	}
+	next, err := l.log.Append(context.Background(), Stream(l.run), head, entries...)
+	var conflict *journal.ConflictError
+	if errors.As(err, &conflict) {
+		err = fmt.Errorf("another engine journals the calls of this run: %w", err)
+	}
+	if err != nil {
+		return head, fmt.Errorf("journaling a call: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, e := range batch {
+		if err := l.apply(e.record, e.Time, head.Seq+int64(i)+1); err != nil {
+			return next, err
+		}
+	}
+	close(l.changed)
+	l.changed = make(chan struct{})
+	return next, nil
+}
+
+func (l *Ledger) nudge() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// errLedgerClosed is the error of a ledger that was closed.
+var errLedgerClosed = errors.New("the gateway has been closed")
+
+// add appends a record and returns when it is durable and folded; with lazy,
+// at once.
+func (l *Ledger) add(r record, lazy bool) error {
+	payload, err := encodeRecord(r)
+	if err != nil {
+		return err
+	}
+	e := entry{Entry: journal.Entry{Time: l.now(), Type: r.kind(), Version: recordVersion, Payload: payload}, record: r}
+	if !lazy {
+		e.done = make(chan error, 1)
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errLedgerClosed
+	}
+	l.queue = append(l.queue, e)
+	l.mu.Unlock()
+	l.nudge()
+	if lazy {
+		return nil
+	}
+	return <-e.done
+}
+
+// claim gives the call that an attempt's request is: the first occurrence of
+// the request that the attempt neither has nor waits for. It may have been
+// answered, be under way with nobody waiting, or never have left; which of them
+// c says. Whoever claims it calls done in the end. again false: answers of
+// earlier attempts do not count.
+func (l *Ledger) claim(k key, attempt string, again bool) (c *Call, done func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.taken[attempt] == nil {
+		l.taken[attempt], l.has[attempt] = map[key]int{}, map[string]bool{}
+	}
+	has, all := l.has[attempt], l.same[k]
+	from := l.taken[attempt][k] // all before it the attempt has for good
+	for from < len(all) && has[all[from].Call] {
+		from++
+	}
+	l.taken[attempt][k] = from
+	for _, one := range all[from:] {
+		mine := again || one.Attempt == "" || one.Attempt == attempt
+		if mine && !has[one.Call] && !l.busy[one] {
+			c = one
+			break
+		}
+	}
+	if c == nil {
+		l.last++
+		c = &Call{Sent: Sent{Call: fmt.Sprintf("c%06d", l.last), Scope: k.scope, Digest: k.digest, Nth: len(all) + 1}}
+		l.calls[c.Call] = c
+		l.same[k] = append(all, c)
+	}
+	l.busy[c] = true
+	return c, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.busy, c)
+	}
+}
+
+// begin says that a call is with its provider from now on, end that it is not
+// any more: what it may cost can still become less.
+func (l *Ledger) begin() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight++
+}
+
+func (l *Ledger) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.inFlight--
+	close(l.changed)
+	l.changed = make(chan struct{})
+}
+
+// look gives a copy of a call as it is now.
+func (l *Ledger) look(c *Call) Call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return *c
+}
+
+// delivered marks a call as one that an attempt has.
+func (l *Ledger) delivered(c *Call, attempt string, again bool) error {
+	l.mu.Lock()
+	l.has[attempt][c.Call] = true // at once: the next request of the same form is another
+	l.mu.Unlock()
+	return l.add(Delivered{Call: c.Call, Attempt: attempt, Again: again}, true)
+}
+
+// answer reads a recorded answer back.
+func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
+	r, err := l.record(ctx, c.answered)
+	if err != nil {
+		return Answered{}, nil, err
+	}
+	a, ok := r.(Answered)
+	if !ok {
+		return Answered{}, nil, fmt.Errorf("run %s, call record %d is not an answer", l.run, c.answered)
+	}
+	body, err := a.Answer.Load(l.store)
+	return a, body, err
+}
+
+func (l *Ledger) record(ctx context.Context, seq int64) (record, error) {
+	for rec, err := range l.log.Read(ctx, Stream(l.run), seq) {
+		if err != nil {
+			return nil, err
+		}
+		return decodeRecord(rec.Type, rec.Version, rec.Payload)
+	}
+	return nil, fmt.Errorf("run %s has no call record %d", l.run, seq)
+}
+
+// Calls are all calls, in the order in which they left first. The bodies are
+// not in them.
+func (l *Ledger) Calls() []Call {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]Call, len(l.order))
+	for i, c := range l.order {
+		out[i] = *c
+		out[i].Delivered = slices.Clone(c.Delivered)
+	}
+	return out
+}
+
+// Refused are the calls that were not let through.
+func (l *Ledger) Refused() []RefusedCall {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.refused)
+}
+
+// Head is the last record of the calls.
+func (l *Ledger) Head() journal.Head {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+// Summary is what a run's calls, or those of one attempt, come to.
+type Summary struct {
+	Calls    int      `json:"calls"` // that were sent
+	Answered int      `json:"answered"`
+	Failed   int      `json:"failed,omitempty"` // and not answered since
+	Again    int      `json:"again,omitempty"`  // delivered out of the record
+	Lost     int      `json:"lost,omitempty"`   // in flight at a crash
+	Refused  int      `json:"refused,omitempty"`
+	Retries  int      `json:"retries,omitempty"`
+	Tokens   Tokens   `json:"tokens,omitzero"`
+	Spent    Spending `json:"spent,omitzero"`
+	Saved    Spending `json:"saved,omitzero"` // by the record
+}
+
+// Summary sums up. attempt: of what this attempt sent and got; "": of all.
+func (l *Ledger) Summary(attempt string) Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var s Summary
+	for _, c := range l.order {
+		got := attempt != "" && slices.Contains(c.Delivered, attempt) && c.Attempt != attempt
+		if attempt != "" && c.Attempt != attempt && !got {
+			continue
+		}
+		if got {
+			s.Again++
+			s.Saved = s.Saved.plus(c.Answered.Spent)
+			continue
+		}
+		s.Calls++
+		s.Lost += c.Lost
+		if c.Open {
+			s.Lost++
+		}
+		s.Spent = s.Spent.plus(c.Spent())
+		switch {
+		case c.Answered != nil:
+			s.Answered++
+			s.Retries += len(c.Answered.Retries)
+			s.Tokens = s.Tokens.plus(c.Answered.Tokens)
+			if attempt == "" {
+				s.Again += c.Again
+				s.Saved = s.Saved.plus(c.Answered.Spent.times(c.Again))
+			}
+		case c.Failed != nil:
+			s.Failed++
+			s.Retries += len(c.Failed.Retries)
+		}
+	}
+	for _, r := range l.refused {
+		if attempt == "" || r.Attempt == attempt {
+			s.Refused++
+		}
+	}
+	return s
+}
+
+func (t Tokens) plus(o Tokens) Tokens {
+	return Tokens{t.In + o.In, t.CacheRead + o.CacheRead, t.CacheWrite + o.CacheWrite, t.CacheHour + o.CacheHour, t.Out + o.Out, t.Reasoning + o.Reasoning}
+}

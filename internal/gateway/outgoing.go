@@ -1,0 +1,77 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/tidwall/sjson"
+)
+
+func jsonValid(b []byte) bool { return json.Valid(b) }
+
+// notSent are headers of a client that its provider does not get: the token of
+// the run, and what belongs to the connection.
+var notSent = []string{
+	"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Accept-Encoding", "Host", "X-Forwarded-For", "Forwarded",
+}
+
+// outgoing is the request that a target gets: the program's own, byte for byte,
+// but for the key, and for the model's name where the program named it
+// otherwise. Where the target speaks the other protocol, it is translated, and
+// so must its answer be.
+func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conversion, error) {
+	body, path := r.body, r.path
+	var convert *conversion
+	if t.provider.Protocol != r.protocol {
+		var err error
+		if convert, body, err = translate(r, t); err != nil {
+			return nil, nil, err
+		}
+		path = convert.path
+	} else if t.model != r.model && r.method == http.MethodPost {
+		b, err := sjson.SetBytes(body, "model", t.model)
+		if err != nil {
+			return nil, nil, fmt.Errorf("naming the model: %w", err)
+		}
+		body = b
+	}
+	address := t.provider.URL + "/" + path
+	if t.provider.Protocol == OpenAI && strings.HasPrefix(path, "openai/") {
+		address = strings.TrimSuffix(t.provider.URL, "/v1") + "/" + path // Azure's paths with a deployment
+	}
+	if r.query != "" && convert == nil {
+		address += "?" + r.query
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header = r.header.Clone()
+	for _, name := range notSent {
+		req.Header.Del(name)
+	}
+	if convert != nil {
+		convert.headers(req.Header)
+	}
+	if r.method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept-Encoding", "identity") // the answer is read on the way
+	return req, convert, t.provider.authorize(req.Header)
+}
+
+// endpointOf is the endpoint that a target is asked for.
+func (t target) endpointOf(r *request) endpoint {
+	switch {
+	case t.provider.Protocol == r.protocol:
+		return r.endpoint
+	case t.provider.Protocol == Anthropic:
+		return messages
+	}
+	return chat
+}

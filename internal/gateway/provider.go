@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Protocol is how a provider is spoken to.
+type Protocol string
+
+// The protocols.
+const (
+	OpenAI    Protocol = "openai"
+	Anthropic Protocol = "anthropic"
+)
+
+// Provider is one that answers model calls.
+type Provider struct {
+	Name     string
+	Protocol Protocol
+	URL      string // without what the protocol's paths begin with: /chat/completions, or /v1/messages
+	Key      KeySource
+	KeyIn    string // the header that the key goes into; "Authorization" as a bearer
+	Prices   string // whose lines of the table of prices
+	Free     bool   // it costs nothing
+	Hosts    []string
+
+	Requests, Tokens Rates
+	Concurrency      int // calls at the same time
+
+	once sync.Once
+	key  string
+	err  error
+}
+
+// KeySource is where a provider's key is. The first that is set counts; none:
+// the provider asks for no key.
+type KeySource struct {
+	Env     []string
+	File    string
+	Command []string // that prints it: secret-tool, pass, security …
+}
+
+// NoKeyError says that a provider cannot be asked.
+type NoKeyError struct{ Provider, Why string }
+
+func (e *NoKeyError) Error() string {
+	return fmt.Sprintf("there is no key for the provider %s: %s", e.Provider, e.Why)
+}
+
+// secret is the provider's key; "" where it asks for none. It is looked up once.
+func (p *Provider) secret() (string, error) {
+	p.once.Do(func() { p.key, p.err = p.Key.read(p.Name) })
+	return p.key, p.err
+}
+
+// keyCommandTime is how long a command may take to print a key.
+const keyCommandTime = 30 * time.Second
+
+func (k KeySource) read(provider string) (string, error) {
+	switch {
+	case k.File != "":
+		b, err := os.ReadFile(k.File)
+		if err != nil {
+			return "", &NoKeyError{provider, err.Error()}
+		}
+		return strings.TrimSpace(string(b)), nil
+	case len(k.Command) > 0:
+		ctx, cancel := context.WithTimeout(context.Background(), keyCommandTime)
+		defer cancel()
+		out, err := exec.CommandContext(ctx, k.Command[0], k.Command[1:]...).Output()
+		if err != nil {
+			return "", &NoKeyError{provider, fmt.Sprintf("its command %s failed: %v", k.Command[0], err)}
+		}
+		return strings.TrimSpace(string(out)), nil
+	case len(k.Env) == 0:
+		return "", nil
+	}
+	for _, name := range k.Env {
+		if v := strings.TrimSpace(os.Getenv(name)); v != "" {
+			return v, nil
+		}
+	}
+	return "", &NoKeyError{provider, fmt.Sprintf("set $%s, or models.providers.%s.key in config.yaml", k.Env[0], provider)}
+}
+
+// authorize puts the key into a request.
+func (p *Provider) authorize(h http.Header) error {
+	key, err := p.secret()
+	if err != nil || key == "" {
+		return err
+	}
+	if p.KeyIn == "Authorization" {
+		key = "Bearer " + key
+	}
+	h.Set(p.KeyIn, key)
+	return nil
+}
+
+// builtIn are the providers that need no settings but a key.
+func builtIn() map[string]*Provider {
+	out := map[string]*Provider{}
+	add := func(name, url, env string, hosts ...string) *Provider {
+		p := &Provider{Name: name, Protocol: OpenAI, URL: url, KeyIn: "Authorization", Prices: name, Concurrency: defaultConcurrency, Hosts: hosts}
+		if p.Free = env == ""; !p.Free {
+			p.Key.Env = strings.Split(env, " ")
+		}
+		out[name] = p
+		return p
+	}
+	add("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "api.openai.com")
+	a := add("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "api.anthropic.com")
+	a.Protocol, a.KeyIn = Anthropic, "X-Api-Key"
+	add("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter.ai")
+	add("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "api.deepseek.com")
+	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com")
+	add("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "api.groq.com")
+	add("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "api.mistral.ai")
+	add("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", "api.together.xyz")
+	add("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", "api.fireworks.ai")
+	add("xai", "https://api.x.ai/v1", "XAI_API_KEY", "api.x.ai")
+	add("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", "api.moonshot.ai")
+	add("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", "api.cerebras.ai")
+	add("ollama", "http://127.0.0.1:11434/v1", "")
+	add("vllm", "http://127.0.0.1:8000/v1", "")
+	add("llamacpp", "http://127.0.0.1:8080/v1", "")
+	z := add("azure", "", "AZURE_OPENAI_API_KEY")
+	z.KeyIn = "Api-Key"
+	if v := os.Getenv("AZURE_OPENAI_ENDPOINT"); v != "" {
+		z.URL = strings.TrimRight(v, "/")
+	}
+	return out
+}
+
+// defaultConcurrency is how many calls a provider gets at the same time.
+const defaultConcurrency = 64
+
+// upstreamURL reads the address of a provider. Where it has no path, the one
+// that the protocol's addresses usually have is added.
+func upstreamURL(p Protocol, s string) (string, error) {
+	u, err := url.Parse(s)
+	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		err = errors.New("it is not an http or https URL")
+	}
+	if err == nil && u.User != nil {
+		err = errors.New("it has a name or password in it; a key belongs into key")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", s, err)
+	}
+	u.Path = strings.TrimRight(u.Path, "/")
+	switch {
+	case p == Anthropic:
+		u.Path = strings.TrimSuffix(u.Path, "/v1")
+	case u.Path == "":
+		u.Path = "/v1"
+	}
+	return u.String(), nil
+}

@@ -1,0 +1,462 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"ratchet/internal/guard"
+	"ratchet/internal/research"
+)
+
+// upstream sends calls to providers: within their limits, again where that is
+// safe, and to the next where one does not answer. It is safe for concurrent
+// use.
+type upstream struct {
+	settings *Settings
+	client   *http.Client
+	deps     *guard.Dependencies
+	shared   *Shared
+	slots    map[string]chan struct{} // by provider: calls at the same time
+}
+
+func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared) *upstream {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost = 512, 256
+	t.DisableCompression = true // bytes are passed on as they come
+	t.ReadBufferSize = 32 << 10
+	u := &upstream{settings: s, deps: deps, shared: shared, slots: map[string]chan struct{}{}}
+	u.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
+		return http.ErrUseLastResponse // a key must not follow anybody elsewhere
+	}}
+	for name, p := range s.Providers {
+		u.slots[name] = make(chan struct{}, max(1, p.Concurrency))
+	}
+	return u
+}
+
+func (u *upstream) close() { u.client.CloseIdleConnections() }
+
+// target is where a call may go.
+type target struct {
+	provider *Provider
+	model    string // of the provider
+	price    Price
+	priced   bool
+}
+
+func (t target) name() string { return t.provider.Name + "/" + t.model }
+
+// answer is what came of a call.
+type answer struct {
+	target  target
+	status  int
+	header  http.Header
+	body    []byte
+	first   time.Duration // until its first byte
+	use     tokenReader
+	retries []Retry
+	// What ended it without an answer that counts; the provider's own words are
+	// in status and body where it said any.
+	class  research.Class
+	why    string
+	begun  bool // a part of a stream was delivered before it broke
+	leaves bool // whoever asked is gone, and nothing was under way
+}
+
+// How long it is waited before a call is made again: full jitter, as in
+// "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
+const (
+	backoffFirst = 500 * time.Millisecond
+	backoffMost  = 30 * time.Second
+	mostWait     = 15 * time.Minute // that a server may ask for
+)
+
+// send carries a call out: it asks the targets in turn until one has answered
+// for good. f is told of a stream as it comes.
+func (u *upstream) send(ctx context.Context, r *request, targets []target, f *flight) (a answer) {
+	began := time.Now()
+	var retries []Retry
+	for i, t := range targets {
+		for try := 0; ; try++ {
+			a = u.try(ctx, r, t, f, began)
+			a.retries = retries
+			again := a.class == research.Transient || a.class == research.RateLimited || a.class == research.Timeout
+			if a.class == research.Succeeded || a.begun || a.leaves || ctx.Err() != nil || a.class == research.ProgramFault {
+				return a
+			}
+			most := u.settings.Retries
+			if a.class == research.RateLimited {
+				most *= 3 // nothing is wrong but the moment
+			}
+			if i+1 < len(targets) {
+				most = min(most, 1) // the next may answer at once
+			}
+			tried := Retry{Provider: t.name(), Class: a.class, Why: a.why}
+			if !again || try >= most {
+				if i+1 < len(targets) {
+					retries = append(retries, tried)
+				}
+				break
+			}
+			wait := a.wait(try)
+			if wait > mostWait {
+				break
+			}
+			tried.Wait = wait.Seconds()
+			retries = append(retries, tried)
+			if !f.patient(ctx, wait) {
+				a.leaves = true
+				return a
+			}
+		}
+	}
+	return a
+}
+
+// patient waits, as long as somebody waits for the flight; false: nobody does.
+func (f *flight) patient(ctx context.Context, wait time.Duration) bool {
+	end := time.After(wait)
+	for {
+		f.mu.Lock()
+		alone, changed := f.waiting == 0, f.changed
+		f.mu.Unlock()
+		if alone {
+			return false
+		}
+		select {
+		case <-end:
+			return true
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// wait is how long to wait after this answer: what the server says, or ever
+// longer.
+func (a answer) wait(try int) time.Duration {
+	if s := retryAfter(a.header); s > 0 {
+		return s
+	}
+	if v := guard.Answer(a.status, 0, string(a.body)); v.Wait > 0 {
+		return time.Duration(v.Wait * float64(time.Second))
+	}
+	return rand.N(min(backoffMost, backoffFirst<<min(try, 10)) + 1)
+}
+
+// retryAfter reads how long a server wants not to be asked. RFC 9110, 10.2.3;
+// retry-after-ms is OpenAI's and Azure's.
+func retryAfter(h http.Header) time.Duration {
+	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
+		return time.Duration(ms * float64(time.Millisecond))
+	}
+	v := h.Get("Retry-After")
+	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 {
+		return time.Duration(s * float64(time.Second))
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(0, time.Until(t))
+	}
+	return 0
+}
+
+// try asks one target once.
+func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, began time.Time) (a answer) {
+	a.target = t
+	failed := func(class research.Class, why string) answer {
+		a.class, a.why = class, why
+		return a
+	}
+	if err := u.shared.enter(ctx, t.provider, t.model, r.in/4); err != nil { // four bytes are a token, about
+		return failed(research.Internal, err.Error())
+	}
+	select {
+	case u.slots[t.provider.Name] <- struct{}{}:
+		defer func() { <-u.slots[t.provider.Name] }()
+	case <-ctx.Done():
+		return failed(research.Transient, "the gateway is closing")
+	}
+	err := u.deps.Of("model provider "+t.provider.Name).Do(ctx, 0, func(ctx context.Context) error {
+		return u.ask(ctx, r, t, f, began, &a)
+	})
+	var open *guard.OpenError
+	var noKey *NoKeyError
+	switch {
+	case errors.As(err, &open):
+		a.header = http.Header{"Retry-After": {strconv.FormatFloat(open.For.Seconds()+0.001, 'f', 3, 64)}}
+		return failed(research.Transient, err.Error())
+	case errors.As(err, &noKey):
+		return failed(research.Auth, err.Error())
+	case err != nil && a.class == "":
+		class := guard.ClassOf(err)
+		if class != research.Timeout {
+			class = research.Transient
+		}
+		return failed(class, err.Error())
+	}
+	return a
+}
+
+// ask makes one request and reads its answer. The error is what the provider's
+// breaker is to know of: that it does not answer.
+func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, began time.Time, a *answer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	req, convert, err := r.outgoing(ctx, t)
+	if err != nil {
+		a.class, a.why = research.ProgramFault, err.Error()
+		var noKey *NoKeyError
+		if errors.As(err, &noKey) {
+			a.class = research.Auth
+		}
+		return nil
+	}
+	watch := time.AfterFunc(u.settings.Timeout, func() {
+		cancel(fmt.Errorf("no answer began within %s", u.settings.Timeout))
+	})
+	defer watch.Stop()
+	fail := func(err error) error {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			err = cause
+		}
+		a.class, a.why = research.Transient, err.Error()
+		return err
+	}
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return fail(err)
+	}
+	defer resp.Body.Close()
+	a.status, a.header = resp.StatusCode, resp.Header
+	u.obey(t, resp.Header)
+	streaming := r.stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
+	if streaming {
+		return u.stream(ctx, r, resp, f, began, watch, a, fail)
+	}
+	body, err := u.readAll(resp.Body, watch, began, a)
+	if err != nil {
+		return fail(err)
+	}
+	a.body = body
+	return u.judge(r, t, convert, a)
+}
+
+// readAll reads an answer that is no stream, up to the largest that is allowed.
+func (u *upstream) readAll(body io.Reader, watch *time.Timer, began time.Time, a *answer) ([]byte, error) {
+	var b bytes.Buffer
+	chunk := make([]byte, 32<<10)
+	for {
+		n, err := body.Read(chunk)
+		if n > 0 {
+			if b.Len() == 0 {
+				a.first = time.Since(began)
+			}
+			watch.Reset(u.settings.Stall)
+			b.Write(chunk[:n])
+		}
+		switch {
+		case int64(b.Len()) > u.settings.MaxAnswer:
+			return nil, fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer)
+		case errors.Is(err, io.EOF):
+			return b.Bytes(), nil
+		case err != nil:
+			return nil, fmt.Errorf("reading the answer: %w", err)
+		}
+	}
+}
+
+// plain is an answer's body as text, whatever its encoding.
+func plain(h http.Header, body []byte) ([]byte, error) {
+	switch h.Get("Content-Encoding") {
+	case "", "identity":
+		return body, nil
+	case "gzip":
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return nil, err
+		}
+		const most = 256 << 20
+		out, err := io.ReadAll(io.LimitReader(z, most+1))
+		if err == nil && len(out) > most {
+			err = errors.New("it unpacks to more than 256 MiB")
+		}
+		return out, err
+	}
+	return nil, fmt.Errorf("its encoding is %q", h.Get("Content-Encoding"))
+}
+
+// judge says what an answer that is no stream comes to. A success must be what
+// the protocol says it is, so that garbage is neither recorded nor passed on.
+func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) error {
+	body, err := plain(a.header, a.body)
+	switch {
+	case err != nil:
+		a.class, a.why = research.Transient, "the answer cannot be unpacked: "+err.Error()
+		return errors.New(a.why)
+	case a.status >= 200 && a.status < 300 && !looksWhole(body):
+		a.class, a.why = research.Transient, "the answer is not a JSON object"
+		return errors.New(a.why)
+	case a.status >= 200 && a.status < 300:
+		a.use.read(t.endpointOf(r), body)
+		a.class = research.Succeeded
+		if convert != nil {
+			return convert.answer(r, a, body)
+		}
+		return nil
+	case a.status < 400:
+		a.class, a.why = research.ProgramFault, fmt.Sprintf("status %d", a.status)
+		return nil
+	}
+	v := guard.Answer(a.status, retryAfter(a.header).Seconds(), string(body))
+	a.class, a.why = v.Class, v.Message
+	if a.class == research.RateLimited {
+		u.leaveAlone(t, a)
+	}
+	if convert != nil {
+		convert.fault(r, a, body)
+	}
+	if a.class == research.Transient {
+		return errors.New(a.why)
+	}
+	return nil
+}
+
+// looksWhole reports whether a body is a JSON object.
+func looksWhole(body []byte) bool {
+	b := bytes.TrimSpace(body)
+	return len(b) > 1 && b[0] == '{' && jsonValid(b)
+}
+
+// leaveAlone keeps others from a provider that is asked too much.
+func (u *upstream) leaveAlone(t target, a *answer) {
+	wait := retryAfter(a.header)
+	if wait <= 0 || wait > mostWait {
+		return
+	}
+	_ = u.shared.hold(t.name(), u.shared.now().Add(wait)) // they find out themselves, too
+}
+
+// obey reads the headers in which providers say how much is left. Where nothing
+// is, nobody asks before there is more.
+func (u *upstream) obey(t target, h http.Header) {
+	for _, names := range [][2]string{
+		{"X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
+		{"X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"},
+		{"Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset"},
+		{"Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset"},
+	} {
+		if h.Get(names[0]) != "0" {
+			continue
+		}
+		now := u.shared.now()
+		until := now
+		if d, err := time.ParseDuration(h.Get(names[1])); err == nil {
+			until = now.Add(d)
+		} else if t, err := time.Parse(time.RFC3339, h.Get(names[1])); err == nil {
+			until = t
+		}
+		if until.After(now) && until.Before(now.Add(mostWait)) {
+			_ = u.shared.hold(t.name(), until) // a 429 would say it once more
+		}
+	}
+}
+
+// stream reads a stream of events and passes on what may be: all but the event
+// that makes the answer whole, which waits for the journal.
+func (u *upstream) stream(ctx context.Context, r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error) error {
+	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
+	}
+	header := passed(resp.Header)
+	chunk := make([]byte, 32<<10)
+	var body []byte
+	at := 0 // up to which the events were read
+	ended, finished := false, false
+	for {
+		n, err := resp.Body.Read(chunk)
+		if n > 0 {
+			if len(body) == 0 {
+				a.first = time.Since(began)
+			}
+			watch.Reset(u.settings.Stall)
+			body = append(body, chunk[:n]...)
+			for !ended {
+				e, ok := nextEvent(body[at:])
+				if !ok {
+					break
+				}
+				switch e.is(r.endpoint) {
+				case last:
+					ended = true // it and what follows waits
+					a.use.read(r.endpoint, e.data)
+					continue
+				case wrong:
+					v := guard.Answer(http.StatusServiceUnavailable, 0, string(e.data))
+					a.class, a.why, a.body = v.Class, "the stream broke with an error: "+research.Printable(string(e.data), 300), body
+					if a.begun {
+						f.change(func() { f.body, f.visible = body, at+e.end }) // it says so itself
+					}
+					return errors.New(a.why)
+				}
+				if bytes.Contains(e.data, []byte(`"finish_reason":"`)) || bytes.Contains(e.data, []byte(`"finish_reason": "`)) {
+					finished = true
+				}
+				a.use.read(r.endpoint, e.data)
+				at += e.end
+			}
+			if at > 0 {
+				a.begun = true
+				f.change(func() { f.status, f.header, f.body, f.visible = resp.StatusCode, header, body, at })
+			}
+		}
+		switch {
+		case int64(len(body)) > u.settings.MaxAnswer:
+			return fail(fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer))
+		case errors.Is(err, io.EOF) && (ended || finished && r.endpoint != messages && r.endpoint != responses):
+			// Some servers leave the last line of chat completions out.
+			a.body, a.class, a.begun = body, research.Succeeded, false
+			return nil
+		case errors.Is(err, io.EOF):
+			return fail(errors.New("the stream ended before the answer was whole"))
+		case err != nil && ended:
+			a.body, a.class, a.begun = body[:wholeEvents(body)], research.Succeeded, false // all that counts is there
+			return nil
+		case err != nil:
+			return fail(fmt.Errorf("reading the stream: %w", err))
+		}
+	}
+}
+
+// wholeEvents is the length of the whole events of a stream.
+func wholeEvents(b []byte) (n int) {
+	for {
+		e, ok := nextEvent(b[n:])
+		if !ok {
+			return n
+		}
+		n += e.end
+	}
+}
+
+// notPassed are headers that belong to a connection, or to nobody else.
+var notPassed = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Set-Cookie", "Alt-Svc"}
+
+// passed are the headers of an answer that its client gets.
+func passed(h http.Header) http.Header {
+	out := h.Clone()
+	for _, name := range notPassed {
+		out.Del(name)
+	}
+	return out
+}

@@ -1,0 +1,388 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/tidwall/gjson"
+
+	"ratchet/internal/research"
+)
+
+// endpoint is what a call asks a provider for.
+type endpoint string
+
+// The endpoints, by the end of their paths.
+const (
+	chat        endpoint = "chat/completions"
+	completions endpoint = "completions"
+	responses   endpoint = "responses"
+	embeddings  endpoint = "embeddings"
+	models      endpoint = "models"
+	messages    endpoint = "messages"
+	countTokens endpoint = "messages/count_tokens"
+)
+
+// request is what the gateway must know of a call; all else goes through
+// untouched.
+type request struct {
+	method   string
+	path     string // below the provider's URL, without a slash in front
+	query    string
+	provider string // that the path names; "": the protocol's own
+	endpoint endpoint
+	protocol Protocol
+	header   http.Header
+	body     []byte
+
+	model  string // as the program names it
+	stream bool
+	out    int64 // tokens that the answer may have, as the program says; 0: it does not
+	n      int64 // answers asked for
+	in     int64 // tokens that the request has at most
+}
+
+// NoEndpointError says that a path is none that the gateway carries.
+type NoEndpointError struct{ Method, Path string }
+
+func (e *NoEndpointError) Error() string {
+	return fmt.Sprintf("the gateway does not carry %s %s; it carries chat/completions, completions, responses, embeddings, models, messages and messages/count_tokens, since it can count what those cost", e.Method, e.Path)
+}
+
+// parseTarget reads method and path: /v1/… for the protocol's own provider, or
+// /p/NAME/… for one by its name.
+func parseTarget(method string, u *url.URL, names func(string) bool) (*request, error) {
+	r := &request{method: method, query: u.RawQuery, protocol: OpenAI, n: 1}
+	path := strings.Trim(u.Path, "/")
+	if rest, ok := strings.CutPrefix(path, "p/"); ok {
+		name, below, _ := strings.Cut(rest, "/")
+		if !names(name) {
+			return nil, &NoEndpointError{method, u.Path}
+		}
+		r.provider, path = name, below
+	}
+	path = strings.TrimPrefix(path, "v1/")
+	for _, e := range []endpoint{countTokens, messages, chat, completions, responses, embeddings, models} {
+		switch {
+		case path == string(e), strings.HasSuffix(path, "/"+string(e)) && e != messages && e != models && e != countTokens:
+		case e == models && strings.HasPrefix(path, "models/"):
+		default:
+			continue
+		}
+		get := e == models
+		if get != (method == http.MethodGet) || !get && method != http.MethodPost {
+			return nil, &NoEndpointError{method, u.Path}
+		}
+		r.endpoint, r.path = e, path
+		if e == messages || e == countTokens {
+			r.protocol, r.path = Anthropic, "v1/"+path
+		}
+		return r, nil
+	}
+	return nil, &NoEndpointError{method, u.Path}
+}
+
+// BodyError says that a request's body cannot be a call.
+type BodyError struct{ Why string }
+
+func (e *BodyError) Error() string { return e.Why }
+
+// What tokens a request has at most. A token is one byte or more of text; an
+// image counts by its size on the canvas, whatever its bytes. The bounds are
+// the largest that the providers' pages on vision give, and the prompt of
+// tools that Anthropic adds is below the overhead.
+const (
+	overheadTokens       = 2_000
+	imageTokensOpenAI    = 50_000
+	imageTokensAnthropic = 5_000
+	conversationTokens   = 1_000_000 // what the provider itself keeps of a conversation
+)
+
+// read reads what counts of a body, and gives it in canonical form.
+func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
+	r.body = body
+	if r.method == http.MethodGet {
+		return nil, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	var v map[string]any
+	if err := d.Decode(&v); err != nil {
+		return nil, &BodyError{fmt.Sprintf("the body is not a JSON object: %v", err)}
+	}
+	if d.More() {
+		return nil, &BodyError{"there is something behind the body's JSON object"}
+	}
+	// Which of two a provider would take, nobody knows.
+	seen := map[string]bool{}
+	twice := ""
+	gjson.ParseBytes(body).ForEach(func(k, _ gjson.Result) bool {
+		if seen[k.String()] {
+			twice = k.String()
+		}
+		seen[k.String()] = true
+		return true
+	})
+	if twice != "" {
+		return nil, &BodyError{fmt.Sprintf("the body has the key %q twice", twice)}
+	}
+	r.model, _ = v["model"].(string)
+	r.stream, _ = v["stream"].(bool)
+	for _, name := range []string{"max_completion_tokens", "max_tokens", "max_output_tokens"} {
+		if n, ok := v[name].(json.Number); ok {
+			if i, err := n.Int64(); err == nil && i > 0 {
+				r.out = i
+				break
+			}
+		}
+	}
+	for _, name := range []string{"n", "best_of"} {
+		if n, ok := v[name].(json.Number); ok {
+			if i, err := n.Int64(); err == nil && i > 1 {
+				r.n = max(r.n, i)
+			}
+		}
+	}
+	w := weight{image: imageTokensOpenAI}
+	if r.protocol == Anthropic {
+		w.image = imageTokensAnthropic
+	}
+	w.add(v)
+	r.in = overheadTokens + int64(len(body)) - w.notText + w.images*w.image
+	for _, name := range []string{"previous_response_id", "conversation", "prompt", "container"} {
+		if s, ok := v[name]; ok && s != nil && r.endpoint == responses {
+			r.in += conversationTokens
+		}
+	}
+	rules.apply(v)
+	return canonicalJSON(v)
+}
+
+// weight is what of a body is not text.
+type weight struct {
+	images, image int64
+	notText       int64 // bytes
+}
+
+func (w *weight) add(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		if u, ok := v["url"].(string); ok && strings.HasPrefix(u, "http") && v["detail"] != nil {
+			w.images++
+		}
+		switch v["type"] {
+		case "image", "input_image", "image_url":
+			w.images++
+		}
+		for name, one := range v {
+			s, text := one.(string)
+			base64 := v["type"] == "base64" && name == "data"
+			if media, _ := v["media_type"].(string); text && (base64 && strings.HasPrefix(media, "image/") || strings.HasPrefix(s, "data:image/")) {
+				w.notText += int64(len(s))
+				continue
+			}
+			w.add(one)
+		}
+	case []any:
+		for _, one := range v {
+			w.add(one)
+		}
+	}
+}
+
+// canonicalJSON writes a value with sorted keys and no spaces. Numbers stay as
+// they were written.
+func canonicalJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimRight(b.Bytes(), "\n"), nil
+}
+
+// tokensOf reads what an answer used; ok false: it does not say.
+func tokensOf(e endpoint, body []byte) (t Tokens, ok bool) {
+	var u tokenReader
+	u.read(e, body)
+	return u.tokens, u.found
+}
+
+// tokenReader reads the use out of answers, or out of the events of a stream,
+// the later of which count more.
+type tokenReader struct {
+	tokens Tokens
+	found  bool
+	text   int64 // bytes of the answer's text, where the use must be estimated
+}
+
+func (u *tokenReader) read(e endpoint, data []byte) {
+	if !gjson.ValidBytes(data) {
+		return
+	}
+	v := gjson.ParseBytes(data)
+	usage := v.Get("usage")
+	switch e {
+	case responses:
+		if r := v.Get("response.usage"); r.Exists() {
+			usage = r
+		}
+		u.text += int64(len(v.Get("delta").String()))
+	case messages:
+		if m := v.Get("message.usage"); m.Exists() {
+			usage = m
+		}
+		u.text += int64(len(v.Get("delta.text").String()) + len(v.Get("delta.partial_json").String()) + len(v.Get("delta.thinking").String()))
+	case countTokens, models:
+		u.found = true
+		return
+	default:
+		v.Get("choices").ForEach(func(_, c gjson.Result) bool {
+			u.text += int64(len(c.Get("delta.content").String()) + len(c.Get("delta.reasoning_content").String()) + len(c.Get("message.content").String()) + len(c.Get("text").String()))
+			c.Get("delta.tool_calls.#.function.arguments").ForEach(func(_, a gjson.Result) bool {
+				u.text += int64(len(a.String()))
+				return true
+			})
+			return true
+		})
+	}
+	if !usage.IsObject() {
+		return
+	}
+	u.found = true
+	set := func(to *int64, paths ...string) {
+		for _, p := range paths {
+			if n := usage.Get(p); n.Exists() && n.Type == gjson.Number {
+				*to = max(0, n.Int())
+				return
+			}
+		}
+	}
+	t := &u.tokens
+	if e == messages {
+		plain, all, hour := t.In-t.CacheRead-t.CacheWrite-t.CacheHour, t.CacheWrite+t.CacheHour, t.CacheHour
+		set(&plain, "input_tokens")
+		set(&t.CacheRead, "cache_read_input_tokens")
+		set(&all, "cache_creation_input_tokens")
+		set(&hour, "cache_creation.ephemeral_1h_input_tokens")
+		t.CacheHour = min(hour, all)
+		t.CacheWrite = all - t.CacheHour
+		t.In = plain + t.CacheRead + all
+		set(&t.Out, "output_tokens")
+		return
+	}
+	set(&t.In, "prompt_tokens", "input_tokens")
+	set(&t.Out, "completion_tokens", "output_tokens")
+	set(&t.CacheRead, "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "prompt_cache_hit_tokens")
+	set(&t.CacheWrite, "prompt_tokens_details.cache_write_tokens", "input_tokens_details.cache_write_tokens")
+	set(&t.Reasoning, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens")
+	t.CacheRead = min(t.CacheRead, t.In)
+	t.CacheWrite = min(t.CacheWrite, t.In-t.CacheRead)
+}
+
+// event is one of a stream of server-sent events, with where it ends.
+type event struct {
+	name string
+	data []byte
+	end  int // of it and the blank line behind it
+}
+
+// nextEvent reads the first whole event of a buffer; ok false: there is none.
+// https://html.spec.whatwg.org/multipage/server-sent-events.html
+func nextEvent(b []byte) (e event, ok bool) {
+	at := 0
+	for {
+		n := bytes.IndexByte(b[at:], '\n')
+		if n < 0 {
+			return event{}, false
+		}
+		line := bytes.TrimSuffix(b[at:at+n], []byte("\r"))
+		at += n + 1
+		if len(line) == 0 {
+			e.end = at
+			return e, true
+		}
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimPrefix(value, []byte(" "))
+		switch string(name) {
+		case "event":
+			e.name = string(value)
+		case "data":
+			if e.data != nil {
+				e.data = append(append(e.data[:len(e.data):len(e.data)], '\n'), value...)
+			} else {
+				e.data = value
+			}
+		}
+	}
+}
+
+// What an event of a stream is to who passes it on.
+const (
+	part  = iota
+	last  // the answer is whole
+	wrong // the provider says that it broke
+)
+
+func (e event) is(of endpoint) int {
+	kind := gjson.GetBytes(e.data, "type").String()
+	switch of {
+	case messages:
+		switch kind {
+		case "message_stop":
+			return last
+		case "error":
+			return wrong
+		}
+	case responses:
+		switch kind {
+		case "response.completed", "response.incomplete":
+			return last
+		case "error", "response.failed":
+			return wrong
+		}
+	default:
+		if string(e.data) == "[DONE]" {
+			return last
+		}
+		if v := gjson.GetBytes(e.data, "error"); v.IsObject() {
+			return wrong
+		}
+	}
+	return part
+}
+
+// refusal is an answer of the gateway's own, in a protocol's form of an error.
+func refusal(p Protocol, class research.Class, message string) (status int, body []byte) {
+	status, kind, code := http.StatusBadGateway, "api_error", string(class)
+	switch class {
+	case research.Quota:
+		// As OpenAI answers when a budget is spent. Clients would try again
+		// for the status; the header beside it tells them not to.
+		status, kind, code = http.StatusTooManyRequests, "insufficient_quota", "insufficient_quota"
+		if p == Anthropic {
+			kind = "rate_limit_error"
+		}
+	case research.RateLimited:
+		status, kind, code = http.StatusTooManyRequests, "rate_limit_error", "rate_limit_exceeded"
+	case research.Auth:
+		status, kind, code = http.StatusUnauthorized, "authentication_error", "invalid_api_key"
+	case research.Security:
+		status, kind, code = http.StatusForbidden, "permission_error", "refused"
+	case research.InvalidStudy, research.ProgramFault:
+		status, kind, code = http.StatusBadRequest, "invalid_request_error", "refused"
+	case research.Transient, research.Timeout:
+		status = http.StatusServiceUnavailable
+	}
+	if p == Anthropic {
+		body, _ = canonicalJSON(map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": message}})
+		return status, body
+	}
+	body, _ = canonicalJSON(map[string]any{"error": map[string]any{"message": message, "type": kind, "param": nil, "code": code}})
+	return status, body
+}
