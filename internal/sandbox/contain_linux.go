@@ -22,8 +22,9 @@ const maxFiles = 4096
 
 // spawn starts the sandbox's first process, and in it the command. wait gives
 // how the command ended.
-func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
+func spawn(folder string, spec *Spec, group *cgroup, door *doorway, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
 	var n *notice
+	var way *handover // of the door's listener
 	f := &fork{}
 	first, command := &f.first, &f.command
 	first.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
@@ -39,6 +40,11 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 		f.flags = namespaces(spec)
 		if err := planView(first, spec, folder); err != nil {
 			return 0, nil, fmt.Errorf("isolating the attempt: %w", err)
+		}
+		if door != nil && ownNetwork(spec) {
+			if way, err = door.plan(first); err != nil {
+				return 0, nil, fmt.Errorf("isolating the attempt: %w", err)
+			}
 		}
 	} else {
 		first.call("becoming the reaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
@@ -76,6 +82,10 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 		return mapUsers(pid)
 	})
 	n.listen()
+	if way != nil {
+		way.forked()
+		door.receive(way)
+	}
 	if err != nil {
 		return 0, nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
@@ -85,6 +95,9 @@ func spawn(folder string, spec *Spec, group *cgroup, stdout, stderr *os.File) (p
 		return e
 	}, nil
 }
+
+// ownNetwork reports whether a command gets a network of its own.
+func ownNetwork(spec *Spec) bool { return spec.Isolation == Strict && !spec.sharesNetwork() }
 
 // namespaces are the new ones of the sandbox's first process.
 func namespaces(spec *Spec) uintptr {

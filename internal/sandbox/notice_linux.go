@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"unsafe"
@@ -30,8 +29,8 @@ const listener = 202
 
 // notice is where the shim hears of alarming calls.
 type notice struct {
-	ours, theirs *os.File // a socket pair; the listener comes through it
-	wait         sync.WaitGroup
+	way  *handover // of the listener
+	wait sync.WaitGroup
 
 	mu    sync.Mutex
 	calls []string // each once
@@ -50,25 +49,19 @@ func newNotice() (*notice, error) {
 	if !noticing() {
 		return nil, nil
 	}
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	way, err := newHandover("notice")
 	if err != nil {
 		return nil, err
 	}
-	return &notice{ours: os.NewFile(uintptr(pair[0]), "notice"), theirs: os.NewFile(uintptr(pair[1]), "notice")}, nil
+	return &notice{way: way}, nil
 }
 
 // plan has the command's process hand the listener over. The step before it
 // has made the listener.
 func (n *notice) plan(p *plan) {
-	message := []byte{0}
-	control := unix.UnixRights(listener)
-	header := &unix.Msghdr{
-		Iov: &unix.Iovec{Base: &message[0], Len: 1}, Iovlen: 1,
-		Control: &control[0], Controllen: uint64(len(control)),
-	}
-	p.keep = append(p.keep, message, control, header.Iov)
-	p.call("filtering system calls", unix.SYS_DUP3, result{}, listener, unix.O_CLOEXEC)
-	p.call("filtering system calls", unix.SYS_SENDMSG, int(n.theirs.Fd()), unsafe.Pointer(header), 0)
+	const what = "filtering system calls"
+	p.call(what, unix.SYS_DUP3, result{}, listener, unix.O_CLOEXEC)
+	n.way.plan(p, what, listener)
 }
 
 // listen answers the kernel until the command and all its children are gone.
@@ -76,10 +69,9 @@ func (n *notice) listen() {
 	if n == nil {
 		return
 	}
-	_ = n.theirs.Close() // the command's process has its own
+	n.way.forked()
 	n.wait.Go(func() {
-		defer n.ours.Close()
-		fd, err := n.take()
+		fd, err := n.way.take()
 		if err != nil {
 			return // it ended before; its report says why
 		}
@@ -87,28 +79,6 @@ func (n *notice) listen() {
 		for n.answer(fd) {
 		}
 	})
-}
-
-func (n *notice) take() (int, error) {
-	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
-	for {
-		_, m, _, _, err := unix.Recvmsg(int(n.ours.Fd()), message, control, unix.MSG_CMSG_CLOEXEC)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		messages, err := unix.ParseSocketControlMessage(control[:m])
-		if err != nil || len(messages) != 1 {
-			return 0, errors.Join(errors.New("no listener came"), err)
-		}
-		fds, err := unix.ParseUnixRights(&messages[0])
-		if err != nil {
-			return 0, err
-		}
-		return fds[0], nil
-	}
 }
 
 // answer refuses one call; false: there is nobody left who could make one. The

@@ -43,6 +43,9 @@ func Abilities() []Ability {
 	return []Ability{{"strict isolation", false, "needs Linux"}, {"process isolation", true, "limits of a process group"}}
 }
 
+// ownNetwork: none has one here.
+func ownNetwork(*Spec) bool { return false }
+
 func giveAway(*Spec, string) error { return nil }
 
 func becomeReaper() error { return nil }
@@ -55,7 +58,7 @@ type initOrder struct {
 
 // spawn starts this program again as the sandbox's first process, which starts
 // the command and reports how it ended.
-func spawn(folder string, spec *Spec, _ *cgroup, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
+func spawn(folder string, spec *Spec, _ *cgroup, _ *doorway, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
 	orderRead, orderWrite, err := os.Pipe()
 	if err != nil {
 		return 0, nil, err

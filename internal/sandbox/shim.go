@@ -139,6 +139,7 @@ type contained struct {
 	stderr   *capture
 	output   sync.WaitGroup // until both pipes are drained
 	isolated bool
+	door     *doorway // nil: it has none
 }
 
 // startContained starts the sandbox's first process in its group, and in it
@@ -152,11 +153,16 @@ func startContained(folder string, spec *Spec, group *cgroup) (*contained, error
 	if err != nil {
 		return nil, errors.Join(err, outRead.Close(), outWrite.Close())
 	}
-	pid, wait, err := spawn(folder, spec, group, outWrite, errWrite)
+	door, err := openDoor(spec, ownNetwork(spec))
+	if err != nil {
+		return nil, errors.Join(err, outRead.Close(), outWrite.Close(), errRead.Close(), errWrite.Close())
+	}
+	pid, wait, err := spawn(folder, spec, group, door, outWrite, errWrite)
 	if err = errors.Join(err, outWrite.Close(), errWrite.Close()); err != nil {
+		door.close()
 		return nil, errors.Join(err, outRead.Close(), errRead.Close())
 	}
-	c := &contained{pid: pid, isolated: spec.Isolation == Strict, ended: make(chan struct{})}
+	c := &contained{pid: pid, door: door, isolated: spec.Isolation == Strict, ended: make(chan struct{})}
 	c.stdout = newCapture(Stdout(folder), int64(spec.Limits.Output))
 	c.stderr = newCapture(Stderr(folder), int64(spec.Limits.Output))
 	c.output.Go(func() { c.stdout.drain(outRead) })
@@ -180,6 +186,7 @@ func (c *contained) killTree() {
 	reap(c.pid) // how it ended says nothing that its report did not
 	killAll(c.pid, c.isolated)
 	reapOrphans()
+	c.door.close()
 }
 
 func fileSize(path string) int64 {

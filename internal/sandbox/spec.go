@@ -63,6 +63,8 @@ type Spec struct {
 	// GPUs are the NVIDIA devices that the command sees, by their numbers. nil:
 	// all of them, if Limits.GPUs is above zero.
 	GPUs []int `json:",omitempty"`
+	// Door is the command's way to the gateway; nil: it has none.
+	Door *Door `json:",omitempty"`
 	// Halt stops the command when a metric falls behind; see Halt.
 	Halt *Halt
 }

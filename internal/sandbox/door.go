@@ -1,0 +1,154 @@
+package sandbox
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Door leads a command's connections to a socket of this machine, from an
+// address that only the command has where it has a network of its own. It is
+// the shim that carries them, so that the address stays while who listens
+// behind it is started anew: connections wait for it.
+type Door struct {
+	// Socket is the path of the Unix socket behind the door.
+	Socket string
+	// Env are variables, NAME=value, in which ADDRESS stands for the door's
+	// host and port.
+	Env []string
+}
+
+// doorAddress is where the door is in a network of the command's own.
+const doorAddress = "127.0.0.1:8377"
+
+// doorway is an open door.
+type doorway struct {
+	socket  string
+	address string
+	closing chan struct{}
+	wait    sync.WaitGroup
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[net.Conn]bool
+	closed   bool
+}
+
+// openDoor opens a command's door; nil: it has none. Where the command has a
+// network of its own, its first process makes the listener, and spawn hands it
+// over.
+func openDoor(spec *Spec, own bool) (*doorway, error) {
+	if spec.Door == nil {
+		return nil, nil
+	}
+	d := &doorway{socket: spec.Door.Socket, address: doorAddress, closing: make(chan struct{}), conns: map[net.Conn]bool{}}
+	if !own {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		d.address = l.Addr().String()
+		d.listen(l)
+	}
+	for _, v := range spec.Door.Env {
+		spec.Env = append(spec.Env, strings.ReplaceAll(v, "ADDRESS", d.address))
+	}
+	return d, nil
+}
+
+// listen carries connections until the door is closed.
+func (d *doorway) listen(l net.Listener) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		_ = l.Close()
+		return
+	}
+	d.listener = l
+	d.wait.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			d.wait.Go(func() { d.carry(c) })
+		}
+	})
+}
+
+// How often it is looked whether somebody listens behind the door again.
+const doorRetry = 50 * time.Millisecond
+
+// carry carries one connection both ways.
+func (d *doorway) carry(from net.Conn) {
+	if !d.track(from) {
+		return
+	}
+	defer d.drop(from)
+	var to net.Conn
+	for {
+		var err error
+		if to, err = net.Dial("unix", d.socket); err == nil {
+			break
+		}
+		select {
+		case <-d.closing:
+			return
+		case <-time.After(doorRetry):
+		}
+	}
+	if !d.track(to) {
+		return
+	}
+	defer d.drop(to)
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(to, from) // broken off by either side, it is over for both
+		if half, ok := to.(*net.UnixConn); ok {
+			_ = half.CloseWrite()
+		}
+	})
+	_, _ = io.Copy(from, to)
+	_ = from.Close()
+	_ = to.Close()
+	both.Wait()
+}
+
+func (d *doorway) track(c net.Conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		_ = c.Close()
+		return false
+	}
+	d.conns[c] = true
+	return true
+}
+
+func (d *doorway) drop(c net.Conn) {
+	_ = c.Close()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.conns, c)
+}
+
+func (d *doorway) close() {
+	if d == nil {
+		return
+	}
+	d.mu.Lock()
+	if !d.closed {
+		d.closed = true
+		close(d.closing)
+		if d.listener != nil {
+			_ = d.listener.Close()
+		}
+		for c := range d.conns {
+			_ = c.Close()
+		}
+	}
+	d.mu.Unlock()
+	d.wait.Wait()
+}

@@ -1,0 +1,106 @@
+package sandbox
+
+import (
+	"errors"
+	"net"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// doorFD is the file descriptor of the door's listener, in the first process,
+// until the shim has it.
+const doorFD = 203
+
+// plan has the first process make the listener in the command's network, and
+// hand it over.
+func (d *doorway) plan(p *plan) (*handover, error) {
+	address, err := net.ResolveTCPAddr("tcp", doorAddress)
+	if err != nil {
+		return nil, err
+	}
+	h, err := newHandover("door")
+	if err != nil {
+		return nil, err
+	}
+	in := &unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(address.IP.To4())}
+	port := (*[2]byte)(unsafe.Pointer(&in.Port)) // in network order
+	port[0], port[1] = byte(address.Port>>8), byte(address.Port)
+	const what = "making the door to the gateway"
+	p.call(what, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	p.call(what, unix.SYS_DUP3, result{}, doorFD, unix.O_CLOEXEC)
+	p.call(what, unix.SYS_BIND, doorFD, unsafe.Pointer(in), int(unsafe.Sizeof(*in)))
+	p.call(what, unix.SYS_LISTEN, doorFD, 128)
+	h.plan(p, what, doorFD)
+	p.call(what, unix.SYS_CLOSE, doorFD)
+	return h, nil
+}
+
+// receive opens the door with the listener that the first process made.
+func (d *doorway) receive(h *handover) {
+	d.wait.Go(func() {
+		fd, err := h.take()
+		if err != nil {
+			return // it ended before; its report says why
+		}
+		f := os.NewFile(uintptr(fd), "door")
+		l, err := net.FileListener(f)
+		_ = f.Close() // the listener has its own
+		if err == nil {
+			d.listen(l)
+		}
+	})
+}
+
+// handover is the way of a file descriptor from the first process, or the
+// command's, to the shim.
+type handover struct{ ours, theirs *os.File }
+
+func newHandover(name string) (*handover, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &handover{ours: os.NewFile(uintptr(pair[0]), name), theirs: os.NewFile(uintptr(pair[1]), name)}, nil
+}
+
+// plan hands a file descriptor over.
+func (h *handover) plan(p *plan, what string, fd int) {
+	message := []byte{0}
+	control := unix.UnixRights(fd)
+	header := &unix.Msghdr{
+		Iov: &unix.Iovec{Base: &message[0], Len: 1}, Iovlen: 1,
+		Control: &control[0], Controllen: uint64(len(control)),
+	}
+	p.keep = append(p.keep, message, control, header.Iov)
+	p.call(what, unix.SYS_SENDMSG, int(h.theirs.Fd()), unsafe.Pointer(header), 0)
+}
+
+// forked ends the shim's own hold on the other end, once it was forked: the
+// other process has its own.
+func (h *handover) forked() { _ = h.theirs.Close() }
+
+// take waits for the file descriptor; an error says that none came.
+func (h *handover) take() (int, error) {
+	defer h.ours.Close()
+	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
+	for {
+		_, n, _, _, err := unix.Recvmsg(int(h.ours.Fd()), message, control, unix.MSG_CMSG_CLOEXEC)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:n])
+		if err != nil || len(messages) != 1 {
+			return 0, errors.Join(errors.New("no file came"), err)
+		}
+		fds, err := unix.ParseUnixRights(&messages[0])
+		if err != nil {
+			return 0, err
+		}
+		return fds[0], nil
+	}
+}
