@@ -109,12 +109,17 @@ func (p *parsing) study(top ast.Node) {
 		"executor": func(n ast.Node) { s.Executor = p.Choice(n, "executor", "local", "slurm", "kubernetes") },
 		"parallel": func(n ast.Node) { s.Parallel = p.Whole(n, "parallel", 1, 10_000) },
 		"model":    func(n ast.Node) { s.Model = p.Text(n, "model") },
+		"models":   p.models,
 	})
 	if len(p.Problems) > 0 && len(seen) == 0 {
 		return
 	}
+	once := !seen["objective"] && !seen["parameters"] && !seen["hypotheses"] && !seen["search"] && !seen["validation"] && !seen["metrics"]
+	if once { // the command runs once
+		s.Search = Search{Method: Grid, Experiments: 1, Seeds: 1}
+	}
 	for _, key := range []string{"version", "name", "program", "objective"} {
-		if !seen[key] {
+		if !seen[key] && (key != "objective" || !once) {
 			p.Complain(top, fmt.Sprintf("the key %q is missing", key), "%s", map[string]string{
 				"version":   "add `version: 1`",
 				"name":      "add `name: my-study`",
@@ -149,6 +154,12 @@ func (p *parsing) program(n ast.Node) {
 		"environment": func(n ast.Node) {
 			g.Environment = p.Text(n, "program.environment")
 		},
+		"outputs": func(n ast.Node) {
+			for _, item := range p.List(n, "program.outputs") {
+				g.Outputs = append(g.Outputs, p.inside(item, p.Text(item, "an output"), "an output"))
+			}
+		},
+		"checkpoint": func(n ast.Node) { g.Checkpoint = p.inside(n, p.Text(n, "program.checkpoint"), "the checkpoint folder") },
 	})
 	if !seen["command"] {
 		p.Complain(n, `the key "command" is missing in program`, "add `command: [python3, train.py]`")
@@ -324,13 +335,25 @@ func (p *parsing) limits(n ast.Node) {
 			}
 		},
 		"stage": func(n ast.Node) {
-			p.Fields(n, "limits.stage", map[string]func(ast.Node){"time": positive(&l.Stage.Time, "limits.stage.time")})
+			fields := p.spend(&l.Stage.Spend, "limits.stage")
+			fields["time"] = positive(&l.Stage.Time, "limits.stage.time")
+			p.Fields(n, "limits.stage", fields)
+		},
+		"model": func(n ast.Node) {
+			l.Model = map[string]Spend{}
+			for _, e := range p.Mapping(n, "limits.model") {
+				var s Spend
+				p.Fields(e.Value, "limits.model."+e.Key, p.spend(&s, "limits.model."+e.Key))
+				p.modelName(e.At, e.Key)
+				l.Model[e.Key] = s
+			}
 		},
 		"run": func(n ast.Node) {
 			p.Fields(n, "limits.run", map[string]func(ast.Node){
 				"time":        positive(&l.Run.Time, "limits.run.time"),
 				"cost":        func(n ast.Node) { l.Run.Cost = yamlfile.Unit(&p.Reader, n, "limits.run.cost", ParseMoney) },
 				"tokens":      func(n ast.Node) { l.Run.Tokens = int64(p.Whole(n, "limits.run.tokens", 0, 1<<50)) },
+				"calls":       func(n ast.Node) { l.Run.Calls = int64(p.Whole(n, "limits.run.calls", 0, 1<<50)) },
 				"experiments": func(n ast.Node) { l.Run.Experiments = p.Whole(n, "limits.run.experiments", 1, 1_000_000) },
 			})
 		},

@@ -48,6 +48,9 @@ type Study struct {
 	Parallel    int         `json:"parallel"`
 	Model       string      `json:"model,omitempty"`
 
+	// Models are what programs may ask of language models; nil: nothing.
+	Models *Models `json:"models,omitempty"`
+
 	asked map[string]bool // keys that the file itself has
 }
 
@@ -55,6 +58,33 @@ type Study struct {
 // limits.attempt.network, or leaves it to the default. Only a study that was
 // parsed from a file knows.
 func (s *Study) Asked(key string) bool { return s.asked[key] }
+
+// Once reports whether the study has no objective: its command runs once, to
+// its end, and nothing is compared.
+func (s *Study) Once() bool { return s.Objective.Metric == "" }
+
+// Models are what programs may ask of language models, through the gateway.
+type Models struct {
+	// Allow are the models that may be called, provider/model with * and ? for
+	// any part; empty: all that there is a provider for.
+	Allow  []string `json:"allow,omitempty"`
+	Replay string   `json:"replay,omitempty"` // resume (default), strict or off
+	// IgnoreFields and IgnoreText say what of a request does not make it
+	// another one: places (JSON pointers), and parts of texts (regular
+	// expressions).
+	IgnoreFields []string `json:"ignore_fields,omitempty"`
+	IgnoreText   []string `json:"ignore_text,omitempty"`
+	// Tools lets programs fetch from these hosts through the gateway, recorded
+	// as model calls are; * stands for any.
+	Tools []string `json:"tools,omitempty"`
+}
+
+// Spend bounds what model calls cost. Zero means no limit.
+type Spend struct {
+	Cost   Money `json:"cost,omitempty"`
+	Tokens int64 `json:"tokens,omitempty"`
+	Calls  int64 `json:"calls,omitempty"`
+}
 
 // Program is what an attempt executes.
 type Program struct {
@@ -71,6 +101,12 @@ type Program struct {
 	// Environment is a virtual environment, conda prefix or the like, seen
 	// read-only, its bin folder first in PATH.
 	Environment string `json:"environment,omitempty"`
+	// Outputs are files and folders of the working folder that are kept as
+	// artifacts, besides the output folder; . is all that is new or changed.
+	Outputs []string `json:"outputs,omitempty"`
+	// Checkpoint is a folder of the working folder that survives attempts of
+	// the same trial: it is the attempt's checkpoint folder.
+	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
 // Input is a file or folder that programs may read.
@@ -160,6 +196,8 @@ type Limits struct {
 	Attempt AttemptLimits `json:"attempt"`
 	Stage   StageLimits   `json:"stage,omitzero"`
 	Run     RunLimits     `json:"run,omitzero"`
+	// Model bounds the calls of single models, by provider/model.
+	Model map[string]Spend `json:"model,omitempty"`
 }
 
 // AttemptLimits bound one attempt, its whole process tree together.
@@ -187,6 +225,7 @@ const (
 // StageLimits bound one stage.
 type StageLimits struct {
 	Time Duration `json:"time,omitempty"`
+	Spend
 }
 
 // RunLimits bound a run. Zero means no limit.
@@ -194,6 +233,7 @@ type RunLimits struct {
 	Time        Duration `json:"time,omitempty"`
 	Cost        Money    `json:"cost,omitempty"`
 	Tokens      int64    `json:"tokens,omitempty"`
+	Calls       int64    `json:"calls,omitempty"`
 	Experiments int      `json:"experiments,omitempty"`
 }
 

@@ -164,7 +164,7 @@ func (a *app) listCommand() *cobra.Command {
 				return err
 			}
 			defer e.Close()
-			runs, err := e.Journal().Runs(c.Context())
+			runs, err := e.Runs(c.Context())
 			if err != nil {
 				return err
 			}

@@ -199,14 +199,14 @@ type segmenting struct {
 }
 
 func (s *segmenting) record(ctx context.Context, r journal.Record) error {
-	p, err := research.Decode(r.Type, r.Version, r.Payload)
+	refs, err := research.ReferencesIn(r.Type, r.Version, r.Payload)
 	if err != nil {
 		return fmt.Errorf("record %d: %w", r.Seq, err)
 	}
 	if s.needs == nil {
 		s.needs = map[objects.Digest]bool{}
 	}
-	for _, ref := range research.References(p) {
+	for _, ref := range refs {
 		d := objects.Digest(ref.Digest)
 		if err := s.need(d); err != nil {
 			return err

@@ -292,11 +292,11 @@ func (e *Engine) restoreObjects(ctx context.Context, r *backup.Repository, plans
 func eachReference(plans []*restoring, f func(research.Reference)) error {
 	for _, plan := range plans {
 		for _, rec := range plan.records {
-			p, err := research.Decode(rec.Type, rec.Version, rec.Payload)
+			refs, err := research.ReferencesIn(rec.Type, rec.Version, rec.Payload)
 			if err != nil {
 				return fmt.Errorf("run %s, record %d: %w", plan.run, rec.Seq, err)
 			}
-			for _, ref := range research.References(p) {
+			for _, ref := range refs {
 				f(ref)
 			}
 		}

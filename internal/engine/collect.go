@@ -76,7 +76,9 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 		at.Exit, at.Signal = 0, ""
 	}
 	values, problems := series.Values(st)
-	ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
+	if !st.Once() {
+		ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
+	}
 	notes = append(notes, problems...)
 	ev.Stdout, ev.Stderr, ev.BadOutput = d.engine.secrets.Text(ev.Stdout), d.engine.secrets.Text(ev.Stderr), d.engine.secrets.Text(ev.BadOutput)
 	v := guard.Classify(ev)

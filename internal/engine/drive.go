@@ -13,6 +13,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/failpoint"
+	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/planted"
 	"ratchet/internal/research"
@@ -34,6 +35,13 @@ type DriveOptions struct {
 	Backup BackupPolicy
 	// Watch says how the run is watched meanwhile.
 	Watch WatchOptions
+	// Models are the settings of the gateway; nil: the defaults.
+	Models *gateway.Settings
+	// Cost, Tokens and Calls take the place of those limits of the run; zero:
+	// they stay.
+	Cost   study.Money
+	Tokens int64
+	Calls  int64
 	// Warn is told of what failed without harm to the run.
 	Warn func(error)
 }
@@ -130,6 +138,10 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		d.watch.recovery = gap
 	}
 	d.began = true
+	if err := d.openModels(ctx); err != nil {
+		return d.state, err
+	}
+	defer d.models.close()
 	if err := d.loop(ctx); err != nil {
 		return d.state, err
 	}
@@ -168,6 +180,7 @@ type driver struct {
 	clock    *clock
 	backups  *backups
 	watch    *watcher // nil: nobody watches
+	models   *door    // nil: the study allows no model calls
 
 	results chan result
 	leaving <-chan struct{} // closed when nobody takes results any more
@@ -203,7 +216,8 @@ func (d *driver) begin(ctx context.Context) error {
 	}
 	events := []research.Payload{research.EngineStarted{Engine: d.id, Host: host, PID: os.Getpid(), Release: Release}}
 	if d.state.Status == research.Paused {
-		events = append(events, research.RunResumed{MoreTime: study.Duration(d.options.MoreTime)})
+		o := d.options
+		events = append(events, research.RunResumed{MoreTime: study.Duration(o.MoreTime), Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls})
 	}
 	return d.commit(ctx, events)
 }
@@ -265,6 +279,15 @@ func (d *driver) loop(ctx context.Context) error {
 		case <-wake:
 		case <-poll.C:
 			if err := d.listen(ctx); err != nil {
+				return d.leave(ctx, err)
+			}
+		case b := <-d.models.blocked():
+			// Nothing that runs gets anywhere now; it begins anew when the run is
+			// resumed, and gets what it has paid for out of the record.
+			if err := d.discard(ctx); err != nil {
+				return d.leave(ctx, err)
+			}
+			if err := d.commit(ctx, []research.Payload{b}); err != nil {
 				return d.leave(ctx, err)
 			}
 		case <-ctx.Done():
@@ -334,6 +357,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		if len(d.state.Checkpoints) > marks {
 			d.engine.keepState(d.run, d.state, head)
 		}
+		d.models.stage(d.state.Stage)
 		d.options.Observe(d.state, all)
 		d.watch.see(d.state, all)
 		d.backups.see(all)

@@ -75,6 +75,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job := d.sandboxed(a.ID, command, d.state.Snapshot)
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
+	d.models.lead(&job)
 	if a.Limits != nil {
 		job.Limits = *a.Limits
 	}
@@ -138,6 +139,7 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	failpoint.Hit("collect.before")
 	attempt, err := d.collect(a, rungs, out)
 	attempt.GPUs, attempt.Usage.GPUMemory = job.GPUs, d.watch.gpuMemory(a.ID)
+	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	if err != nil {
 		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
 	}

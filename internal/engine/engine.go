@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/executor/local"
+	"ratchet/internal/gateway"
 	"ratchet/internal/guard"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
@@ -147,7 +149,7 @@ func (u *UnknownRunError) Error() string {
 // has, "latest" for the one with the newest record, or "" where there is only one that fits. prefer says which
 // runs "" may mean; nil: any.
 func (e *Engine) Find(ctx context.Context, name string, prefer func(*research.State) bool) (string, error) {
-	runs, err := e.journal.Runs(ctx)
+	runs, err := e.Runs(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -182,6 +184,15 @@ func (e *Engine) Find(ctx context.Context, name string, prefer func(*research.St
 		return "", &UnknownRunError{Name: name, Known: runs}
 	}
 	return "", &UnknownRunError{Name: name, Matches: matches, Known: runs}
+}
+
+// Runs lists the runs of the home, sorted.
+func (e *Engine) Runs(ctx context.Context) ([]string, error) {
+	names, err := e.journal.Runs(ctx)
+	return slices.DeleteFunc(names, func(n string) bool {
+		_, calls := gateway.StreamOf(n)
+		return calls
+	}), err
 }
 
 func (e *Engine) latest(ctx context.Context, runs []string) (string, error) {

@@ -42,7 +42,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 // end meanwhile count; the others are removed, to begin anew when the run is
 // driven on.
 func (d *driver) discard(ctx context.Context) error {
-	d.stopAll("the engine was interrupted")
+	d.stopAll("the run is being stopped")
 	for len(d.flying) > 0 {
 		r := <-d.results
 		if !r.stopped {

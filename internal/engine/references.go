@@ -16,11 +16,11 @@ func (e *Engine) visit(ctx context.Context, run string, from int64, f func(seq i
 		if err != nil {
 			return err
 		}
-		p, err := research.Decode(r.Type, r.Version, r.Payload)
+		refs, err := research.ReferencesIn(r.Type, r.Version, r.Payload)
 		if err != nil {
 			return fmt.Errorf("run %s, record %d: %w", run, r.Seq, err)
 		}
-		for _, ref := range research.References(p) {
+		for _, ref := range refs {
 			if err := f(r.Seq, ref); err != nil {
 				return err
 			}

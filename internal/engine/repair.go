@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
+	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
@@ -348,6 +349,9 @@ func (r *repair) fetch(ctx context.Context, in *objects.Intake, damaged map[obje
 // that are not what the journal says.
 func (r *repair) views(ctx context.Context, e *Engine, runs []string) error {
 	for _, run := range runs {
+		if _, calls := gateway.StreamOf(run); calls {
+			continue
+		}
 		for _, seq := range e.cachedSeqs(run) {
 			if _, _, err := e.readState(ctx, run, seq); err != nil && !errors.Is(err, errStale) {
 				if err := os.Remove(filepath.Join(e.stateFolder(run), fmt.Sprint(seq))); err != nil {

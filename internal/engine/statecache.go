@@ -34,7 +34,7 @@ import (
 // SHA-256 of all that.
 
 // stateForm is the form of these files. It changes with State.
-const stateForm = 2
+const stateForm = 3
 
 type stateHeader struct {
 	Form    int          `json:"form"`

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/report"
@@ -29,7 +30,7 @@ type Verification struct {
 func (e *Engine) Verify(ctx context.Context, runs []string) (*Verification, error) {
 	v := &Verification{Damages: []string{}}
 	if len(runs) == 0 {
-		all, err := e.journal.Runs(ctx)
+		all, err := e.Runs(ctx)
 		if err != nil {
 			v.Damages = append(v.Damages, err.Error())
 			return v, nil
@@ -50,6 +51,7 @@ func (e *Engine) Verify(ctx context.Context, runs []string) (*Verification, erro
 		}
 		v.Runs++
 		e.verifyRun(ctx, run, v, checked)
+		e.verifyRun(ctx, gateway.Stream(run), v, checked) // of the runs that have any
 	}
 	v.Objects = len(checked)
 	return v, nil
@@ -70,15 +72,18 @@ func (e *Engine) verifyRun(ctx context.Context, run string, v *Verification, che
 			return
 		}
 		v.Records++
-		p, err := research.Decode(r.Type, r.Version, r.Payload)
+		refs, err := research.ReferencesIn(r.Type, r.Version, r.Payload)
 		if err != nil {
 			damaged("run %s, record %d cannot be read: %v", run, r.Seq, err)
 			return
 		}
 		last = r.Seq
-		for _, ref := range research.References(p) {
+		for _, ref := range refs {
 			e.verifyObject(run, ref, checked, damaged)
 		}
+	}
+	if _, calls := gateway.StreamOf(run); calls {
+		return
 	}
 	spans, err := e.timeline(ctx, run, 0)
 	if err != nil {

@@ -26,6 +26,11 @@ type Job struct {
 	Path       string   // PATH for the program
 	GPUs       []int    // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
 	Halt       *sandbox.Halt
+	// Door leads to the gateway; nil: there is none for this job.
+	Door *sandbox.Door
+	// CheckpointAt is where in the working folder the checkpoint folder is seen,
+	// besides its own place; "": nowhere.
+	CheckpointAt string
 	// Fill puts the program's files into the working folder. It is called
 	// only where the job has not been started before.
 	Fill func(dir string) error

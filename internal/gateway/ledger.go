@@ -144,6 +144,8 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 			l.has[r.Attempt] = map[string]bool{}
 		}
 		l.has[r.Attempt][r.Call] = true
+	case Began:
+		l.taken[r.Attempt], l.has[r.Attempt] = map[key]int{}, map[string]bool{}
 	case Refused:
 		l.refused = append(l.refused, RefusedCall{r, at})
 	}
@@ -308,6 +310,10 @@ func (l *Ledger) look(c *Call) Call {
 	defer l.mu.Unlock()
 	return *c
 }
+
+// Begin journals that an attempt's process is about to start. What an earlier
+// process of that name got, this one has not.
+func (l *Ledger) Begin(attempt string) error { return l.add(Began{Attempt: attempt}, false) }
 
 // delivered marks a call as one that an attempt has.
 func (l *Ledger) delivered(c *Call, attempt string, again bool) error {

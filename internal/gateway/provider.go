@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -164,4 +165,15 @@ func upstreamURL(p Protocol, s string) (string, error) {
 		u.Path = "/v1"
 	}
 	return u.String(), nil
+}
+
+// KeyNames are the variables that clients look for a key in, those of every
+// provider.
+func KeyNames() []string {
+	var out []string
+	for _, p := range builtIn() {
+		out = append(out, p.Key.Env...)
+	}
+	slices.Sort(out)
+	return out
 }

@@ -24,7 +24,7 @@ func StreamOf(name string) (run string, ok bool) {
 	return "", false
 }
 
-const streamSuffix = "/calls"
+const streamSuffix = ".calls"
 
 // record is one thing that happened to a call. As with a run's events, a form
 // is never changed, only superseded by a new version.
@@ -96,6 +96,12 @@ type Delivered struct {
 	Again   bool   `json:"again,omitempty"` // out of the record
 }
 
+// Began says that an attempt's process starts: one that starts again under the
+// same name, after the run was stopped, has none of the answers yet.
+type Began struct {
+	Attempt string `json:"attempt"`
+}
+
 // Refused says that a call was not let through.
 type Refused struct {
 	Attempt string         `json:"attempt"`
@@ -110,6 +116,7 @@ func (Answered) kind() string  { return "call.answered" }
 func (Failed) kind() string    { return "call.failed" }
 func (Delivered) kind() string { return "call.delivered" }
 func (Refused) kind() string   { return "call.refused" }
+func (Began) kind() string     { return "call.attempt" }
 
 // recordVersion is the version of all forms.
 const recordVersion = 1
@@ -139,6 +146,8 @@ func decodeRecord(kind string, version int, payload json.RawMessage) (record, er
 		return decodeAs[Delivered](payload)
 	case "call.refused":
 		return decodeAs[Refused](payload)
+	case "call.attempt":
+		return decodeAs[Began](payload)
 	}
 	return nil, &research.UnknownEventError{Type: kind, Version: version}
 }

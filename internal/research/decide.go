@@ -69,7 +69,7 @@ func (s *State) TimeLimit() time.Duration {
 // pause waits for what is in flight, then pauses, with what somebody should
 // know of it.
 func (s *State) pause(reason string, alerts ...Payload) []Payload {
-	if len(s.Pending) > 0 {
+	if len(s.Pending) > 0 && !s.Idle {
 		return nil
 	}
 	return append(alerts, RunPaused{Reason: reason})

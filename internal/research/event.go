@@ -269,10 +269,24 @@ type RunPaused struct {
 	Reason string `json:"reason"`
 }
 
-// RunResumed ends a pause. MoreTime is added to limits.run.time.
+// RunResumed ends a pause. MoreTime is added to limits.run.time; Cost, Tokens
+// and Calls, where they are not zero, take the place of those limits of the run.
 type RunResumed struct {
 	v1
 	MoreTime study.Duration `json:"more_time,omitempty"`
+	Cost     study.Money    `json:"cost,omitempty"`
+	Tokens   int64          `json:"tokens,omitempty"`
+	Calls    int64          `json:"calls,omitempty"`
+}
+
+// ModelsBlocked says that the run's model calls cannot go on before somebody
+// has mended something: a spent budget, a key that is refused. The attempts
+// that were running were stopped before; they begin anew when the run is
+// resumed.
+type ModelsBlocked struct {
+	v1
+	Class Class  `json:"class"`
+	Why   string `json:"why"`
 }
 
 // RunCompleted ends a run for good.
@@ -309,6 +323,7 @@ func (CancelRequested) Type() string     { return "cancel.requested" }
 func (RunPaused) Type() string           { return "run.paused" }
 func (RunResumed) Type() string          { return "run.resumed" }
 func (RunCompleted) Type() string        { return "run.completed" }
+func (ModelsBlocked) Type() string       { return "models.blocked" }
 
 var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.created":          decode[RunCreated],
@@ -341,6 +356,7 @@ var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.paused":           decode[RunPaused],
 	"run.resumed":          decode[RunResumed],
 	"run.completed":        decode[RunCompleted],
+	"models.blocked":       decode[ModelsBlocked],
 }
 
 func decode[P Payload](b json.RawMessage) (Payload, error) {

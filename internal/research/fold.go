@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"ratchet/study"
 )
 
 // mostRecent is of how many attempts Tally.Recent knows.
@@ -113,6 +115,7 @@ func (s *State) apply(e Event) error {
 		s.Tally.CPU += d.Attempt.Usage.CPU
 		s.Tally.Memory, s.Tally.Disk = max(s.Tally.Memory, a.Usage.Memory), max(s.Tally.Disk, a.Usage.Disk)
 		s.Tally.GPUMemory = max(s.Tally.GPUMemory, a.Usage.GPUMemory)
+		s.Tally.Models.add(a.Models)
 		s.Tally.Recent = append(s.Tally.Recent[max(0, len(s.Tally.Recent)-mostRecent+1):], a.Class == Succeeded)
 		return s.settle(d.Action)
 	case AttemptCheckpointed:
@@ -157,9 +160,12 @@ func (s *State) apply(e Event) error {
 		s.Status, s.Why, s.WantPause = Paused, d.Reason, ""
 	case RunResumed:
 		// A wish to pause that came while the run was being resumed stands.
-		s.Status, s.Why, s.Blocked = Running, "", ""
+		s.Status, s.Why, s.Blocked, s.Idle = Running, "", "", false
+		s.spend(d)
 		s.settledBy(d)
 		s.MoreTime += time.Duration(d.MoreTime)
+	case ModelsBlocked:
+		s.Blocked, s.Idle = d.Why, true
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
 		s.settledBy(d)
@@ -167,6 +173,35 @@ func (s *State) apply(e Event) error {
 		return fmt.Errorf("the fold has no case for it")
 	}
 	return nil
+}
+
+// spend takes over the limits that somebody raised.
+func (s *State) spend(d RunResumed) {
+	if d.Cost > 0 {
+		s.Spend.Cost = d.Cost
+	}
+	if d.Tokens > 0 {
+		s.Spend.Tokens = d.Tokens
+	}
+	if d.Calls > 0 {
+		s.Spend.Calls = d.Calls
+	}
+}
+
+// SpendLimit are the run's limits of model calls: the study's, or what took
+// their place.
+func (s *State) SpendLimit() study.RunLimits {
+	l := s.Created.Study.Limits.Run
+	if s.Spend.Cost > 0 {
+		l.Cost = s.Spend.Cost
+	}
+	if s.Spend.Tokens > 0 {
+		l.Tokens = s.Spend.Tokens
+	}
+	if s.Spend.Calls > 0 {
+		l.Calls = s.Spend.Calls
+	}
+	return l
 }
 
 func (s *State) decided(a Action) error {

@@ -24,6 +24,12 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	for i := range st.Search.Seeds {
 		p.Seeds = append(p.Seeds, c.Seed+int64(i))
 	}
+	if st.Once() {
+		p.SearchTrials = 1
+		p.Longest = st.Limits.Attempt.Time
+		p.Refused = refusal(c, p)
+		return p
+	}
 	for i := range st.Validation.Seeds {
 		p.Fresh = append(p.Fresh, c.Seed+freshOffset+int64(i))
 	}

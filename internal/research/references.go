@@ -1,5 +1,11 @@
 package research
 
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
 // Reference is an object that an event speaks of.
 type Reference struct {
 	What   string // for a person: "what attempt e0001-s1-a1 left"
@@ -33,4 +39,41 @@ func References(p Payload) []Reference {
 		add("what attempt "+d.Attempt.ID+" left", d.Attempt.Evidence, true)
 	}
 	return out
+}
+
+// CallRecords begins the types of the records of model calls, which lie in a
+// chain beside their run's own.
+const CallRecords = "call."
+
+// ReferencesIn are the objects that a record speaks of, of a run or of its
+// model calls. A record that this release cannot read is an error.
+func ReferencesIn(kind string, version int, payload json.RawMessage) ([]Reference, error) {
+	if !strings.HasPrefix(kind, CallRecords) {
+		p, err := Decode(kind, version, payload)
+		if err != nil {
+			return nil, err
+		}
+		return References(p), nil
+	}
+	if version != 1 {
+		return nil, &UnknownEventError{kind, version}
+	}
+	type body struct {
+		Object string `json:"object"`
+	}
+	var c struct {
+		Call    string `json:"call"`
+		Request body   `json:"request"`
+		Answer  body   `json:"answer"`
+	}
+	if err := json.Unmarshal(payload, &c); err != nil {
+		return nil, fmt.Errorf("decoding a %s record: %w", kind, err)
+	}
+	var out []Reference
+	for what, b := range map[string]body{"the request of call ": c.Request, "the answer of call ": c.Answer} {
+		if b.Object != "" {
+			out = append(out, Reference{what + c.Call, b.Object, false})
+		}
+	}
+	return out, nil
 }

@@ -265,8 +265,8 @@ func waits(seed int64, action string, last Attempt, n int) time.Duration {
 	share := float64(binary.BigEndian.Uint64(h[:8])>>11) / (1 << 53)
 	asked := time.Duration(min(max(last.Wait, 0), mostWait.Seconds()) * float64(time.Second))
 	switch {
-	case last.Class != Transient && last.Class != RateLimited:
-		return 0
+	case last.Lost, last.Class != Transient && last.Class != RateLimited:
+		return 0 // after a crash of everything it has waited long enough
 	case asked > 0:
 		return asked + time.Duration(share*float64(asked)/10)
 	}

@@ -51,6 +51,12 @@ type State struct {
 	// Blocked is what a person has to mend before the run can go on; empty:
 	// nothing.
 	Blocked string
+	// Idle: what is blocked is the models, and nothing runs; pending attempts
+	// wait for the run to be resumed.
+	Idle bool `json:",omitempty"`
+	// Spend are the limits of model calls that somebody set when resuming; zero:
+	// the study's.
+	Spend study.RunLimits `json:",omitzero"`
 	// Alerts are those that are raised, in their order; Silent is until when
 	// nobody wants to be told of a rule.
 	Alerts []Alert
@@ -99,6 +105,7 @@ type Tally struct {
 	Memory    int64   // bytes, the most that any attempt used
 	Disk      int64   // bytes, the most that any attempt left
 	GPUMemory int64   // bytes, the most of a device that any attempt held
+	Models    ModelUse
 	// Recent says of the attempts that ended last whether each succeeded.
 	Recent []bool
 }
@@ -236,6 +243,30 @@ type Attempt struct {
 	// Evidence is the digest of the manifest of everything it left: output,
 	// metrics, artifacts.
 	Evidence string `json:"evidence,omitempty"`
+	// Lost: it vanished with its supervisor, or with the machine.
+	Lost bool `json:"lost,omitempty"`
+	// Models is what its model calls were; nil: it made none.
+	Models *ModelUse `json:"models,omitempty"`
+}
+
+// ModelUse is what model calls used.
+type ModelUse struct {
+	Calls   int     `json:"calls"`              // that were sent to a provider
+	Again   int     `json:"replayed,omitempty"` // answered out of the record
+	Tokens  int64   `json:"tokens,omitempty"`   // in and out
+	USD     float64 `json:"usd,omitempty"`
+	Head    string  `json:"head,omitempty"` // hash of the last record of the run's calls
+	HeadSeq int64   `json:"head_seq,omitempty"`
+}
+
+func (u *ModelUse) add(o *ModelUse) {
+	if o == nil {
+		return
+	}
+	u.Calls += o.Calls
+	u.Again += o.Again
+	u.Tokens += o.Tokens
+	u.USD += o.USD
 }
 
 // Usage is what an attempt used, its process tree together.

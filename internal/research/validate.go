@@ -206,6 +206,9 @@ func (s *State) bestValues(parameter string) (a, b study.Params) {
 // reproduce repeats the first validating trial of the best configuration that
 // succeeded, from its record, and compares.
 func (s *State) reproduce(cut string) []Payload {
+	if s.Created.Study.Once() {
+		return []Payload{ReproductionChecked{Reproduction: Reproduction{Why: "not tried: a study without an objective runs its command once"}}}
+	}
 	first := s.reproducible()
 	if first == nil {
 		return []Payload{ReproductionChecked{Reproduction: Reproduction{Why: "no trial succeeded that could be repeated"}}}

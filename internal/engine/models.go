@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/gateway"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+)
+
+// door is the gateway of a run that is driven, and the way of its attempts to
+// it. A nil door is that of a run whose study allows no model calls.
+type door struct {
+	d       *driver
+	gateway *gateway.Gateway
+	ledger  *gateway.Ledger
+	socket  string
+	key     []byte
+	trouble chan research.ModelsBlocked
+	serving chan struct{} // closed when nobody serves any more
+}
+
+// openModels opens the gateway, if the study allows model calls. It is at the
+// same socket whichever engine drives the run, so that attempts that ran on
+// without one find it again.
+func (d *driver) openModels(ctx context.Context) error {
+	m := d.study.Models
+	if m == nil {
+		return nil
+	}
+	settings := d.options.Models
+	if settings == nil {
+		var err error
+		if settings, err = gateway.DefaultSettings(); err != nil {
+			return err
+		}
+	}
+	w := &door{d: d, trouble: make(chan research.ModelsBlocked, 1), serving: make(chan struct{})}
+	var err error
+	if w.key, err = d.engine.gatewayKey(d.run); err != nil {
+		return err
+	}
+	if w.socket, err = d.engine.gatewaySocket(d.run); err != nil {
+		return err
+	}
+	if w.ledger, err = d.engine.Calls(ctx, d.run); err != nil {
+		return err
+	}
+	rules := gateway.Rules{Fields: m.IgnoreFields}
+	for _, t := range m.IgnoreText {
+		re, err := regexp.Compile(t)
+		if err != nil {
+			return err // the study was checked
+		}
+		rules.Text = append(rules.Text, re)
+	}
+	_ = os.Remove(w.socket) // of an engine that was killed
+	l, err := net.Listen("unix", w.socket)
+	if err != nil {
+		return fmt.Errorf("opening the gateway: %w", err)
+	}
+	w.ledger.Start()
+	w.gateway = gateway.New(gateway.Options{
+		Run: d.run, Ledger: w.ledger, Store: d.engine.objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
+		Shared: gateway.NewShared(filepath.Join(d.engine.home, "models.json"), d.engine.now),
+		Key:    w.key, Scope: scopeOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow,
+		Trouble: func(class research.Class, why string) {
+			select {
+			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(class, why)}:
+			default: // one is enough
+			}
+		},
+		Warn: d.warn,
+	})
+	w.gateway.SetStage(d.state.Stage)
+	d.models = w
+	go func() {
+		defer close(w.serving)
+		if err := w.gateway.Serve(l); err != nil {
+			d.warn(fmt.Errorf("the gateway: %w", err))
+		}
+	}()
+	return nil
+}
+
+func blockedWhy(class research.Class, why string) string {
+	if class == research.Quota && strings.HasPrefix(why, "limits.") {
+		return why + "; raise it with `ratchet resume --budget 10USD` (or --tokens, --calls)"
+	}
+	return why + "; once that is mended, `ratchet resume` goes on"
+}
+
+// scopeOf is the trial of an attempt, whose id is the trial's with its number.
+func scopeOf(attempt string) string {
+	if i := strings.LastIndex(attempt, "-a"); i > 0 {
+		return attempt[:i]
+	}
+	return ""
+}
+
+// budgets are the limits of the run's model calls.
+func (d *driver) budgets() gateway.Budgets {
+	run, l := d.state.SpendLimit(), d.study.Limits
+	b := gateway.Budgets{
+		Run:   gateway.Budget{Name: "limits.run", Cost: run.Cost, Tokens: run.Tokens, Calls: run.Calls},
+		Stage: gateway.Budget{Name: "limits.stage", Cost: l.Stage.Cost, Tokens: l.Stage.Tokens, Calls: l.Stage.Calls},
+		Model: map[string]gateway.Budget{},
+	}
+	for name, s := range l.Model {
+		b.Model[name] = gateway.Budget{Cost: s.Cost, Tokens: s.Tokens, Calls: s.Calls}
+	}
+	return b
+}
+
+// Calls folds the model calls of a run.
+func (e *Engine) Calls(ctx context.Context, run string) (*gateway.Ledger, error) {
+	return gateway.OpenLedger(ctx, run, e.journal, e.objects, e.now)
+}
+
+// gatewayKey is what the tokens of a run's attempts are made with; it is made
+// once.
+func (e *Engine) gatewayKey(run string) ([]byte, error) {
+	path := filepath.Join(e.folder(run), "gateway.key")
+	key, err := os.ReadFile(path)
+	if err == nil && len(key) == 32 {
+		return key, nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	key = make([]byte, 32)
+	if _, err := rand.Read(key); err != nil {
+		return nil, err
+	}
+	return key, os.WriteFile(path, key, 0o600)
+}
+
+// longestSocket is the longest path of a Unix socket, with the zero behind it.
+const longestSocket = 108
+
+// gatewaySocket is where the gateway of a run listens: in the run's folder, or
+// where that has too long a path, in a folder of this user's for temporary
+// files.
+func (e *Engine) gatewaySocket(run string) (string, error) {
+	path := filepath.Join(e.folder(run), "gateway.sock")
+	if len(path) < longestSocket {
+		return path, nil
+	}
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ratchet-%d", os.Getuid()))
+	if !ours(dir) {
+		return "", fmt.Errorf("opening the gateway: the path of %s is too long for a socket, and %s belongs to somebody else; use a home with a shorter path", path, dir)
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(dir, hex.EncodeToString(sum[:12])+".sock"), nil
+}
+
+// lead gives a job its way to the gateway, by the variables that the official
+// clients read. No real key is among them.
+func (w *door) lead(job *executor.Job) {
+	if w == nil {
+		return
+	}
+	token := gateway.Token(w.key, job.ID)
+	env := []string{
+		"OPENAI_BASE_URL=http://ADDRESS/v1", "OPENAI_API_BASE=http://ADDRESS/v1", "ANTHROPIC_BASE_URL=http://ADDRESS",
+		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost",
+	}
+	for _, name := range gateway.KeyNames() {
+		env = append(env, name+"="+token)
+	}
+	job.Door = &sandbox.Door{Socket: w.socket, Env: env}
+	fill := job.Fill
+	job.Fill = func(dir string) error { // called only where it has not been started before
+		if err := w.ledger.Begin(job.ID); err != nil {
+			return err
+		}
+		return fill(dir)
+	}
+}
+
+// use is what an attempt's calls were; nil: it made none.
+func (w *door) use(attempt string) *research.ModelUse {
+	if w == nil {
+		return nil
+	}
+	s := w.ledger.Summary(attempt)
+	if s.Calls == 0 && s.Again == 0 {
+		return nil
+	}
+	head := w.ledger.Head()
+	return &research.ModelUse{Calls: s.Calls, Again: s.Again, Tokens: s.Spent.Tokens, USD: s.Spent.USD(), Head: head.Hash.String(), HeadSeq: head.Seq}
+}
+
+func (w *door) stage(name string) {
+	if w != nil {
+		w.gateway.SetStage(name)
+	}
+}
+
+// blocked is where it is told that calls cannot go on.
+func (w *door) blocked() <-chan research.ModelsBlocked {
+	if w == nil {
+		return nil
+	}
+	return w.trouble
+}
+
+func (w *door) close() {
+	if w == nil {
+		return
+	}
+	w.gateway.Close()
+	<-w.serving
+	w.ledger.Close()
+}

@@ -1,0 +1,64 @@
+package study
+
+import (
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"ratchet/internal/yamlfile"
+)
+
+func (p *parsing) models(n ast.Node) {
+	m := &Models{}
+	p.s.Models = m
+	p.at["models"] = n
+	p.Fields(n, "models", map[string]func(ast.Node){
+		"allow": func(n ast.Node) {
+			m.Allow = p.Texts(n, "models.allow")
+			for _, name := range m.Allow {
+				p.modelName(n, name)
+			}
+		},
+		"replay": func(n ast.Node) { m.Replay = p.Choice(n, "models.replay", "resume", "strict", "off") },
+		"ignore": func(n ast.Node) {
+			p.Fields(n, "models.ignore", map[string]func(ast.Node){
+				"fields": func(n ast.Node) {
+					m.IgnoreFields = p.Texts(n, "models.ignore.fields")
+					for _, f := range m.IgnoreFields {
+						if !strings.HasPrefix(f, "/") || len(f) < 2 {
+							p.Complain(n, fmt.Sprintf("%q is not a place in a request", yamlfile.Shorten(f)), "write it as a JSON pointer, like /messages/0/content")
+						}
+					}
+				},
+				"text": func(n ast.Node) {
+					m.IgnoreText = p.Texts(n, "models.ignore.text")
+					for _, t := range m.IgnoreText {
+						if _, err := regexp.Compile(t); err != nil {
+							p.Complain(n, fmt.Sprintf("models.ignore.text is not a regular expression: %v", err), "see https://pkg.go.dev/regexp/syntax")
+						}
+					}
+				},
+			})
+		},
+		"tools": func(n ast.Node) { m.Tools = p.Texts(n, "models.tools") },
+	})
+}
+
+func (p *parsing) modelName(n ast.Node, name string) {
+	provider, model, ok := strings.Cut(name, "/")
+	if _, err := path.Match(name, ""); !ok || provider == "" || model == "" || err != nil {
+		p.Complain(n, fmt.Sprintf("%q is no model", yamlfile.Shorten(name)), "write provider/model, like openai/gpt-4o-mini or anthropic/*")
+	}
+}
+
+// spend are the fields that bound what model calls cost.
+func (p *parsing) spend(s *Spend, what string) map[string]func(ast.Node) {
+	return map[string]func(ast.Node){
+		"cost":   func(n ast.Node) { s.Cost = yamlfile.Unit(&p.Reader, n, what+".cost", ParseMoney) },
+		"tokens": func(n ast.Node) { s.Tokens = int64(p.Whole(n, what+".tokens", 0, 1<<50)) },
+		"calls":  func(n ast.Node) { s.Calls = int64(p.Whole(n, what+".calls", 0, 1<<50)) },
+	}
+}
