@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/gateway"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
 	"ratchet/internal/yamlfile"
@@ -87,6 +88,24 @@ func wholeNumber(s string) error {
 // configured reads config.yaml and the environment: the value of each key
 // that is set, and where.
 func (a *app) configured() (map[string]setting, error) {
+	models, err := gateway.DefaultSettings()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return a.configuredWith(models)
+}
+
+// modelSettings are the settings of the gateway.
+func (a *app) modelSettings() (*gateway.Settings, error) {
+	models, err := gateway.DefaultSettings()
+	if err != nil {
+		return nil, usageError{err}
+	}
+	_, err = a.configuredWith(models)
+	return models, err
+}
+
+func (a *app) configuredWith(models *gateway.Settings) (map[string]setting, error) {
 	home, _, err := a.homeFolder()
 	if err != nil {
 		return nil, err
@@ -99,7 +118,7 @@ func (a *app) configured() (map[string]setting, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the engine's settings: %w", err)
 	default:
-		if err := readConfig(shorter(file), data, out); err != nil {
+		if err := readConfig(shorter(file), data, out, models); err != nil {
 			return nil, err
 		}
 	}
@@ -120,13 +139,16 @@ func (a *app) configured() (map[string]setting, error) {
 	return out, nil
 }
 
-func readConfig(file string, data []byte, out map[string]setting) error {
+// readConfig reads config.yaml. What it says of models is laid over models.
+func readConfig(file string, data []byte, out map[string]setting, models *gateway.Settings) error {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil
 	}
 	r := &yamlfile.Reader{File: file, MaxSize: 1 << 20}
 	if top := r.Root(data); top != nil {
-		readKeys(r, top, "the engine's settings", "", file, out)
+		readKeys(r, top, "the engine's settings", "", file, out, map[string]func(ast.Node){
+			"models": func(n ast.Node) { models.Read(r, n) },
+		})
 	}
 	if len(r.Problems) > 0 {
 		return r.Problems.Sorted()
@@ -134,9 +156,9 @@ func readConfig(file string, data []byte, out map[string]setting) error {
 	return nil
 }
 
-// readKeys reads the settings whose keys begin with a prefix.
-func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map[string]setting) {
-	handlers := map[string]func(ast.Node){}
+// readKeys reads the settings whose keys begin with a prefix, besides those
+// that handlers read.
+func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map[string]setting, handlers map[string]func(ast.Node)) {
 	for _, k := range configKeys {
 		rest, below := strings.CutPrefix(k.key, prefix)
 		if !below {
@@ -144,7 +166,7 @@ func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map
 		}
 		if group, _, nested := strings.Cut(rest, "."); nested {
 			path := prefix + group
-			handlers[group] = func(n ast.Node) { readKeys(r, n, path, path+".", file, out) }
+			handlers[group] = func(n ast.Node) { readKeys(r, n, path, path+".", file, out, map[string]func(ast.Node){}) }
 			continue
 		}
 		handlers[rest] = func(n ast.Node) { out[k.key] = setting{k.key, k.read(r, n), file} }

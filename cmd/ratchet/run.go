@@ -16,6 +16,7 @@ import (
 	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/sandbox"
+	"ratchet/study"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -119,7 +120,8 @@ func (a *app) detach(e *ratchet.Engine, run string) error {
 
 func (a *app) resumeCommand() *cobra.Command {
 	var more time.Duration
-	var interrupt string
+	var interrupt, budget string
+	var tokens, calls int64
 	c := &cobra.Command{
 		Use:   "resume [RUN]",
 		Short: "Go on with a run that was interrupted, killed or paused",
@@ -128,13 +130,23 @@ func (a *app) resumeCommand() *cobra.Command {
 			if interrupt != engine.Leave && interrupt != engine.Stop {
 				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
 			}
+			var cost study.Money
+			if budget != "" {
+				var err error
+				if cost, err = study.ParseMoney(budget); err != nil {
+					return usageError{fmt.Errorf("--budget: %w", err)}
+				}
+			}
 			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
 			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: interrupt, MoreTime: more})
+				return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
 	c.Flags().DurationVar(&more, "more-time", 0, "add to limits.run.time of a run that has spent it")
+	c.Flags().StringVar(&budget, "budget", "", "what model calls of the run may cost from now on in all, like 10USD")
+	c.Flags().Int64Var(&tokens, "tokens", 0, "how many tokens model calls of the run may use in all")
+	c.Flags().Int64Var(&calls, "calls", 0, "how many model calls the run may make in all")
 	c.Flags().StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave or stop")
 	return c
 }
@@ -152,6 +164,9 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	var err error
 	if o.Backup, err = a.backupPolicy(); err == nil {
 		o.Watch, err = a.watchOptions()
+	}
+	if err == nil {
+		o.Models, err = a.modelSettings()
 	}
 	var closed func()
 	if err == nil {

@@ -181,7 +181,61 @@ func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
 		files = append(files, f)
 	}
 	kept, notes, err := keepFolder(out.Output, "output/", d.engine.putUntrusted)
-	return append(files, kept...), notes, err
+	if err != nil {
+		return nil, nil, err
+	}
+	files = append(files, kept...)
+	kept, more, err := d.keepOutputs(out)
+	return append(files, kept...), append(notes, more...), err
+}
+
+// workPrefix begins the names of what is kept of a working folder.
+const workPrefix = "work/"
+
+// keepOutputs stores what the study wants of the working folder: what is new
+// there, or not what the program's files were.
+func (d *driver) keepOutputs(out executor.Outcome) (objects.Tree, []string, error) {
+	p := d.study.Program
+	if len(p.Outputs) == 0 {
+		return nil, nil, nil
+	}
+	snapshot, err := d.engine.objects.Tree(objects.Digest(d.state.Created.Snapshot))
+	if err != nil {
+		return nil, nil, err
+	}
+	was := map[string]objects.Digest{}
+	for _, f := range snapshot {
+		was[workPrefix+f.Path] = f.Digest
+	}
+	var files objects.Tree
+	var notes []string
+	take := func(dir, prefix string, skip func(string) bool) error {
+		kept, more, err := keepFolder(dir, prefix, d.engine.putUntrusted)
+		notes = append(notes, more...)
+		for _, f := range kept {
+			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, workPrefix)) {
+				files = append(files, f)
+			}
+		}
+		return err
+	}
+	input := func(path string) bool { // what inputs were mounted on
+		for _, in := range p.Inputs {
+			if path == in.Path || strings.HasPrefix(path, in.Path+"/") {
+				return true
+			}
+		}
+		return false
+	}
+	for _, o := range p.Outputs {
+		if err := take(filepath.Join(out.Work, o), workPrefix+strings.TrimPrefix(o+"/", "./"), input); err != nil {
+			return nil, nil, err
+		}
+	}
+	if p.Checkpoint != "" {
+		err = take(out.Checkpoint, workPrefix+p.Checkpoint+"/", func(string) bool { return false })
+	}
+	return files, notes, err
 }
 
 // keepFolder stores the regular files of a folder that a program wrote. What

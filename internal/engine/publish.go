@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"path/filepath"
+	"strings"
 
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
@@ -51,5 +53,32 @@ func (e *Engine) Publish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	return e.report(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects})
+	if err := e.report(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects}); err != nil {
+		return err
+	}
+	return e.handOver(s)
+}
+
+// handOver puts what a command that ran once left in its working folder into
+// the folder "files" of the report.
+func (e *Engine) handOver(s *research.State) error {
+	if !s.Created.Study.Once() || len(s.Experiments) == 0 || len(s.Experiments[0].Trials) == 0 {
+		return nil
+	}
+	last := s.Experiments[0].Trials[0].Last()
+	if last == nil || last.Evidence == "" {
+		return nil
+	}
+	tree, err := e.objects.Tree(objects.Digest(last.Evidence))
+	if err != nil {
+		return err
+	}
+	var files objects.Tree
+	for _, f := range tree {
+		if path, ok := strings.CutPrefix(f.Path, workPrefix); ok && filepath.IsLocal(path) {
+			f.Path = path
+			files = append(files, f)
+		}
+	}
+	return e.objects.CopyOut(files, filepath.Join(s.Created.Output, "files"))
 }

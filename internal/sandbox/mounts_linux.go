@@ -189,6 +189,9 @@ func (v *view) box(folder string, spec *Spec) error {
 	writable := []Bind{{Box(folder), boxMount}, {filepath.Join(folder, tmpFolder), "/tmp"}}
 	if spec.Checkpoint != "" {
 		writable = append(writable, Bind{spec.Checkpoint, boxMount + "/" + CheckpointFolder})
+		if spec.CheckpointAt != "" {
+			writable = append(writable, Bind{spec.Checkpoint, boxMount + "/" + WorkFolder + "/" + spec.CheckpointAt})
+		}
 	}
 	for _, b := range writable {
 		v.bind(b.Source, v.root+b.Target)

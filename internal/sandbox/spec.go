@@ -55,6 +55,9 @@ type Spec struct {
 	// Checkpoint is the folder on this machine that is seen as
 	// CheckpointFolder.
 	Checkpoint string
+	// CheckpointAt is where in the working folder it is seen as well, relative
+	// to that; "": nowhere.
+	CheckpointAt string `json:",omitempty"`
 	// Inputs are seen read-only in the working folder.
 	Inputs []Bind
 	// ReadOnly are folders outside the system's own that the command needs,

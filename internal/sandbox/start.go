@@ -122,6 +122,9 @@ func lay(folder string, spec *Spec, prepare func(box string) error) error {
 	if err := placeInputs(box, spec); err != nil {
 		return err
 	}
+	if err := placeCheckpoint(box, spec); err != nil {
+		return err
+	}
 	if err := giveAway(spec, folder); err != nil {
 		return err
 	}
@@ -156,6 +159,35 @@ func placeInputs(box string, spec *Spec) error {
 		}
 	}
 	return nil
+}
+
+// placeCheckpoint makes what the checkpoint folder is mounted on in the working
+// folder, or where nothing can be mounted, a link to it. What the program's
+// files have there is what the first attempt finds.
+func placeCheckpoint(box string, spec *Spec) error {
+	if spec.CheckpointAt == "" || spec.Checkpoint == "" {
+		return nil
+	}
+	at := filepath.Join(box, WorkFolder, spec.CheckpointAt)
+	kept, err := os.ReadDir(spec.Checkpoint)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(at); err == nil && len(kept) == 0 {
+		if err := os.CopyFS(spec.Checkpoint, os.DirFS(at)); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(at); err != nil {
+		return err
+	}
+	if spec.Isolation == Process {
+		if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+			return err
+		}
+		return os.Symlink(spec.Checkpoint, at)
+	}
+	return os.MkdirAll(at, 0o700)
 }
 
 // attach finds the shim that holds the folder's lock.

@@ -47,7 +47,7 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 	spec := &sandbox.Spec{
 		Command: job.Command, Isolation: job.Isolation, Limits: job.Limits, Inputs: job.Inputs,
 		ReadOnly: job.ReadOnly, Checkpoint: e.checkpoint(job.Trial), Halt: job.Halt,
-		GPUs: job.GPUs, Door: job.Door,
+		GPUs: job.GPUs, Door: job.Door, CheckpointAt: job.CheckpointAt,
 	}
 	if job.Isolation == sandbox.Process {
 		// What the program sees is the folder itself; under Strict the

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/gateway"
+	"ratchet/internal/research"
+)
+
+// callDocument is a call as `ratchet calls --json` prints it. The names of
+// gen_ai are those of OpenTelemetry's semantic conventions for generative AI.
+type callDocument struct {
+	Call       string          `json:"call"`
+	Time       time.Time       `json:"time"`
+	Attempt    string          `json:"attempt"`
+	Trial      string          `json:"trial"`
+	Stage      string          `json:"stage"`
+	Path       string          `json:"path"`
+	Status     string          `json:"status"`
+	HTTPStatus int             `json:"http_status,omitempty"`
+	Digest     string          `json:"digest"`
+	Nth        int             `json:"nth"`
+	Stream     bool            `json:"stream"`
+	USD        float64         `json:"usd"`
+	Estimated  bool            `json:"estimated,omitempty"`
+	Seconds    float64         `json:"seconds"`
+	First      float64         `json:"first_byte_s"`
+	Lost       int             `json:"lost,omitempty"`
+	Replayed   int             `json:"replayed"`
+	Retries    []gateway.Retry `json:"retries"`
+	Why        string          `json:"why,omitempty"`
+	Attributes map[string]any  `json:"attributes"`
+}
+
+func callOf(c gateway.Call) callDocument {
+	d := callDocument{
+		Call: c.Call, Time: c.Time, Attempt: c.Attempt, Trial: c.Scope, Stage: c.Stage, Path: c.Path, Digest: c.Digest, Nth: c.Nth, Stream: c.Stream,
+		USD: c.Spent().USD(), Lost: c.Lost, Replayed: c.Again, Retries: []gateway.Retry{}, Status: "in flight",
+		Attributes: map[string]any{"gen_ai.request.model": c.Model, "gen_ai.operation.name": c.Operation()},
+	}
+	switch {
+	case c.Answered != nil:
+		a := c.Answered
+		d.Status, d.HTTPStatus, d.Seconds, d.First, d.Estimated = "answered", a.Status, a.Took, a.First, a.Estimated
+		d.Retries = append(d.Retries, a.Retries...)
+		d.Attributes["gen_ai.provider.name"], d.Attributes["gen_ai.response.model"] = a.Provider, a.Model
+		d.Attributes["gen_ai.usage.input_tokens"], d.Attributes["gen_ai.usage.output_tokens"] = a.Tokens.In, a.Tokens.Out
+	case c.Failed != nil:
+		d.Status, d.HTTPStatus, d.Seconds, d.Why = string(c.Failed.Class), c.Failed.Status, c.Failed.Took, c.Failed.Why
+		d.Retries = append(d.Retries, c.Failed.Retries...)
+		d.Attributes["error.type"] = string(c.Failed.Class)
+	}
+	return d
+}
+
+func (a *app) callsCommand() *cobra.Command {
+	var diff bool
+	c := &cobra.Command{
+		Use:   "calls [RUN]",
+		Short: "Show the model calls of a run: what was asked, what it cost, what came out of the record",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				l, err := e.Calls(ctx, run)
+				if err != nil {
+					return err
+				}
+				if diff {
+					return a.printDiffs(ctx, l)
+				}
+				a.printCalls(l)
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&diff, "diff", false, "show what made requests of a later attempt differ from those on record")
+	return c
+}
+
+func (a *app) printCalls(l *gateway.Ledger) {
+	calls, refused, sum := l.Calls(), l.Refused(), l.Summary("")
+	if a.json {
+		documents := []callDocument{}
+		for _, c := range calls {
+			documents = append(documents, callOf(c))
+		}
+		if refused == nil {
+			refused = []gateway.RefusedCall{}
+		}
+		a.printJSON(map[string]any{"calls": documents, "refused": refused, "summary": sum})
+		return
+	}
+	if len(calls)+len(refused) == 0 {
+		a.printf("the run has made no model calls\n")
+		return
+	}
+	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CALL\tTIME\tATTEMPT\tMODEL\tIN\tOUT\tCOST\tTOOK\tREPLAYED\tOUTCOME")
+	for _, c := range calls {
+		d := callOf(c)
+		model, in, out := c.Model, "-", "-"
+		if c.Answered != nil {
+			model = c.Answered.Provider + "/" + c.Answered.Model
+			in, out = fmt.Sprint(c.Answered.Tokens.In), fmt.Sprint(c.Answered.Tokens.Out)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f s\t%d\t%s\n", c.Call, c.Time.Local().Format("15:04:05"), c.Attempt, research.Printable(model, 60),
+			in, out, gateway.Dollars(c.Spent().NanoUSD), d.Seconds, c.Again, outcome(d))
+	}
+	_ = w.Flush() // whoever reads may have gone
+	for _, r := range refused {
+		a.printf("refused at %s in attempt %s: %s\n", r.Time.Local().Format("15:04:05"), r.Attempt, r.Why)
+	}
+	a.printf("\n%d calls sent, %d tokens, %s", sum.Calls, sum.Spent.Tokens, gateway.Dollars(sum.Spent.NanoUSD))
+	if sum.Again > 0 {
+		a.printf("; %d answers out of the record saved %s", sum.Again, gateway.Dollars(sum.Saved.NanoUSD))
+	}
+	a.printf("\n")
+	if sum.Lost > 0 {
+		a.printf("%d times a call was in flight at a crash and may have been paid for twice; it is counted as such\n", sum.Lost)
+	}
+}
+
+// outcome is how a call ended, for a person.
+func outcome(d callDocument) string {
+	s := d.Status
+	if d.HTTPStatus >= 300 {
+		s = fmt.Sprintf("%s %d", s, d.HTTPStatus)
+	}
+	if n := len(d.Retries); n > 0 {
+		s += fmt.Sprintf(", %d retries", n)
+	}
+	if d.Lost > 0 {
+		s += fmt.Sprintf(", lost %d times", d.Lost)
+	}
+	if d.Why != "" {
+		s += ": " + strings.TrimSpace(d.Why)
+	}
+	return research.Printable(s, 120)
+}
+
+func (a *app) printDiffs(ctx context.Context, l *gateway.Ledger) error {
+	diffs, err := l.Diffs(ctx)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		if diffs == nil {
+			diffs = []gateway.Diff{}
+		}
+		a.printJSON(diffs)
+		return nil
+	}
+	if len(diffs) == 0 {
+		a.printf("no request of a later attempt was new where others were on record\n")
+	}
+	for _, d := range diffs {
+		a.printf("call %s of attempt %s was new; on record and not asked for again was %s of attempt %s. They differ in:\n", d.Call, d.Attempt, d.Nearest, d.Of)
+		for _, c := range d.Changes {
+			a.printf("  %s\n    was %s\n    is  %s\n", c.At, c.Was, c.Is)
+		}
+	}
+	return nil
+}
