@@ -450,6 +450,9 @@ func (g *Gateway) outcome(c *Call, r *request, a *answer, took time.Duration) (r
 		}
 		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.cost(tokens)
 	}
+	if a.status == 0 && a.class == research.Auth {
+		spent = Spending{} // it never left
+	}
 	if !deliverable {
 		return Failed{Call: c.Call, Class: a.class, Why: research.Printable(a.why, 500), Status: a.status, Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
 	}

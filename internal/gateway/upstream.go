@@ -223,7 +223,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 		return nil
 	}
 	watch := time.AfterFunc(u.settings.Timeout, func() {
-		cancel(fmt.Errorf("no answer began within %s", u.settings.Timeout))
+		cancel(fmt.Errorf("nothing came for longer than models.timeout (%s, of the first byte) or models.stall (%s) allow", u.settings.Timeout, u.settings.Stall))
 	})
 	defer watch.Stop()
 	fail := func(err error) error {

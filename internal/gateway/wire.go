@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strings"
@@ -66,10 +67,14 @@ func parseTarget(method string, u *url.URL, names func(string) bool) (*request, 
 		r.provider, path = name, below
 	}
 	path = strings.TrimPrefix(path, "v1/")
+	if !fs.ValidPath(path) { // nothing leads out of the provider's own paths
+		return nil, &NoEndpointError{method, u.Path}
+	}
+	below := r.provider != "" || strings.HasPrefix(path, "openai/") // a deployment, as Azure has it
 	for _, e := range []endpoint{countTokens, messages, chat, completions, responses, embeddings, models} {
 		switch {
-		case path == string(e), strings.HasSuffix(path, "/"+string(e)) && e != messages && e != models && e != countTokens:
-		case e == models && strings.HasPrefix(path, "models/"):
+		case path == string(e), below && strings.HasSuffix(path, "/"+string(e)) && e != messages && e != models && e != countTokens:
+		case e == models && strings.HasPrefix(path, "models/") && method == http.MethodGet:
 		default:
 			continue
 		}

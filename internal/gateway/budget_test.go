@@ -1,0 +1,196 @@
+package gateway
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidwall/gjson"
+	"pgregory.net/rapid"
+
+	"ratchet/study"
+)
+
+// TestCallsAtTheSameTimeNeverOverspend: whatever is asked at the same time, and
+// whatever each costs in the end, all together stay within every budget; and a
+// budget is used as far as it reaches.
+func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
+	b := newBench(t, nil)
+	b.settings.Prices["openai/m"] = Price{In: 1, Out: 10, CacheRead: 1, CacheWrite: 1, CacheHour: 1}
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		// What it costs: any part of what it may.
+		in, out := gjson.GetBytes(body, "seed").Int()%50, gjson.GetBytes(body, "max_tokens").Int()
+		fmt.Fprintf(w, `{"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d}}`, in, out*(gjson.GetBytes(body, "seed").Int()%5)/4)
+	}
+	round := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		round++
+		b.stop()
+		b.options.Run = "r"
+		cost := study.Money(rapid.Int64Range(3_000, 40_000).Draw(rt, "cost"))
+		most := rapid.Int64Range(1, 30).Draw(rt, "calls")
+		tokens := rapid.Int64Range(2_500, 40_000).Draw(rt, "tokens")
+		b.start()
+		spent := b.ledger.Summary("").Spent
+		b.stop()
+		// The budgets are over all that the run has spent so far.
+		b.options.Budgets = Budgets{
+			Run:   Budget{Name: "limits.run", Cost: study.Money(spent.NanoUSD/1000) + cost, Calls: spent.Calls + most, Tokens: spent.Tokens + tokens},
+			Model: map[string]Budget{"openai/m": {Cost: study.Money(spent.NanoUSD/1000) + cost/2*2}},
+		}
+		b.start()
+		var wait sync.WaitGroup
+		n := rapid.IntRange(1, 24).Draw(rt, "at the same time")
+		refused := make(chan string, n)
+		for i := range n {
+			size := rapid.IntRange(1, 400).Draw(rt, "max_tokens")
+			wait.Go(func() {
+				body := fmt.Sprintf(`{"model":"m","seed":%d,"max_tokens":%d,"messages":[{"role":"user","content":"%d %d"}]}`, i, size, round, i)
+				resp, text, err := b.do("t1-a1", "/v1/chat/completions", body)
+				switch {
+				case err != nil:
+					refused <- err.Error()
+				case resp.StatusCode == http.StatusTooManyRequests && gjson.Get(text, "error.code").String() == "insufficient_quota" && resp.Header.Get("X-Should-Retry") == "false":
+				case resp.StatusCode != 200:
+					refused <- text
+				}
+			})
+		}
+		wait.Wait()
+		close(refused)
+		for text := range refused {
+			rt.Errorf("a call got %s", text)
+		}
+		now := b.ledger.Summary("").Spent
+		limit := b.options.Budgets.Run
+		if now.NanoUSD > nano(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
+			rt.Errorf("%+v were spent of %+v", now, limit)
+		}
+		if b.ledger.spending.all != now || b.ledger.spending.waiting != 0 || b.ledger.inFlight != 0 {
+			rt.Errorf("the reservations do not come out even: %+v, %+v", b.ledger.spending, now)
+		}
+	})
+}
+
+func TestABudgetThatIsSpentPausesAndGoesOn(t *testing.T) {
+	b := newBench(t, nil)
+	b.options.Budgets.Run = Budget{Name: "limits.run", Calls: 1}
+	b.upstream = func(w http.ResponseWriter, r *http.Request) { b.chat(b.seen.Load())(w, r) }
+	b.restart()
+	b.post("t1-a1", "/v1/chat/completions", hello)
+	resp, text := b.post("t1-a1", "/v1/messages", `{"model":"claude-haiku-4-5","max_tokens":5,"messages":[]}`)
+	if resp.StatusCode != 429 || gjson.Get(text, "type").String() != "error" || !strings.Contains(gjson.Get(text, "error.message").String(), "limits.run.calls is 1") {
+		t.Errorf("the second call got %d %s", resp.StatusCode, text)
+	}
+	if len(b.troubles) != 1 || !strings.HasPrefix(b.troubles[0], "quota: limits.run.calls") {
+		t.Errorf("the run was told %q", b.troubles)
+	}
+	b.options.Budgets.Run.Calls = 2
+	b.restart()
+	// What was paid for costs nothing; what is new has room again.
+	if _, text := b.post("t1-a2", "/v1/chat/completions", hello); text != chatAnswer(1) {
+		t.Errorf("the first call gave %s", text)
+	}
+	if _, text := b.post("t1-a2", "/v1/chat/completions", hello); text != chatAnswer(2) {
+		t.Errorf("new ground gave %s", text)
+	}
+}
+
+func TestAModelWithoutAPriceIsRefused(t *testing.T) {
+	b := newBench(t, nil)
+	b.upstream = b.chat(1)
+	body := strings.ReplaceAll(hello, "gpt-4o-mini", "nobody-knows-it")
+	if resp, text := b.post("t1-a1", "/v1/chat/completions", body); resp.StatusCode != 400 || !strings.Contains(text, "models.prices") || b.seen.Load() != 0 {
+		t.Errorf("it got %d %s", resp.StatusCode, text)
+	}
+	b.settings.AllowUnpriced = true
+	if resp, text := b.post("t1-a1", "/v1/chat/completions", body); resp.StatusCode != 200 {
+		t.Errorf("allowed, it got %d %s", resp.StatusCode, text)
+	}
+}
+
+// TestTheTableOfPrices: every line is read, and what it says is possible.
+func TestTheTableOfPrices(t *testing.T) {
+	n := 0
+	for provider, lines := range priceLines() {
+		for _, l := range lines {
+			n++
+			if l.In < 0 || l.Out < 0 || l.CacheRead > max(l.In, l.CacheRead) || l.LongFrom > 0 && (l.LongIn < 1 || l.LongOut < 1) {
+				t.Errorf("%s: %+v", provider, l)
+			}
+		}
+	}
+	if want := strings.Count(pricesTable, "\n") - strings.Count(pricesTable, "#"); n < want-1 {
+		t.Errorf("%d lines of %d were read", n, want)
+	}
+	s, err := DefaultSettings()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for model, want := range map[string]Price{
+		"openai/gpt-4o-mini":        {In: 0.15, Out: 0.6, CacheRead: 0.075, CacheWrite: 0.15, CacheHour: 0.15, MaxOutput: 16384, LongIn: 1, LongOut: 1},
+		"anthropic/claude-opus-4-5": {In: 5, Out: 25, CacheRead: 0.5, CacheWrite: 6.25, CacheHour: 10, MaxOutput: 200000, LongIn: 1, LongOut: 1},
+	} {
+		p, name, _ := strings.Cut(model, "/")
+		if got, ok := s.priceOf(s.Providers[p], name); !ok || got != want {
+			t.Errorf("%s: %+v", model, got)
+		}
+	}
+}
+
+// TestWhatTheDayCost is counted by all gateways of a home, and over restarts.
+func TestWhatTheDayCost(t *testing.T) {
+	now := time.Date(2026, 11, 25, 23, 59, 0, 0, time.UTC)
+	path := filepath.Join(t.TempDir(), "models.json")
+	clock := func() time.Time { return now }
+	day := Budget{Name: "models.budget.day", Calls: 3}
+	one, two := NewShared(path, clock), NewShared(path, clock)
+	for i := range 4 {
+		_, err := []*Shared{one, two}[i%2].reserveDay(day, Spending{Calls: 1})
+		if (err != nil) != (i == 3) {
+			t.Errorf("call %d: %v", i+1, err)
+		}
+	}
+	now = now.Add(2 * time.Minute)
+	if _, err := NewShared(path, clock).reserveDay(day, Spending{Calls: 1}); err != nil {
+		t.Errorf("on the next day: %v", err)
+	}
+}
+
+// TestRatesHold: in no stretch of a minute are there more requests than the
+// limit says, whoever makes them; and what waits is let through in time.
+func TestRatesHold(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+		path := filepath.Join(t.TempDir(), "models.json")
+		p := &Provider{Name: "p", Requests: Rates{PerMinute: rapid.Int64Range(1, 8).Draw(rt, "most")}}
+		var let []time.Time
+		for range 60 {
+			s := NewShared(path, func() time.Time { return now }) // each in a process of its own
+			wait, err := s.try(p, "m", 1)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			if wait > 0 {
+				if wait > 62*time.Second {
+					rt.Fatalf("it is to wait %s", wait)
+				}
+				now = now.Add(wait)
+				if wait, err = s.try(p, "m", 1); err != nil || wait > 0 {
+					rt.Fatalf("after the time it was told, it is to wait %s more, %v", wait, err)
+				}
+			}
+			let = append(let, now)
+			if n := len(let) - int(p.Requests.PerMinute) - 1; n >= 0 && let[len(let)-1].Sub(let[n]) < time.Minute {
+				rt.Fatalf("%d requests within %s", p.Requests.PerMinute+1, let[len(let)-1].Sub(let[n]))
+			}
+			now = now.Add(time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "later")) * time.Millisecond)
+		}
+	})
+}
