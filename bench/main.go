@@ -35,7 +35,7 @@ var benches = []struct {
 	run  func(b *bench) ([]row, error)
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
-	{"recovery", recovery}, {"walls", walls}, {"watchdog", watchdog}, {"watching", watching},
+	{"recovery", recovery}, {"walls", walls}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
 	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds},
 }
 

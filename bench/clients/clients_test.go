@@ -133,7 +133,6 @@ func open(t *testing.T) (address string, token func(attempt string) string, call
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger.Start()
 	g := gateway.New(gateway.Options{
 		Run: "r", Ledger: ledger, Store: store, Settings: settings, Deps: guard.NewDependencies(guard.DefaultPolicy), Secrets: redact.New(), Mode: gateway.Resume,
 		Shared: gateway.NewShared(filepath.Join(t.TempDir(), "models.json"), time.Now), Key: []byte("k"), Scope: func(string) string { return "t" },

@@ -71,7 +71,6 @@ func (d *driver) openModels(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the gateway: %w", err)
 	}
-	w.ledger.Start()
 	w.gateway = gateway.New(gateway.Options{
 		Run: d.run, Ledger: w.ledger, Store: d.engine.objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
 		Shared: gateway.NewShared(filepath.Join(d.engine.home, "models.json"), d.engine.now),

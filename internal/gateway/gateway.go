@@ -33,7 +33,7 @@ const (
 // Options are what a gateway serves with.
 type Options struct {
 	Run      string
-	Ledger   *Ledger // started; it stays open when the gateway closes
+	Ledger   *Ledger // it stays open when the gateway closes
 	Store    Store
 	Settings *Settings
 	Shared   *Shared

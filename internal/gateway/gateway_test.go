@@ -79,7 +79,6 @@ func (b *bench) start() {
 	if b.ledger, err = OpenLedger(context.Background(), "r", b.log, b.store, time.Now); err != nil {
 		b.t.Fatal(err)
 	}
-	b.ledger.Start()
 	o := b.options
 	o.Ledger, o.Store = b.ledger, b.store
 	o.Trouble = func(class research.Class, why string) {

@@ -33,7 +33,10 @@ type Ledger struct {
 	inFlight int // calls that are with their providers
 
 	queue   []entry // to be appended
-	wake    chan struct{}
+	lingers bool    // there is something in it that waits for company
+	ready   ahead   // answers that are likely to be asked for next
+	writing bool
+	idle    *sync.Cond    // nobody writes
 	changed chan struct{} // closed, and made anew, when a reservation ends
 	broken  error         // why nothing can be appended any more
 	closed  bool
@@ -60,8 +63,9 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 	l := &Ledger{
 		run: run, log: log, store: store, now: now,
 		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{},
-		spending: newSpending(), wake: make(chan struct{}, 1), changed: make(chan struct{}),
+		spending: newSpending(), changed: make(chan struct{}),
 	}
+	l.idle = sync.NewCond(&l.mu)
 	for rec, err := range log.Read(ctx, Stream(run), 1) {
 		if err != nil {
 			return nil, err
@@ -78,15 +82,17 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 	return l, nil
 }
 
-// Start lets the ledger append. Close ends it.
-func (l *Ledger) Start() { l.wait.Go(l.write) }
-
-// Close appends what is waiting and ends the writer.
+// Close appends what is waiting. Nothing can be added any more.
 func (l *Ledger) Close() {
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
-	l.nudge()
+	l.flush()
+	l.mu.Lock()
+	for l.writing {
+		l.idle.Wait()
+	}
+	l.mu.Unlock()
 	l.wait.Wait()
 }
 
@@ -94,7 +100,8 @@ func (l *Ledger) Close() {
 func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 	switch r := r.(type) {
 	case Sent:
-		r.Request.Text, r.Request.Bytes = "", nil // read again when it is shown
+		// Read again when they are shown: what stays in memory is small.
+		r.Request.Text, r.Request.Bytes, r.Headers = "", nil, nil
 		c := l.calls[r.Call]
 		if c == nil {
 			c = &Call{Sent: Sent{Call: r.Call}}
@@ -121,7 +128,7 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		if c == nil {
 			return fmt.Errorf("call %s was answered and never sent", r.Call)
 		}
-		r.Answer.Text, r.Answer.Bytes = "", nil
+		r.Answer.Text, r.Answer.Bytes, r.Header = "", nil, nil
 		l.spending.change(c, func() { c.Open, c.Answered, c.answered = false, &r, seq })
 	case Failed:
 		c := l.calls[r.Call]
@@ -155,39 +162,34 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 // mostBatch bounds what is appended at once.
 const mostBatch = 256
 
-// write appends what is waiting, all of it at once: calls that are made at the
-// same time share a sync.
-func (l *Ledger) write() {
-	for range l.wake {
-		for {
-			l.mu.Lock()
-			n := min(len(l.queue), mostBatch)
-			batch := slices.Clone(l.queue[:n])
-			l.queue = l.queue[n:]
-			if len(l.queue) == 0 {
-				l.queue = nil
-			}
-			broken, head, closed := l.broken, l.head, l.closed
+// flush appends what is waiting, all of it at once: calls that are made at the
+// same time share a sync. Whoever comes while it is done leaves it to whoever
+// does it.
+func (l *Ledger) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.writing {
+		return
+	}
+	l.writing = true
+	for len(l.queue) > 0 {
+		n := min(len(l.queue), mostBatch)
+		batch := l.queue[:n:n]
+		l.queue = l.queue[n:]
+		if broken, head := l.broken, l.head; broken == nil {
 			l.mu.Unlock()
-			if n == 0 {
-				if closed {
-					return
-				}
-				break
-			}
-			if broken == nil {
-				head, broken = l.append(head, batch)
-			}
+			head, broken = l.append(head, batch)
 			l.mu.Lock()
 			l.head, l.broken = head, broken
-			l.mu.Unlock()
-			for _, e := range batch {
-				if e.done != nil {
-					e.done <- broken
-				}
+		}
+		for _, e := range batch {
+			if e.done != nil {
+				e.done <- l.broken
 			}
 		}
 	}
+	l.queue, l.writing = nil, false
+	l.idle.Broadcast()
 }
 
 func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) {
@@ -215,15 +217,11 @@ func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) 
 	return next, nil
 }
 
-func (l *Ledger) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
-}
-
 // errLedgerClosed is the error of a ledger that was closed.
 var errLedgerClosed = errors.New("the gateway has been closed")
+
+// lazyFor is how long a record that nobody waits for waits for company.
+const lazyFor = 20 * time.Millisecond
 
 // add appends a record and returns when it is durable and folded; with lazy,
 // at once.
@@ -242,11 +240,24 @@ func (l *Ledger) add(r record, lazy bool) error {
 		return errLedgerClosed
 	}
 	l.queue = append(l.queue, e)
+	if lazy && !l.lingers {
+		// It goes with what is waited for, if that comes soon: a sync of its own
+		// would only be in the way.
+		l.lingers = true
+		l.wait.Add(1)
+		time.AfterFunc(lazyFor, func() {
+			defer l.wait.Done()
+			l.mu.Lock()
+			l.lingers = false
+			l.mu.Unlock()
+			l.flush()
+		})
+	}
 	l.mu.Unlock()
-	l.nudge()
 	if lazy {
 		return nil
 	}
+	l.flush()
 	return <-e.done
 }
 
@@ -325,16 +336,85 @@ func (l *Ledger) delivered(c *Call, attempt string, again bool) error {
 
 // answer reads a recorded answer back.
 func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
-	r, err := l.record(ctx, c.answered)
+	a, err := l.ready.get(c.answered, func() (Answered, error) { return l.readAhead(ctx, c.answered) })
 	if err != nil {
 		return Answered{}, nil, err
 	}
-	a, ok := r.(Answered)
-	if !ok {
-		return Answered{}, nil, fmt.Errorf("run %s, call record %d is not an answer", l.run, c.answered)
-	}
 	body, err := a.Answer.Load(l.store)
 	return a, body, err
+}
+
+// ahead are answers that were read before anybody asked for them: a program
+// that was started again asks in the order in which it did before.
+type ahead struct {
+	mu      sync.Mutex // held while reading: who comes meanwhile finds it read
+	answers map[int64]Answered
+	size    int // bytes, about
+}
+
+// What is read ahead at once, and kept in all, in bytes.
+const (
+	readAtOnce = 4 << 20
+	keptAhead  = 8 << 20
+)
+
+// get gives the answer of a record, which read reads where it is not there.
+func (h *ahead) get(seq int64, read func() (Answered, error)) (Answered, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	a, ok := h.answers[seq]
+	if !ok {
+		return read()
+	}
+	delete(h.answers, seq)
+	h.size -= a.Answer.inline()
+	return a, nil
+}
+
+func (h *ahead) put(seq int64, a Answered) {
+	if _, there := h.answers[seq]; there {
+		return
+	}
+	if h.size > keptAhead || h.answers == nil {
+		h.answers, h.size = map[int64]Answered{}, 0 // what nobody came for
+	}
+	h.answers[seq] = a
+	h.size += a.Answer.inline()
+}
+
+func (c Content) inline() int { return len(c.Text) + len(c.Bytes) }
+
+// before is how many records in front of an answer are read with it: calls that were
+// made at the same time come in about the same order.
+const before = 256
+
+// readAhead reads the answer of a record, and those around and behind it for
+// later.
+func (l *Ledger) readAhead(ctx context.Context, from int64) (first Answered, err error) {
+	size := 0
+	for rec, err := range l.log.Read(ctx, Stream(l.run), max(1, from-before)) {
+		if err != nil {
+			return first, err
+		}
+		if rec.Type == (Answered{}).kind() {
+			r, err := decodeRecord(rec.Type, rec.Version, rec.Payload)
+			if err != nil {
+				return first, err
+			}
+			if a := r.(Answered); rec.Seq == from {
+				first = a
+			} else {
+				l.ready.put(rec.Seq, a)
+			}
+		}
+		if rec.Seq == from && first.Call == "" {
+			return first, fmt.Errorf("run %s, call record %d is not an answer", l.run, from)
+		}
+		if size += len(rec.Payload); size > readAtOnce && rec.Seq >= from {
+			break
+		}
+	}
+	return first, nil
 }
 
 func (l *Ledger) record(ctx context.Context, seq int64) (record, error) {

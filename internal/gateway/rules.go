@@ -52,8 +52,11 @@ func (r Rules) blank(v any) any {
 	return v
 }
 
+// unescape reads a part of a JSON pointer.
+var unescape = strings.NewReplacer("~1", "/", "~0", "~")
+
 func remove(v any, path []string) {
-	name := strings.NewReplacer("~1", "/", "~0", "~").Replace(path[0])
+	name := unescape.Replace(path[0])
 	switch v := v.(type) {
 	case map[string]any:
 		if len(path) == 1 {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -252,10 +253,18 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	return u.judge(r, t, convert, a)
 }
 
+// chunkPool has room for parts of answers.
+var chunkPool = sync.Pool{New: func() any {
+	b := make([]byte, 32<<10)
+	return &b
+}}
+
 // readAll reads an answer that is no stream, up to the largest that is allowed.
 func (u *upstream) readAll(body io.Reader, watch *time.Timer, began time.Time, a *answer) ([]byte, error) {
 	var b bytes.Buffer
-	chunk := make([]byte, 32<<10)
+	room := chunkPool.Get().(*[]byte)
+	defer chunkPool.Put(room)
+	chunk := *room
 	for {
 		n, err := body.Read(chunk)
 		if n > 0 {
@@ -379,7 +388,9 @@ func (u *upstream) stream(ctx context.Context, r *request, resp *http.Response, 
 		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
 	}
 	header := passed(resp.Header)
-	chunk := make([]byte, 32<<10)
+	room := chunkPool.Get().(*[]byte)
+	defer chunkPool.Put(room)
+	chunk := *room
 	var body []byte
 	at := 0 // up to which the events were read
 	ended, finished := false, false

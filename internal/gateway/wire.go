@@ -227,9 +227,6 @@ type tokenReader struct {
 }
 
 func (u *tokenReader) read(e endpoint, data []byte) {
-	if !gjson.ValidBytes(data) {
-		return
-	}
 	v := gjson.ParseBytes(data)
 	usage := v.Get("usage")
 	switch e {
