@@ -43,7 +43,6 @@ func (p *parsing) models(n ast.Node) {
 				},
 			})
 		},
-		"tools": func(n ast.Node) { m.Tools = p.Texts(n, "models.tools") },
 	})
 }
 

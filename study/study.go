@@ -74,9 +74,6 @@ type Models struct {
 	// expressions).
 	IgnoreFields []string `json:"ignore_fields,omitempty"`
 	IgnoreText   []string `json:"ignore_text,omitempty"`
-	// Tools lets programs fetch from these hosts through the gateway, recorded
-	// as model calls are; * stands for any.
-	Tools []string `json:"tools,omitempty"`
 }
 
 // Spend bounds what model calls cost. Zero means no limit.

@@ -73,6 +73,10 @@ on_resource: {parameters: {k: k / 2}, memory: 8GiB, disk: 64GiB, processes: 1000
 executor: slurm
 parallel: 4
 model: some/model
+models:
+  allow: [openai/gpt-4o*, anthropic/*]
+  replay: strict
+  ignore: {fields: [/messages/*/id], text: ['/tmp/\w+']}
 `
 
 func TestEveryKey(t *testing.T) {
@@ -114,6 +118,9 @@ func TestEveryKey(t *testing.T) {
 		Retries:     study.Retries{Max: 2},
 		OnResource:  &study.OnResource{Parameters: map[string]string{"k": "k / 2"}, Memory: 8 << 30, Disk: 64 << 30, Processes: 1000},
 		Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
+		Models: &study.Models{
+			Allow: []string{"openai/gpt-4o*", "anthropic/*"}, Replay: "strict", IgnoreFields: []string{"/messages/*/id"}, IgnoreText: []string{`/tmp/\w+`},
+		},
 	}
 	if diff := cmp.Diff(want, s, cmpopts.IgnoreUnexported(study.Study{})); diff != "" {
 		t.Error(diff)
@@ -442,7 +449,7 @@ func TestSchema(t *testing.T) {
 	for _, bad := range []string{
 		"paralell: 2", "parallel: 0", "parallel: many", "executor: cloud", "search: {metod: grid}", "limits: {attempt: {time: 60}}",
 		"limits: {attempt: {memory: 512}}", "parameters: {a: []}", "parameters: {a: {int: [1, 2, 3]}}", "parameters: {seed: [1]}",
-		"hypotheses: [{id: h}]", "validation: {seeds: 1}", "retries: {max: -1}", "limits: {run: {cost: 5 EUR}}",
+		"hypotheses: [{id: h}]", "models: {replay: never}", "models: {allow: [gpt]}", "limits: {run: {calls: many}}", "validation: {seeds: 1}", "retries: {max: -1}", "limits: {run: {cost: 5 EUR}}",
 	} {
 		text := []byte(least + bad + "\n")
 		if err := schema.Validate(asJSON(t, text)); err == nil {

@@ -13,6 +13,7 @@ import (
 	"ratchet"
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
+	"ratchet/internal/gateway"
 )
 
 // backupFlags are those of every command about backups.
@@ -101,7 +102,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 			for _, d := range m.Damaged {
 				a.printf("not backed up: %s\n", d)
 			}
-			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(len(m.Runs), "run"), m.Objects, amount(m.Bytes))
+			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(ownRuns(m), "run"), m.Objects, amount(m.Bytes))
 			return nil
 		},
 	}
@@ -176,7 +177,7 @@ func (a *app) backupListCommand() *cobra.Command {
 				for _, run := range m.Runs {
 					records += run.Seq
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s on %s\n", m.ID, ago(m.Time, now), len(m.Runs), records, amount(m.Bytes), m.Home, m.Host)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s on %s\n", m.ID, ago(m.Time, now), ownRuns(m), records, amount(m.Bytes), m.Home, m.Host)
 			}
 			return w.Flush()
 		},
@@ -324,4 +325,14 @@ func (a *app) backupPruneCommand() *cobra.Command {
 	c.Flags().IntVar(&keep.Daily, "keep-daily", 0, "keep the newest of each of this many days")
 	c.Flags().IntVar(&keep.Weekly, "keep-weekly", 0, "keep the newest of each of this many weeks")
 	return c
+}
+
+// ownRuns is how many runs a backup has; the calls of a run are none.
+func ownRuns(m *backup.Manifest) (n int) {
+	for _, r := range m.Runs {
+		if _, calls := gateway.StreamOf(r.Run); !calls {
+			n++
+		}
+	}
+	return n
 }

@@ -69,9 +69,12 @@ func (a *app) prices() (report.Prices, error) {
 }
 
 func (a *app) printCosts(c report.Costs, each string) {
-	priced := c.Prices != report.Prices{}
+	priced, models := c.Prices != report.Prices{} || c.Total.USD > 0, c.Total.Tokens > 0
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	header := "\tATTEMPTS\tTIME\tPROCESSOR\tGPU\tMEMORY\tDISK\t"
+	if models {
+		header += "TOKENS\t"
+	}
 	if priced {
 		header += "USD\t"
 	}
@@ -82,6 +85,9 @@ func (a *app) printCosts(c report.Costs, each string) {
 			gpu = report.Span(l.GPU)
 		}
 		fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t", l.Name, l.Attempts, report.Span(l.Wall), report.Span(l.CPU), gpu, amount(l.Memory), amount(l.Disk))
+		if models {
+			fmt.Fprintf(w, "%d\t", l.Tokens)
+		}
 		if priced {
 			fmt.Fprintf(w, "%.4f\t", l.USD)
 		}
@@ -109,8 +115,8 @@ func (a *app) printCosts(c report.Costs, each string) {
 		a.printf(", %.4f USD a month", c.Monthly)
 	}
 	a.printf("\n")
-	if !priced {
-		a.printf("no prices are set; prices.cpu_hour, prices.gpu_hour and prices.gib_month in config.yaml are\n")
+	if c.Prices == (report.Prices{}) {
+		a.printf("no prices of the machine are set; prices.cpu_hour, prices.gpu_hour and prices.gib_month in config.yaml are\n")
 	}
 	for _, text := range c.Advice {
 		a.printf("\n%s\n", text)

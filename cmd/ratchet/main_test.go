@@ -3,7 +3,10 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,9 +35,24 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "isjson": isJSON, "eventually": eventually, "flip": flip,
+			"exits": exits, "isjson": isJSON, "eventually": eventually, "flip": flip, "provider": provider,
 		},
 	})
+}
+
+// provider: a provider of models is there, and answers each question.
+func provider(ts *testscript.TestScript, _ bool, _ []string) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var asked struct{ Messages []struct{ Content string } }
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || len(asked.Messages) == 0 {
+			http.Error(w, `{"error":{"message":"no"}}`, http.StatusBadRequest)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"choices":[{"message":{"role":"assistant","content":"answer to %s"}}],"usage":{"prompt_tokens":10,"completion_tokens":5}}`, asked.Messages[0].Content)
+	}))
+	ts.Defer(s.Close)
+	ts.Setenv("RATCHET_OPENAI_UPSTREAM", s.URL)
 }
 
 // exits STATUS COMMAND…: the command ends with that exit status.

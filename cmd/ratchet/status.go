@@ -10,6 +10,7 @@ import (
 
 	"ratchet"
 	"ratchet/internal/engine"
+	"ratchet/internal/gateway"
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
@@ -39,6 +40,36 @@ type statusDocument struct {
 	Health  *monitor.Health  `json:"health,omitempty"`
 	Waiting string           `json:"waiting_for,omitempty"`
 	Alerts  []research.Alert `json:"alerts"`
+	// Models sums up the model calls of a run whose study allows them.
+	Models *gateway.Summary `json:"models,omitempty"`
+}
+
+// models adds what the run's model calls come to as of now.
+func (d *statusDocument) models(ctx context.Context, e *ratchet.Engine, s *ratchet.State) error {
+	if s.Created.Study.Models == nil {
+		return nil
+	}
+	l, err := e.Calls(ctx, d.Run)
+	if err != nil {
+		return err
+	}
+	sum := l.Summary("")
+	d.Models = &sum
+	return nil
+}
+
+func modelsText(m *gateway.Summary, s *ratchet.State) string {
+	text := fmt.Sprintf("%d calls, %d tokens, %s", m.Calls, m.Spent.Tokens, gateway.Dollars(m.Spent.NanoUSD))
+	if limit := s.SpendLimit().Cost; limit > 0 {
+		text += " of " + limit.String()
+	}
+	if m.Again > 0 {
+		text += fmt.Sprintf("; %d answers out of the record", m.Again)
+	}
+	if m.Refused > 0 {
+		text += fmt.Sprintf("; %d refused", m.Refused)
+	}
+	return text
 }
 
 func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
@@ -89,6 +120,8 @@ func (a *app) statusCommand() *cobra.Command {
 				d := statusOfState(e, s)
 				if d.At = at; at > 0 {
 					d.Driven = nil // that is of now
+				} else if err := d.models(ctx, e, s); err != nil {
+					return err
 				}
 				if a.json {
 					a.printJSON(d)
@@ -141,6 +174,9 @@ func (a *app) printStatus(d statusDocument, s *ratchet.State) {
 	}
 	if best := s.Best(); best != nil {
 		row("best", "%s %s in %s: %s", s.Created.Study.Objective.Metric, report.Number(*best.Value), best.Experiment, report.Parameters(best.Parameters))
+	}
+	if d.Models != nil {
+		row("models", "%s", modelsText(d.Models, s))
 	}
 	row("began", "%s", ago(d.Began, now))
 	if d.At == 0 {

@@ -61,8 +61,8 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.Int64Var(&o.calls, "calls", 0, "how many model calls may be made in all")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of the working folder that survives a crash")
 	f.StringVar(&o.isolation, "isolation", "strict", "walls around the program: strict, or process for limits only")
-	f.StringSliceVar(&o.allow, "allow-network", nil, "hosts that the program may reach, besides models; * for the machine's whole network")
-	f.BoolVar(&o.tools, "tools", false, "record what the program fetches from the allowed hosts, and give it again after a crash")
+	f.StringSliceVar(&o.allow, "allow-network", nil, "'*' lets the program use the machine's network, besides models (single hosts: not in this release)")
+	f.BoolVar(&o.tools, "tools", false, "record what the program fetches besides models (not in this release)")
 	f.StringSliceVar(&o.inputs, "input", nil, "file or folder, seen read-only in the working folder instead of being copied: PATH or NAME=PATH")
 	f.StringVar(&o.environment, "environment", "", "Python environment of the program (default $VIRTUAL_ENV, $CONDA_PREFIX or .venv)")
 	f.StringSliceVar(&o.models, "allow-model", nil, "models that may be called, like openai/gpt-4o or anthropic/* (default: all)")
@@ -85,6 +85,22 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	}
 	if o.interrupt != engine.Leave && o.interrupt != engine.Stop {
 		return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", o.interrupt)}
+	}
+	if o.budget != "" {
+		if _, err := study.ParseMoney(o.budget); err != nil {
+			return usageError{fmt.Errorf("--budget: %w", err)}
+		}
+	}
+	for flag, size := range map[string]string{"--memory": o.memory, "--disk": o.disk} {
+		if size == "" {
+			continue
+		}
+		if _, err := study.ParseBytes(size); err != nil {
+			return usageError{fmt.Errorf("%s: %w", flag, err)}
+		}
+	}
+	if o.tools || len(o.allow) > 0 && !slices.Equal(o.allow, []string{"*"}) {
+		return usageError{errors.New("this release has no recording proxy for what programs fetch besides models, nor one for single hosts; --allow-network '*' opens the machine's whole network")}
 	}
 	dir, err := os.Getwd()
 	if err != nil {

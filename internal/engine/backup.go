@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
+	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -122,7 +123,12 @@ func (e *Engine) Restore(ctx context.Context, p BackupPlace, o RestoreOptions) (
 		return nil, err
 	}
 	defer done()
-	names := o.Runs
+	var names []string
+	for _, name := range o.Runs {
+		if names = append(names, name); m.Run(gateway.Stream(name)) != nil {
+			names = append(names, gateway.Stream(name))
+		}
+	}
 	if len(names) == 0 {
 		for _, run := range m.Runs {
 			names = append(names, run.Run)
@@ -139,6 +145,9 @@ func (e *Engine) Restore(ctx context.Context, p BackupPlace, o RestoreOptions) (
 			return nil, err
 		}
 		plans = append(plans, plan)
+		if _, calls := gateway.StreamOf(name); calls {
+			continue // the run's own lock is theirs
+		}
 		unlock, err := e.lock(name)
 		if err != nil {
 			return nil, err
@@ -204,6 +213,10 @@ func (e *Engine) planRestore(ctx context.Context, r *backup.Repository, run *bac
 func (p *restoring) cut(ctx context.Context, at string, now func() time.Time) error {
 	memory := journal.NewMemory()
 	if err := memory.Replace(ctx, p.run, p.records); err != nil {
+		return err
+	}
+	if run, calls := gateway.StreamOf(p.run); calls {
+		_, err := gateway.OpenLedger(ctx, run, memory, nil, now)
 		return err
 	}
 	aside := &Engine{journal: memory, now: now}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -115,8 +116,29 @@ func (e *Engine) Fork(ctx context.Context, origin string, at int64, o ForkOption
 	if len(last.Payload) > journal.MaxPayload {
 		return "", &AmendError{fmt.Errorf("the changed study has %d bytes when written out; at most %d fit", len(last.Payload), journal.MaxPayload)}
 	}
+	// First the calls: without the run nothing asks for them.
+	if err := e.forkCalls(ctx, origin, run); err != nil {
+		return "", fmt.Errorf("forking run %s: %w", origin, err)
+	}
 	_, err = e.journal.Append(ctx, run, journal.Head{}, append(entries, last)...)
 	return run, err
+}
+
+// forkCalls gives a fork the model calls of its origin, those behind its
+// position included: what was paid for once is answered out of the record.
+func (e *Engine) forkCalls(ctx context.Context, origin, run string) error {
+	var entries []journal.Entry
+	for r, err := range e.journal.Read(ctx, gateway.Stream(origin), 1) {
+		if err != nil {
+			return err
+		}
+		entries = append(entries, r.Entry)
+	}
+	if len(entries) == 0 {
+		return nil
+	}
+	_, err := e.journal.Append(ctx, gateway.Stream(run), journal.Head{}, entries...)
+	return err
 }
 
 // amend puts the changed study into a fork, if the past allows it.

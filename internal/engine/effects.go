@@ -94,7 +94,7 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 	job := executor.Job{
 		ID: id, Run: d.run, Trial: id, Command: command, Limits: c.Study.Limits.Attempt,
 		CheckpointAt: c.Study.Program.Checkpoint,
-		Isolation: sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
+		Isolation:    sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
 		Fill: func(dir string) error {
 			tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
 			if err != nil {

@@ -20,7 +20,7 @@ import (
 // whatever each costs in the end, all together stay within every budget; and a
 // budget is used as far as it reaches.
 func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.settings.Prices["openai/m"] = Price{In: 1, Out: 10, CacheRead: 1, CacheWrite: 1, CacheHour: 1}
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -79,7 +79,7 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 }
 
 func TestABudgetThatIsSpentPausesAndGoesOn(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.options.Budgets.Run = Budget{Name: "limits.run", Calls: 1}
 	b.upstream = func(w http.ResponseWriter, r *http.Request) { b.chat(b.seen.Load())(w, r) }
 	b.restart()
@@ -103,7 +103,7 @@ func TestABudgetThatIsSpentPausesAndGoesOn(t *testing.T) {
 }
 
 func TestAModelWithoutAPriceIsRefused(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = b.chat(1)
 	body := strings.ReplaceAll(hello, "gpt-4o-mini", "nobody-knows-it")
 	if resp, text := b.post("t1-a1", "/v1/chat/completions", body); resp.StatusCode != 400 || !strings.Contains(text, "models.prices") || b.seen.Load() != 0 {

@@ -42,7 +42,7 @@ type bench struct {
 	troubles []string
 }
 
-func newBench(t *testing.T, upstream http.HandlerFunc) *bench {
+func newBench(t *testing.T) *bench {
 	t.Helper()
 	store, err := objects.Open(t.TempDir())
 	if err != nil {
@@ -51,7 +51,7 @@ func newBench(t *testing.T, upstream http.HandlerFunc) *bench {
 	for _, name := range []string{"OPENAI_API_KEY", "ANTHROPIC_API_KEY", "DEEPSEEK_API_KEY"} {
 		t.Setenv(name, "the-real-key-of-"+strings.ToLower(name))
 	}
-	b := &bench{t: t, log: journal.NewMemory(), store: store, upstream: upstream}
+	b := &bench{t: t, log: journal.NewMemory(), store: store}
 	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b.seen.Add(1)
 		b.upstream(w, r)
@@ -153,7 +153,7 @@ const hello = `{"model": "gpt-4o-mini",  "messages":[{"role":"user","content":"h
 
 func TestACallPassesThroughAndIsRecorded(t *testing.T) {
 	var got, key, path string
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		got, key, path = string(body), r.Header.Get("Authorization"), r.URL.Path
@@ -178,7 +178,7 @@ func TestACallPassesThroughAndIsRecorded(t *testing.T) {
 }
 
 func TestARestartedProgramGetsWhatItPaidFor(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = func(w http.ResponseWriter, r *http.Request) { b.chat(b.seen.Load())(w, r) }
 	// The same request twice is two calls.
 	_, one := b.post("t1-a1", "/v1/chat/completions", hello)

@@ -67,10 +67,10 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 
 // endpointOf is the endpoint that a target is asked for.
 func (t target) endpointOf(r *request) endpoint {
-	switch {
-	case t.provider.Protocol == r.protocol:
+	switch t.provider.Protocol {
+	case r.protocol:
 		return r.endpoint
-	case t.provider.Protocol == Anthropic:
+	case Anthropic:
 		return messages
 	}
 	return chat

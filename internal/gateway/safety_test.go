@@ -14,7 +14,7 @@ import (
 // TestWhatIsNotLetThrough: without a token, with another's, to another place, to
 // a model that the study does not allow, or with a secret in it.
 func TestWhatIsNotLetThrough(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = b.chat(1)
 	b.options.Allow = []string{"openai/gpt-4o*", "anthropic/*"}
 	b.settings.Secrets = []*regexp.Regexp{regexp.MustCompile(`PROJECT-\d+`)}
@@ -122,7 +122,7 @@ func TestWhatMakesARequestAnother(t *testing.T) {
 }
 
 func TestDiffsSayWhatIsNew(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = func(w http.ResponseWriter, r *http.Request) { b.chat(b.seen.Load())(w, r) }
 	ask := func(attempt, text string) {
 		b.post(attempt, "/v1/chat/completions", fmt.Sprintf(`{"model":"gpt-4o-mini","max_tokens":9,"messages":[{"role":"user","content":%q}]}`, text))
@@ -142,7 +142,7 @@ func TestDiffsSayWhatIsNew(t *testing.T) {
 }
 
 func TestStrictReplaySendsNothing(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = b.chat(1)
 	b.post("t1-a1", "/v1/chat/completions", hello)
 	b.options.Mode = Strict

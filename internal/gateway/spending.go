@@ -3,6 +3,8 @@ package gateway
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"ratchet/study"
 )
@@ -109,5 +111,6 @@ func Dollars(nanoUSD int64) string {
 	case usd >= 0.995:
 		return fmt.Sprintf("%.2f USD", usd)
 	}
-	return fmt.Sprintf("%.3g USD", usd)
+	s := strconv.FormatFloat(usd, 'f', 2-int(math.Floor(math.Log10(usd))), 64) // three digits that count
+	return strings.TrimRight(s, "0") + " USD"
 }

@@ -32,7 +32,7 @@ func sse(w http.ResponseWriter) func(string) {
 }
 
 func TestAStreamIsPassedOnAsItComesAndPlayedBackWhole(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	next := make(chan struct{})
 	b.upstream = func(w http.ResponseWriter, _ *http.Request) {
 		say := sse(w)
@@ -73,7 +73,7 @@ func TestAStreamIsPassedOnAsItComesAndPlayedBackWhole(t *testing.T) {
 // TestAClientThatLeavesComesBackToItsCall: the call goes on without it, and is
 // not made twice.
 func TestAClientThatLeavesComesBackToItsCall(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	arrived, next := make(chan struct{}), make(chan struct{})
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
@@ -178,7 +178,7 @@ func TestToxicProviders(t *testing.T) {
 		}, hello},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := newBench(t, nil)
+			b := newBench(t)
 			b.settings.MaxAnswer = 64 << 10
 			b.upstream = func(w http.ResponseWriter, r *http.Request) {
 				if b.seen.Load() == 1 {
@@ -213,7 +213,7 @@ func TestToxicProviders(t *testing.T) {
 // TestAStreamThatBreaksInTheMiddle is seen to be broken: it is not made whole
 // out of two answers, nor recorded as one.
 func TestAStreamThatBreaksInTheMiddle(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = func(w http.ResponseWriter, _ *http.Request) {
 		say := sse(w)
 		all := chunks("one", "two")
@@ -241,7 +241,7 @@ func TestAStreamThatBreaksInTheMiddle(t *testing.T) {
 }
 
 func TestGzipIsReadAndPassedOn(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.upstream = func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
@@ -261,7 +261,7 @@ func TestGzipIsReadAndPassedOn(t *testing.T) {
 
 // TestLargeBodies go through whole, both ways, and lie beside the journal.
 func TestLargeBodies(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.settings.MaxRequest, b.settings.MaxAnswer = 128<<20, 128<<20
 	large := strings.Repeat("0123456789abcdef", 100<<20/16)
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
@@ -284,7 +284,7 @@ func TestLargeBodies(t *testing.T) {
 
 // TestASlowDripIsBrokenOff when nothing comes for models.stall.
 func TestASlowDripIsBrokenOff(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.settings.Stall, b.settings.Retries = 50*time.Millisecond, 0
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		sse(w)(chunks()[0])

@@ -16,7 +16,7 @@ import (
 // TestFallbackAcrossProtocols: OpenAI is down, Anthropic answers, and the
 // program, which speaks OpenAI's protocol, gets an answer in it.
 func TestFallbackAcrossProtocols(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	b.settings.Aliases["clever"] = []string{"openai/gpt-4o", "anthropic/claude-haiku-4-5"}
 	var asked string
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +71,7 @@ func TestFallbackAcrossProtocols(t *testing.T) {
 // TestFallbackTheOtherWay: a program that speaks Anthropic's protocol is
 // answered by a model that speaks OpenAI's.
 func TestFallbackTheOtherWay(t *testing.T) {
-	b := newBench(t, nil)
+	b := newBench(t)
 	var asked string
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)

@@ -243,7 +243,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	u.obey(t, resp.Header)
 	streaming := r.stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
 	if streaming {
-		return u.stream(ctx, r, resp, f, began, watch, a, fail)
+		return u.stream(r, resp, f, began, watch, a, fail)
 	}
 	body, err := u.readAll(resp.Body, watch, began, a)
 	if err != nil {
@@ -383,7 +383,7 @@ func (u *upstream) obey(t target, h http.Header) {
 
 // stream reads a stream of events and passes on what may be: all but the event
 // that makes the answer whole, which waits for the journal.
-func (u *upstream) stream(ctx context.Context, r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error) error {
+func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error) error {
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
 	}

@@ -54,6 +54,10 @@ func (l *CostLine) add(a research.Attempt, gpus float64, p Prices) {
 	l.GPU += gpu
 	l.Memory, l.Disk = max(l.Memory, a.Usage.Memory), max(l.Disk, a.Usage.Disk)
 	l.USD += a.Usage.CPU/3600*dollars(p.CPUHour) + gpu/3600*dollars(p.GPUHour)
+	if m := a.Models; m != nil {
+		l.Tokens += m.Tokens
+		l.USD += m.USD
+	}
 }
 
 func dollars(m study.Money) float64 { return float64(m) / 1e6 }

@@ -14,6 +14,57 @@ func markdown(r *Results) []byte {
 		p("%s\n", escape(r.Question))
 	}
 	p("Run `%s`: **%s**%s\n", r.Run, r.Status, because(r.Why))
+	if r.compares() {
+		comparisons(p, r)
+	} else {
+		p("The command ran once, to its end. What it left in its working folder is in [files](files), what it printed in [logs](logs).\n")
+	}
+	if text := r.Cost.text(); text != "" {
+		p("## Model calls\n")
+		p("%s\n", text)
+	}
+	p("## Gates\n")
+	for _, g := range r.Gates {
+		p("* %s `%s`%s", mark(g.Passed), g.Gate, because(g.Why))
+	}
+	p("\n## Review\n")
+	for _, c := range r.Review {
+		p("* %s %s: %s", mark(c.Passed), c.Name, escape(c.Detail))
+	}
+	p("\n## Failures\n")
+	if len(r.Failures) == 0 {
+		p("None.\n")
+	}
+	for _, f := range r.Failures {
+		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), f.then())
+	}
+	p("\n## Record\n")
+	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
+	if r.Reproduction != nil && r.compares() {
+		p("* Reproduction of `%s`: %s", r.Reproduction.Trial, escape(r.Reproduction.Why))
+	}
+	if r.Origin != nil {
+		p("* Forked from run `%s` at its record %d, `%s`", r.Origin.Run, r.Origin.Seq, r.Origin.Hash)
+	}
+	p("* Last record of the journal: %d, `%s`", r.Journal.Seq, r.Journal.Hash)
+	p("* Digest of the results: `%s`", r.Digest)
+	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
+	return []byte(b.String())
+}
+
+// compares reports whether the study has an objective.
+func (r *Results) compares() bool { return r.Objective.Metric != "" }
+
+// text says what model calls came to; "": there were none.
+func (c Cost) text() string {
+	if c.Calls+c.Replayed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d calls were sent, %d answers came out of the record; %d tokens, %.4g US dollars.", c.Calls, c.Replayed, c.Tokens, c.USD)
+}
+
+// comparisons are the parts of a report about what was compared.
+func comparisons(p func(string, ...any), r *Results) {
 	p("## Hypotheses\n")
 	if len(r.Hypotheses) == 0 {
 		p("None were stated, and no parameter has values to compare.\n")
@@ -60,33 +111,6 @@ func markdown(r *Results) []byte {
 	if len(r.Importance) > 0 {
 		p("![Importance of the parameters](plots/importance.svg)\n")
 	}
-	p("## Gates\n")
-	for _, g := range r.Gates {
-		p("* %s `%s`%s", mark(g.Passed), g.Gate, because(g.Why))
-	}
-	p("\n## Review\n")
-	for _, c := range r.Review {
-		p("* %s %s: %s", mark(c.Passed), c.Name, escape(c.Detail))
-	}
-	p("\n## Failures\n")
-	if len(r.Failures) == 0 {
-		p("None.\n")
-	}
-	for _, f := range r.Failures {
-		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), f.then())
-	}
-	p("\n## Record\n")
-	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
-	if r.Reproduction != nil {
-		p("* Reproduction of `%s`: %s", r.Reproduction.Trial, escape(r.Reproduction.Why))
-	}
-	if r.Origin != nil {
-		p("* Forked from run `%s` at its record %d, `%s`", r.Origin.Run, r.Origin.Seq, r.Origin.Hash)
-	}
-	p("* Last record of the journal: %d, `%s`", r.Journal.Seq, r.Journal.Hash)
-	p("* Digest of the results: `%s`", r.Digest)
-	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
-	return []byte(b.String())
 }
 
 // addedText says that a claim was made when results were known already.

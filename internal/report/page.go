@@ -47,7 +47,7 @@ func (w *writer) page(name string, r *Results, plots map[string][]byte) {
 		}
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]any{"R": r, "Metrics": metrics, "Environment": env.String(), "BestRows": bestRows(r)})
+	err = t.Execute(&b, map[string]any{"R": r, "Metrics": metrics, "Environment": env.String(), "BestRows": bestRows(r), "Models": r.Cost.text()})
 	if err != nil {
 		w.fail(err)
 		return

@@ -178,8 +178,10 @@ type Stage struct {
 
 // Cost is what a run spent on model calls.
 type Cost struct {
-	USD    float64 `json:"usd"`
-	Tokens int64   `json:"tokens"`
+	USD      float64 `json:"usd"`
+	Tokens   int64   `json:"tokens"`
+	Calls    int     `json:"calls,omitempty"`    // that were sent to a provider
+	Replayed int     `json:"replayed,omitempty"` // answered out of the record
 }
 
 // Usage is what the attempts used together.
@@ -213,6 +215,8 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 			Wall: s.Tally.Wall, CPU: s.Tally.CPU, Elapsed: s.Time.Sub(s.Began).Seconds(),
 		},
 	}
+	m := s.Tally.Models
+	r.Cost = Cost{USD: m.USD, Tokens: m.Tokens, Calls: m.Calls, Replayed: m.Again}
 	if r.Review == nil {
 		r.Review = []research.Check{}
 	}
@@ -362,7 +366,7 @@ func (r *Results) digest() string {
 	c.Origin = nil
 	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Usage{}, ""
 	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
-	c.Plan = nil
+	c.Plan, c.Cost = nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
 	for i := range c.Hypotheses {
 		c.Hypotheses[i].Evidence = nil

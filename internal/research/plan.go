@@ -110,6 +110,8 @@ func (s *State) PlannedTrials() int {
 	switch {
 	case s.Plan == nil:
 		return 0
+	case s.Created.Study.Once():
+		return 1
 	case s.Designed == nil:
 		return s.Plan.SearchTrials + s.Plan.ValidationTrials
 	}

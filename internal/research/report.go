@@ -108,6 +108,9 @@ func (s *State) checklist() []Check {
 		{"every comparison has all its pairs", paired, fmt.Sprintf("%d fresh seeds for each side", len(s.Plan.Fresh))},
 		{"a trial was repeated from its record and came out the same", s.Again != nil && s.Again.Reproduces, s.again()},
 	}
+	if s.Created.Study.Once() { // nothing is compared
+		checks = checks[:2]
+	}
 	if cut != "" {
 		checks = append(checks, Check{"no stage was cut short", false, cut})
 	}
