@@ -105,6 +105,12 @@ func samples() []research.Payload {
 		research.AlertRaised{Rule: "disk", Subject: "home", Severity: research.Warning, Text: "t", Value: 0.95, Threshold: 0.9},
 		research.AlertResolved{Rule: "disk", Subject: "home"},
 		research.AlertsSilenced{Rule: "*", Until: when, By: "b"},
+		research.ModelsBlocked{Class: research.Quota, Why: "w"},
+		research.RunResumed{Cost: 5_000_000, Tokens: 6, Calls: 7},
+		research.AttemptEnded{Action: "e0001-s1-a4", Attempt: research.Attempt{
+			ID: "e0001-s1-a4", Trial: "e0001-s1", Number: 4, Class: research.Transient, Started: when, Ended: when, Lost: true,
+			Models: &research.ModelUse{Calls: 1, Again: 2, Tokens: 3, USD: 0.5, Head: "h", HeadSeq: 4},
+		}},
 	}
 }
 
