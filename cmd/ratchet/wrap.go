@@ -27,6 +27,7 @@ type wrapOptions struct {
 	name, budget, checkpoint, isolation, output, environment, interrupt, replay string
 	tokens, calls                                                               int64
 	inputs, allow, models                                                       []string
+	ignore                                                                      []string
 	tools                                                                       bool
 	limit                                                                       time.Duration
 	memory, disk                                                                string
@@ -67,6 +68,7 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.StringVar(&o.environment, "environment", "", "Python environment of the program (default $VIRTUAL_ENV, $CONDA_PREFIX or .venv)")
 	f.StringSliceVar(&o.models, "allow-model", nil, "models that may be called, like openai/gpt-4o or anthropic/* (default: all)")
 	f.StringVar(&o.replay, "replay", "resume", "what becomes of calls that are on record: resume, strict (nothing new is sent) or off")
+	f.StringArrayVar(&o.ignore, "ignore", nil, "parts of texts, as a regular expression, that do not make a request another one")
 	f.StringVar(&o.output, "output-dir", "", "folder of the report and of what the program leaves (default results/RUN)")
 	f.DurationVar(&o.limit, "time", 48*time.Hour, "how long the program may run")
 	f.StringVar(&o.memory, "memory", "", "memory that it may use, like 16GiB (default three quarters of the machine's)")
@@ -189,6 +191,7 @@ func (o wrapOptions) study(dir string, command []string, level sandbox.Isolation
 	add(&limits, "run", run, len(run) > 0)
 	models := object{{Key: "replay", Value: o.replay}}
 	add(&models, "allow", o.models, len(o.models) > 0)
+	add(&models, "ignore", object{{Key: "text", Value: o.ignore}}, len(o.ignore) > 0)
 	return yaml.Marshal(object{
 		{Key: "version", Value: study.Version}, {Key: "name", Value: o.runName(command[0])}, {Key: "program", Value: program},
 		{Key: "models", Value: models}, {Key: "limits", Value: limits}, {Key: "retries", Value: object{{Key: "max", Value: o.retries}}},
