@@ -110,6 +110,7 @@ func (p *parsing) study(top ast.Node) {
 		"parallel": func(n ast.Node) { s.Parallel = p.Whole(n, "parallel", 1, 10_000) },
 		"model":    func(n ast.Node) { s.Model = p.Text(n, "model") },
 		"models":   p.models,
+		"tools":    p.tools,
 	})
 	if len(p.Problems) > 0 && len(seen) == 0 {
 		return

@@ -61,3 +61,22 @@ func (p *parsing) spend(s *Spend, what string) map[string]func(ast.Node) {
 		"calls":  func(n ast.Node) { s.Calls = int64(p.Whole(n, what+".calls", 0, 1<<50)) },
 	}
 }
+
+func (p *parsing) tools(n ast.Node) {
+	t := &Tools{}
+	p.s.Tools = t
+	seen := p.Fields(n, "tools", map[string]func(ast.Node){
+		"hosts": func(n ast.Node) {
+			t.Hosts = p.Texts(n, "tools.hosts")
+			for _, h := range t.Hosts {
+				if _, err := path.Match(h, ""); err != nil || h == "" || strings.ContainsAny(h, "/: ") {
+					p.Complain(n, fmt.Sprintf("%q is no host", yamlfile.Shorten(h)), "write a name alone, like api.semanticscholar.org or *.example.org")
+				}
+			}
+		},
+		"record": func(n ast.Node) { t.Record = p.Choice(n, "tools.record", "true", "false") == "true" },
+	})
+	if (!seen["hosts"] || len(t.Hosts) == 0) && !t.Record {
+		p.Complain(n, "tools names no hosts", "add hosts: [api.semanticscholar.org], or record: true for the addresses of model providers alone")
+	}
+}

@@ -50,6 +50,9 @@ type Study struct {
 
 	// Models are what programs may ask of language models; nil: nothing.
 	Models *Models `json:"models,omitempty"`
+	// Tools are what programs may fetch besides; nil: nothing, where they have
+	// no network of the machine's.
+	Tools *Tools `json:"tools,omitempty"`
 
 	asked map[string]bool // keys that the file itself has
 }
@@ -74,6 +77,14 @@ type Models struct {
 	// expressions).
 	IgnoreFields []string `json:"ignore_fields,omitempty"`
 	IgnoreText   []string `json:"ignore_text,omitempty"`
+}
+
+// Tools are hosts that programs may reach through the gateway, as a forward
+// proxy. With Record, calls that go to the addresses of model providers are
+// model calls, too.
+type Tools struct {
+	Hosts  []string `json:"hosts,omitempty"` // with * and ? for any part
+	Record bool     `json:"record,omitempty"`
 }
 
 // Spend bounds what model calls cost. Zero means no limit.

@@ -73,6 +73,7 @@ on_resource: {parameters: {k: k / 2}, memory: 8GiB, disk: 64GiB, processes: 1000
 executor: slurm
 parallel: 4
 model: some/model
+tools: {hosts: [api.example.org, "*.org"], record: true}
 models:
   allow: [openai/gpt-4o*, anthropic/*]
   replay: strict
@@ -118,6 +119,7 @@ func TestEveryKey(t *testing.T) {
 		Retries:     study.Retries{Max: 2},
 		OnResource:  &study.OnResource{Parameters: map[string]string{"k": "k / 2"}, Memory: 8 << 30, Disk: 64 << 30, Processes: 1000},
 		Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
+		Tools: &study.Tools{Hosts: []string{"api.example.org", "*.org"}, Record: true},
 		Models: &study.Models{
 			Allow: []string{"openai/gpt-4o*", "anthropic/*"}, Replay: "strict", IgnoreFields: []string{"/messages/*/id"}, IgnoreText: []string{`/tmp/\w+`},
 		},

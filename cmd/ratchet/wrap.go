@@ -62,8 +62,8 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.Int64Var(&o.calls, "calls", 0, "how many model calls may be made in all")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of the working folder that survives a crash")
 	f.StringVar(&o.isolation, "isolation", "strict", "walls around the program: strict, or process for limits only")
-	f.StringSliceVar(&o.allow, "allow-network", nil, "'*' lets the program use the machine's network, besides models (single hosts: not in this release)")
-	f.BoolVar(&o.tools, "tools", false, "record what the program fetches besides models (not in this release)")
+	f.StringSliceVar(&o.allow, "allow-network", nil, "hosts that the program may reach through a proxy, besides models; '*' opens the machine's whole network")
+	f.BoolVar(&o.tools, "tools", false, "record what the program fetches from those hosts, and what it asks of model providers at their own addresses")
 	f.StringSliceVar(&o.inputs, "input", nil, "file or folder, seen read-only in the working folder instead of being copied: PATH or NAME=PATH")
 	f.StringVar(&o.environment, "environment", "", "Python environment of the program (default $VIRTUAL_ENV, $CONDA_PREFIX or .venv)")
 	f.StringSliceVar(&o.models, "allow-model", nil, "models that may be called, like openai/gpt-4o or anthropic/* (default: all)")
@@ -101,8 +101,8 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 			return usageError{fmt.Errorf("%s: %w", flag, err)}
 		}
 	}
-	if o.tools || len(o.allow) > 0 && !slices.Equal(o.allow, []string{"*"}) {
-		return usageError{errors.New("this release has no recording proxy for what programs fetch besides models, nor one for single hosts; --allow-network '*' opens the machine's whole network")}
+	if o.tools && slices.Contains(o.allow, "*") {
+		return usageError{errors.New("--tools records what goes through the gateway, and --allow-network '*' leads round it; name the hosts, like --allow-network api.semanticscholar.org")}
 	}
 	dir, err := os.Getwd()
 	if err != nil {
@@ -192,10 +192,14 @@ func (o wrapOptions) study(dir string, command []string, level sandbox.Isolation
 	models := object{{Key: "replay", Value: o.replay}}
 	add(&models, "allow", o.models, len(o.models) > 0)
 	add(&models, "ignore", object{{Key: "text", Value: o.ignore}}, len(o.ignore) > 0)
-	return yaml.Marshal(object{
+	file := object{
 		{Key: "version", Value: study.Version}, {Key: "name", Value: o.runName(command[0])}, {Key: "program", Value: program},
 		{Key: "models", Value: models}, {Key: "limits", Value: limits}, {Key: "retries", Value: object{{Key: "max", Value: o.retries}}},
-	})
+	}
+	tools := object{{Key: "record", Value: o.tools}}
+	add(&tools, "hosts", o.allow, len(o.allow) > 0)
+	add(&file, "tools", tools, (o.tools || len(o.allow) > 0) && !slices.Contains(o.allow, "*"))
+	return yaml.Marshal(file)
 }
 
 func absolute(dir, path string) string {

@@ -18,6 +18,7 @@ import (
 	"ratchet/internal/gateway"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/study"
 )
 
 // door is the gateway of a run that is driven, and the way of its attempts to
@@ -28,6 +29,7 @@ type door struct {
 	ledger  *gateway.Ledger
 	socket  string
 	key     []byte
+	tools   gateway.Tools
 	trouble chan research.ModelsBlocked
 	serving chan struct{} // closed when nobody serves any more
 }
@@ -36,9 +38,12 @@ type door struct {
 // same socket whichever engine drives the run, so that attempts that ran on
 // without one find it again.
 func (d *driver) openModels(ctx context.Context) error {
-	m := d.study.Models
-	if m == nil {
+	m, tools := d.study.Models, d.study.Tools
+	if m == nil && tools == nil {
 		return nil
+	}
+	if m == nil {
+		m = &study.Models{Allow: []string{"none/none"}}
 	}
 	settings := d.options.Models
 	if settings == nil {
@@ -58,6 +63,14 @@ func (d *driver) openModels(ctx context.Context) error {
 	if w.ledger, err = d.engine.Calls(ctx, d.run); err != nil {
 		return err
 	}
+	if tools != nil {
+		w.tools = gateway.Tools{Hosts: tools.Hosts, Record: tools.Record}
+		if w.tools.Record {
+			if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
+				return err
+			}
+		}
+	}
 	rules := gateway.Rules{Fields: m.IgnoreFields}
 	for _, t := range m.IgnoreText {
 		re, err := regexp.Compile(t)
@@ -74,7 +87,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	w.gateway = gateway.New(gateway.Options{
 		Run: d.run, Ledger: w.ledger, Store: d.engine.objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
 		Shared: gateway.NewShared(filepath.Join(d.engine.home, "models.json"), d.engine.now),
-		Key:    w.key, Scope: scopeOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow,
+		Key:    w.key, Scope: scopeOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
 		Trouble: func(class research.Class, why string) {
 			select {
 			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(class, why)}:
@@ -165,6 +178,9 @@ func (e *Engine) gatewaySocket(run string) (string, error) {
 	return filepath.Join(dir, hex.EncodeToString(sum[:12])+".sock"), nil
 }
 
+// authorityFile is what a program is to trust, in its box.
+const authorityFile = "ca.pem"
+
 // lead gives a job its way to the gateway, by the variables that the official
 // clients read. No real key is among them.
 func (w *door) lead(job *executor.Job) {
@@ -179,11 +195,26 @@ func (w *door) lead(job *executor.Job) {
 	for _, name := range gateway.KeyNames() {
 		env = append(env, name+"="+token)
 	}
+	if len(w.tools.Hosts) > 0 || w.tools.Record {
+		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+			env = append(env, name+"=http://ratchet:"+token+"@ADDRESS")
+		}
+	}
+	if w.tools.Record {
+		for _, name := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"} {
+			env = append(env, name+"=BOX/"+authorityFile)
+		}
+	}
 	job.Door = &sandbox.Door{Socket: w.socket, Env: env}
 	fill := job.Fill
 	job.Fill = func(dir string) error { // called only where it has not been started before
 		if err := w.ledger.Begin(job.ID); err != nil {
 			return err
+		}
+		if w.tools.Record {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), authorityFile), w.tools.Authority.PEM(), 0o644); err != nil {
+				return err
+			}
 		}
 		return fill(dir)
 	}

@@ -47,6 +47,7 @@ type Options struct {
 	Budgets Budgets
 	Mode    Mode
 	Rules   Rules
+	Tools   Tools
 	Allow   []string // models that may be called, provider/model with * and ?; nil: all
 	// Trouble is told what the run should wait for: a spent budget, a key that
 	// is refused.
@@ -135,6 +136,10 @@ func (g *Gateway) attempt(h http.Header) (attempt, scope string, ok bool) {
 
 // ServeHTTP carries one call out.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	if proxied(hr) {
+		g.proxy(w, hr)
+		return
+	}
 	r, err := parseTarget(hr.Method, hr.URL, func(name string) bool { return g.Settings.Providers[name] != nil })
 	protocol := OpenAI
 	if hr.Header.Get("Anthropic-Version") != "" {
@@ -175,6 +180,13 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 		g.refuse(w, r, attempt, research.Security, 0, fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", kind))
 		return
 	}
+	g.perform(w, hr, r, targets, attempt, scope, canonical)
+}
+
+// perform gives a program the answer to its request: out of the record, of the
+// call that is under way, or of one that leaves now.
+func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, targets []target, attempt, scope string, canonical []byte) {
+	var err error
 	c, done := g.Ledger.claim(key{scope, r.digest(canonical)}, attempt, g.Mode != Off)
 	defer done()
 	known := g.Ledger.look(c)
@@ -187,6 +199,7 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 		g.replay(w, hr, c, r, attempt)
 		return
 	case f != nil:
+		f.join()
 	case g.Mode == Strict:
 		g.refuse(w, r, attempt, research.ProgramFault, 0, "this request is not on record, and the run is played back; `ratchet calls RUN --diff` shows what is nearest to it")
 		return
@@ -206,7 +219,6 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 			return
 		}
 	}
-	f.join()
 	defer f.leave()
 	w.Header().Set("X-Ratchet-Call", c.Call)
 	_, err = f.deliver(hr.Context(), w)
@@ -323,8 +335,8 @@ func (g *Gateway) most(r *request, targets []target) (Spending, error) {
 			out = 32_000 // as most models have it at most
 		}
 		in := r.in
-		if r.endpoint == models || r.endpoint == countTokens {
-			in = 0
+		if r.endpoint == models || r.endpoint == countTokens || r.endpoint == tool {
+			in, out = 0, 0
 		}
 		out *= r.n
 		most.Tokens = max(most.Tokens, in+out)
@@ -368,7 +380,7 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 		return nil, errors.Join(err, settle(Spending{}))
 	}
 	f := newFlight()
-	f.left = time.Now()
+	f.waiting = 1 // whoever asked, before anything can look whether somebody waits
 	g.mu.Lock()
 	g.flights[c.Call] = f
 	g.mu.Unlock()
@@ -383,7 +395,10 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 // target is the path and query of a request, as the gateway was asked.
 func (r *request) target() string {
 	s := "/" + r.path
-	if r.provider != "" {
+	switch {
+	case r.protocol == web:
+		s = r.provider + s
+	case r.provider != "":
 		s = "/p/" + r.provider + s
 	}
 	if r.query != "" {
@@ -430,8 +445,9 @@ func (g *Gateway) fly(c *Call, r *request, targets []target, f *flight, settle f
 			f.trouble = errors.New(a.why)
 		}
 	})
-	switch a.class {
-	case research.Quota, research.Auth:
+	switch {
+	case r.endpoint == tool: // what a host refuses is the program's to know
+	case a.class == research.Quota, a.class == research.Auth:
 		g.Trouble(a.class, fmt.Sprintf("%s: %s", a.target.name(), a.why))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/sjson"
@@ -27,6 +28,9 @@ var notSent = []string{
 func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conversion, error) {
 	body, path := r.body, r.path
 	var convert *conversion
+	if r.protocol == web {
+		return r.fetching(ctx, t)
+	}
 	if t.provider.Protocol != r.protocol {
 		var err error
 		if convert, body, err = translate(r, t); err != nil {
@@ -63,6 +67,25 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the answer is read on the way
 	return req, convert, t.provider.authorize(req.Header)
+}
+
+// fetching is a request of a program to a host, as it is, but for what belongs
+// to the connection with the proxy.
+func (r *request) fetching(ctx context.Context, t target) (*http.Request, *conversion, error) {
+	address := t.provider.URL + "/" + r.path
+	if r.query != "" {
+		address += "?" + r.query
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, address, bytes.NewReader(r.body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header = r.header.Clone()
+	for _, name := range slices.Concat(notPassed, []string{"Proxy-Connection", "Accept-Encoding"}) {
+		req.Header.Del(name)
+	}
+	req.Header.Set("Accept-Encoding", "identity")
+	return req, nil, nil
 }
 
 // endpointOf is the endpoint that a target is asked for.

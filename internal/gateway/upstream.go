@@ -27,7 +27,9 @@ type upstream struct {
 	client   *http.Client
 	deps     *guard.Dependencies
 	shared   *Shared
-	slots    map[string]chan struct{} // by provider: calls at the same time
+
+	mu    sync.Mutex
+	slots map[string]chan struct{} // by provider: calls at the same time
 }
 
 func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared) *upstream {
@@ -43,6 +45,24 @@ func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared) *upstrea
 		u.slots[name] = make(chan struct{}, max(1, p.Concurrency))
 	}
 	return u
+}
+
+// slotsOf are the places for calls of a provider at the same time.
+func (u *upstream) slotsOf(p *Provider) chan struct{} {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.slots[p.Name] == nil {
+		u.slots[p.Name] = make(chan struct{}, max(defaultConcurrency, p.Concurrency))
+	}
+	return u.slots[p.Name]
+}
+
+// dependency is what a provider's breaker is called.
+func (p *Provider) dependency() string {
+	if p.Protocol == web {
+		return "host " + p.Name
+	}
+	return "model provider " + p.Name
 }
 
 func (u *upstream) close() { u.client.CloseIdleConnections() }
@@ -98,6 +118,9 @@ func (u *upstream) send(ctx context.Context, r *request, targets []target, f *fl
 			most := u.settings.Retries
 			if a.class == research.RateLimited {
 				most *= 3 // nothing is wrong but the moment
+			}
+			if r.endpoint == tool && r.method != http.MethodGet && r.method != http.MethodHead {
+				most = 0 // nobody knows what it did
 			}
 			if i+1 < len(targets) {
 				most = min(most, 1) // the next may answer at once
@@ -182,13 +205,14 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	if err := u.shared.enter(ctx, t.provider, t.model, r.in/4); err != nil { // four bytes are a token, about
 		return failed(research.Internal, err.Error())
 	}
+	slots := u.slotsOf(t.provider)
 	select {
-	case u.slots[t.provider.Name] <- struct{}{}:
-		defer func() { <-u.slots[t.provider.Name] }()
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
 	case <-ctx.Done():
 		return failed(research.Transient, "the gateway is closing")
 	}
-	err := u.deps.Of("model provider "+t.provider.Name).Do(ctx, 0, func(ctx context.Context) error {
+	err := u.deps.Of(t.provider.dependency()).Do(ctx, 0, func(ctx context.Context) error {
 		return u.ask(ctx, r, t, f, began, &a)
 	})
 	var open *guard.OpenError
@@ -308,6 +332,10 @@ func plain(h http.Header, body []byte) ([]byte, error) {
 // judge says what an answer that is no stream comes to. A success must be what
 // the protocol says it is, so that garbage is neither recorded nor passed on.
 func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) error {
+	if r.endpoint == tool && a.status < 500 && a.status != http.StatusRequestTimeout && a.status != http.StatusTooManyRequests {
+		a.class, a.use.found = research.Succeeded, true
+		return nil
+	}
 	body, err := plain(a.header, a.body)
 	switch {
 	case err != nil:

@@ -16,7 +16,7 @@ type Door struct {
 	// Socket is the path of the Unix socket behind the door.
 	Socket string
 	// Env are variables, NAME=value, in which ADDRESS stands for the door's
-	// host and port.
+	// host and port, and BOX for the box as the command sees it.
 	Env []string
 }
 
@@ -39,7 +39,7 @@ type doorway struct {
 // openDoor opens a command's door; nil: it has none. Where the command has a
 // network of its own, its first process makes the listener, and spawn hands it
 // over.
-func openDoor(spec *Spec, own bool) (*doorway, error) {
+func openDoor(folder string, spec *Spec, own bool) (*doorway, error) {
 	if spec.Door == nil {
 		return nil, nil
 	}
@@ -53,7 +53,7 @@ func openDoor(spec *Spec, own bool) (*doorway, error) {
 		d.listen(l)
 	}
 	for _, v := range spec.Door.Env {
-		spec.Env = append(spec.Env, strings.ReplaceAll(v, "ADDRESS", d.address))
+		spec.Env = append(spec.Env, strings.NewReplacer("ADDRESS", d.address, "BOX", strings.TrimSuffix(spec.Path(folder, ""), "/")).Replace(v))
 	}
 	return d, nil
 }

@@ -153,7 +153,7 @@ func startContained(folder string, spec *Spec, group *cgroup) (*contained, error
 	if err != nil {
 		return nil, errors.Join(err, outRead.Close(), outWrite.Close())
 	}
-	door, err := openDoor(spec, ownNetwork(spec))
+	door, err := openDoor(folder, spec, ownNetwork(spec))
 	if err != nil {
 		return nil, errors.Join(err, outRead.Close(), outWrite.Close(), errRead.Close(), errWrite.Close())
 	}

@@ -1,0 +1,265 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"ratchet/internal/research"
+)
+
+// tool is the endpoint of what a program fetches besides models, through the
+// gateway as a forward proxy (RFC 9110, 9.3.6). Its protocol is plain HTTP.
+const (
+	tool endpoint = "tool"
+	web  Protocol = "http"
+)
+
+// Tools say what programs may fetch besides models.
+type Tools struct {
+	Hosts []string // that may be reached; * and ? stand for any part
+	// Record what is fetched, and give it again to a program that was started
+	// again. For that the proxy speaks TLS in the place of the hosts, with
+	// certificates of Authority, which programs must trust.
+	Record    bool
+	Authority *Authority
+}
+
+func (t Tools) allows(host string) bool {
+	for _, pattern := range t.Hosts {
+		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host)); ok && err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// proxied reports whether a request is one to a forward proxy.
+func proxied(r *http.Request) bool { return r.Method == http.MethodConnect || r.URL.IsAbs() }
+
+// proxy carries out a request to the forward proxy.
+func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
+	attempt, scope, ok := g.proxyAttempt(hr.Header)
+	if !ok {
+		w.Header().Set("Proxy-Authenticate", `Basic realm="ratchet"`)
+		http.Error(w, "ratchet: this is not a token of an attempt that runs", http.StatusProxyAuthRequired)
+		return
+	}
+	host := hr.URL.Hostname()
+	if hr.Method == http.MethodConnect {
+		if h, _, err := net.SplitHostPort(hr.Host); err == nil {
+			host = h
+		}
+	}
+	if model := g.Tools.Record && g.providerAt(host) != nil; !model && !g.Tools.allows(host) {
+		why := fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", research.Printable(host, 200))
+		if err := g.Ledger.add(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
+			g.Warn(err)
+		}
+		http.Error(w, "ratchet: "+why, http.StatusForbidden)
+		return
+	}
+	switch {
+	case hr.Method != http.MethodConnect:
+		g.fetch(w, hr, attempt, scope, hr.URL.Scheme, hr.URL.Host)
+	case g.Tools.Record:
+		g.intercept(w, hr, attempt, scope)
+	default:
+		tunnel(w, hr)
+	}
+}
+
+func (g *Gateway) proxyAttempt(h http.Header) (attempt, scope string, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(h.Get("Proxy-Authorization"), "Basic "))
+	if err != nil {
+		return "", "", false
+	}
+	_, token, _ := strings.Cut(string(b), ":")
+	return g.attempt(http.Header{"Authorization": {token}})
+}
+
+// dialTime is how long a host may take to be reached.
+const dialTime = 30 * time.Second
+
+// tunnel carries bytes between a program and a host, unseen.
+func tunnel(w http.ResponseWriter, hr *http.Request) {
+	to, err := (&net.Dialer{Timeout: dialTime}).DialContext(hr.Context(), "tcp", hr.Host)
+	if err != nil {
+		http.Error(w, "ratchet: "+err.Error(), http.StatusBadGateway)
+		return
+	}
+	defer to.Close()
+	from, err := hijack(w)
+	if err != nil {
+		return
+	}
+	defer from.Close()
+	var both sync.WaitGroup
+	both.Go(func() {
+		_, _ = io.Copy(to, from) // broken off by either side, it is over for both
+		_ = to.Close()
+	})
+	_, _ = io.Copy(from, to)
+	_ = from.Close()
+	both.Wait()
+}
+
+// hijack takes a connection over, and says that what was asked for is there.
+func hijack(w http.ResponseWriter) (net.Conn, error) {
+	h, ok := w.(http.Hijacker)
+	if !ok {
+		return nil, errors.New("the connection cannot be taken over")
+	}
+	c, buffered, err := h.Hijack()
+	if err != nil {
+		return nil, err
+	}
+	if buffered.Reader.Buffered() > 0 {
+		return nil, errors.Join(errors.New("it spoke before it was its turn"), c.Close())
+	}
+	if _, err := io.WriteString(c, "HTTP/1.1 200 Connection established\r\n\r\n"); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// intercept speaks TLS with a program in a host's place, and fetches what it
+// asks for.
+func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, attempt, scope string) {
+	host := hr.Host
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	c, err := hijack(w)
+	if err != nil {
+		return
+	}
+	secure := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return g.Tools.Authority.certificate(name)
+	}})
+	model := g.providerAt(name)
+	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if model != nil {
+			// The program has the provider's address written down itself.
+			r.URL.Path = "/p/" + model.Name + model.below(r.URL.Path)
+			g.ServeHTTP(w, r)
+			return
+		}
+		g.fetch(w, r, attempt, scope, "https", host)
+	})}
+	l := newOneConn(secure)
+	stop := make(chan struct{})
+	g.work.Go(func() {
+		select {
+		case <-g.ctx.Done():
+			_ = s.Close() // its program asks again
+		case <-stop:
+		}
+	})
+	_ = s.Serve(l) // ends with the connection
+	close(stop)
+}
+
+// providerAt is the provider of models that has a host of its own; nil: none.
+func (g *Gateway) providerAt(host string) *Provider {
+	for _, p := range g.Settings.Providers {
+		if slices.Contains(p.Hosts, strings.ToLower(host)) {
+			return p
+		}
+	}
+	return nil
+}
+
+// below is the part of a path that is below the provider's URL, or all of it.
+func (p *Provider) below(path string) string {
+	if u, err := url.Parse(p.URL); err == nil && u.Path != "" {
+		if rest, ok := strings.CutPrefix(path, u.Path+"/"); ok {
+			return "/" + rest
+		}
+	}
+	return path
+}
+
+// oneConn is a listener of one connection. It ends when that does.
+type oneConn struct {
+	net.Conn
+	given chan net.Conn
+	gone  chan struct{}
+	once  sync.Once
+}
+
+func newOneConn(c net.Conn) *oneConn {
+	l := &oneConn{Conn: c, given: make(chan net.Conn, 1), gone: make(chan struct{})}
+	l.given <- l
+	return l
+}
+
+func (l *oneConn) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.given:
+		return c, nil
+	case <-l.gone:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *oneConn) Addr() net.Addr { return l.LocalAddr() }
+
+func (l *oneConn) Close() error {
+	l.once.Do(func() { close(l.gone) })
+	return l.Conn.Close()
+}
+
+// fetch gets what a program wants of a host, out of the record if it is there.
+func (g *Gateway) fetch(w http.ResponseWriter, hr *http.Request, attempt, scope, scheme, host string) {
+	u := &url.URL{Scheme: scheme, Host: host}
+	r := &request{
+		method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.RawQuery, endpoint: tool, protocol: web,
+		provider: u.String(), header: hr.Header, n: 1,
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, g.Settings.MaxRequest))
+	if err != nil {
+		http.Error(w, "ratchet: "+err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	r.body = body
+	to := target{provider: &Provider{Name: host, Protocol: web, URL: u.String(), Free: true}, model: string(tool), priced: true}
+	if !g.Tools.Record {
+		g.pass(w, hr, r, to)
+		return
+	}
+	if kind := g.leaks(body); kind != "" {
+		g.refuse(w, r, attempt, research.Security, 0, fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", kind))
+		return
+	}
+	g.perform(w, hr, r, []target{to}, attempt, scope, body)
+}
+
+// pass fetches without a record.
+func (g *Gateway) pass(w http.ResponseWriter, hr *http.Request, r *request, t target) {
+	req, _, err := r.outgoing(hr.Context(), t)
+	if err == nil {
+		var resp *http.Response
+		if resp, err = g.up.client.Do(req); err == nil {
+			defer resp.Body.Close()
+			for name, values := range passed(resp.Header) {
+				w.Header()[name] = values
+			}
+			w.WriteHeader(resp.StatusCode)
+			_, _ = io.Copy(w, resp.Body) // its program may have gone
+			return
+		}
+	}
+	http.Error(w, "ratchet: "+err.Error(), http.StatusBadGateway)
+}
