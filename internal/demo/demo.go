@@ -208,7 +208,10 @@ func (d *demo) basic(ctx context.Context) error {
 
 func (d *demo) errors(ctx context.Context) error {
 	d.o.Say("first attempts crash, are killed, lose the network, are told to wait, hang, and say nothing")
-	return d.plain(ctx, errorFaults, engine.WatchOptions{}, nil)
+	if err := d.plain(ctx, errorFaults, engine.WatchOptions{}, nil); err != nil {
+		return err
+	}
+	return d.models(ctx)
 }
 
 // plain runs the study with faults once, and asks then what more there is.

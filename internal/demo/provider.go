@@ -1,0 +1,165 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"ratchet/internal/engine"
+	"ratchet/internal/gateway"
+	"ratchet/internal/research"
+)
+
+// modelFaults are what the provider does wrong the first time that it is asked
+// each question, and as what that must be detected.
+var modelFaults = []struct {
+	name  string
+	class research.Class
+	wrong func(w http.ResponseWriter)
+}{
+	{"model: 429", research.RateLimited, func(w http.ResponseWriter) {
+		w.Header().Set("Retry-After-Ms", "300")
+		http.Error(w, `{"error":{"message":"Rate limit reached","code":"rate_limit_exceeded"}}`, http.StatusTooManyRequests)
+	}},
+	{"model: 500", research.Transient, func(w http.ResponseWriter) {
+		http.Error(w, `{"error":{"message":"The server had an error","type":"server_error"}}`, http.StatusInternalServerError)
+	}},
+	{"model: garbage", research.Transient, func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>\x00\xff it is not JSON") }},
+	{"model: cut off", research.Transient, func(w http.ResponseWriter) {
+		w.Header().Set("Content-Length", "4000")
+		_, _ = io.WriteString(w, `{"choices":[{"mess`)
+	}},
+	{"model: reset", research.Transient, func(w http.ResponseWriter) {
+		if h, ok := w.(http.Hijacker); ok {
+			if c, _, err := h.Hijack(); err == nil {
+				_ = c.Close()
+			}
+		}
+	}},
+}
+
+// asks is a program that asks a model each question twice, and writes down what
+// it was told.
+const asks = `for fault in 0 1 2 3 4; do for time in 1 2; do
+curl -sSf -H "Authorization: Bearer $OPENAI_API_KEY" -H "Content-Type: application/json" \
+  -d "{\"model\":\"demo/m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"$fault\"}]}" \
+  "$OPENAI_BASE_URL/chat/completions" >> "$RATCHET_OUTPUT/answers" || exit 1
+done; done
+`
+
+const asksStudy = `version: 1
+name: asks
+program: {command: [sh, asks.sh], files: [asks.sh]}
+models: {allow: [demo/*]}
+limits: {attempt: {time: 60s, memory: 128MiB, disk: 16MiB}, run: {calls: 20}}
+`
+
+// provider is a provider of models on this machine.
+type provider struct {
+	mu             sync.Mutex
+	wronged, right map[string]int
+}
+
+func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var asked struct{ Messages []struct{ Content string } }
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || len(asked.Messages) == 0 {
+		http.Error(w, "{}", http.StatusBadRequest)
+		return
+	}
+	question := asked.Messages[0].Content
+	p.mu.Lock()
+	first := p.wronged[question] == 0
+	if first {
+		p.wronged[question]++
+	} else {
+		p.right[question]++
+	}
+	p.mu.Unlock()
+	var n int
+	if _, err := fmt.Sscan(question, &n); first && err == nil && n < len(modelFaults) {
+		modelFaults[n].wrong(w)
+		return
+	}
+	_, _ = fmt.Fprintf(w, `{"choices":[{"message":{"role":"assistant","content":"%s"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`, question)
+}
+
+// models has a program ask a provider that does wrong what providers do.
+func (d *demo) models(ctx context.Context) error {
+	if _, err := exec.LookPath("curl"); err != nil {
+		d.o.Say("a provider of models that fails is not shown: it needs curl, which this machine lacks")
+		return nil
+	}
+	d.o.Say("a provider of models answers 429, 500 and garbage, cuts answers off and resets connections; the gateway asks again")
+	dir := filepath.Join(d.o.Dir, "asks")
+	file := filepath.Join(dir, "study.yaml")
+	err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(file, []byte(asksStudy), 0o644), os.WriteFile(filepath.Join(dir, "asks.sh"), []byte(asks), 0o644))
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	p := &provider{wronged: map[string]int{}, right: map[string]int{}}
+	server := &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(l) // until it is closed
+	}()
+	defer func() {
+		_ = server.Close()
+		<-served
+	}()
+	settings, err := gateway.DefaultSettings()
+	if err != nil {
+		return err
+	}
+	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: gateway.OpenAI, URL: "http://" + l.Addr().String(), Free: true, Concurrency: 4}
+	e, err := engine.Open(filepath.Join(dir, "home"), engine.Options{})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	run, err := e.Create(ctx, file, []byte(asksStudy), engine.RunOptions{Output: filepath.Join(dir, "report")})
+	if err != nil {
+		return err
+	}
+	s, err := e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, OnInterrupt: engine.Stop, Models: settings})
+	if err != nil {
+		return err
+	}
+	ledger, err := e.Calls(ctx, run)
+	if err != nil {
+		return err
+	}
+	calls := ledger.Calls()
+	for i, fault := range modelFaults {
+		row := Row{Fault: fault.name, Injected: p.wronged[fmt.Sprint(i)], As: string(fault.class), Recovery: []float64{}, Lost: 1}
+		if 2*i < len(calls) && calls[2*i].Answered != nil { // two of each question, in their order
+			a := calls[2*i].Answered
+			row.Recovered, row.Lost, row.Recovery = 1, 0, append(row.Recovery, a.Took)
+			for _, r := range a.Retries {
+				if r.Class == fault.class {
+					row.Detected++
+				}
+			}
+		}
+		d.result.Rows = append(d.result.Rows, row)
+	}
+	right := 0
+	for _, n := range p.right {
+		right += n
+	}
+	d.check("the program was answered every time, and each answer was given once", s.Status == research.Completed && len(calls) == 2*len(modelFaults) && right == len(calls), "%d calls, %d answers", len(calls), right)
+	return nil
+}
