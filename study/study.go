@@ -71,7 +71,7 @@ type Models struct {
 	// Allow are the models that may be called, provider/model with * and ? for
 	// any part; empty: all that there is a provider for.
 	Allow  []string `json:"allow,omitempty"`
-	Replay string   `json:"replay,omitempty"` // resume (default), strict or off
+	Replay string   `json:"replay,omitempty"` // resume (default), strict-replay or off
 	// IgnoreFields and IgnoreText say what of a request does not make it
 	// another one: places (JSON pointers), and parts of texts (regular
 	// expressions).

@@ -76,7 +76,7 @@ model: some/model
 tools: {hosts: [api.example.org, "*.org"], record: true}
 models:
   allow: [openai/gpt-4o*, anthropic/*]
-  replay: strict
+  replay: strict-replay
   ignore: {fields: [/messages/*/id], text: ['/tmp/\w+']}
 `
 
@@ -121,7 +121,7 @@ func TestEveryKey(t *testing.T) {
 		Checkpoints: study.Checkpoints{Experiments: 20, Every: study.Duration(time.Hour)}, Executor: "slurm", Parallel: 4, Model: "some/model",
 		Tools: &study.Tools{Hosts: []string{"api.example.org", "*.org"}, Record: true},
 		Models: &study.Models{
-			Allow: []string{"openai/gpt-4o*", "anthropic/*"}, Replay: "strict", IgnoreFields: []string{"/messages/*/id"}, IgnoreText: []string{`/tmp/\w+`},
+			Allow: []string{"openai/gpt-4o*", "anthropic/*"}, Replay: "strict-replay", IgnoreFields: []string{"/messages/*/id"}, IgnoreText: []string{`/tmp/\w+`},
 		},
 	}
 	if diff := cmp.Diff(want, s, cmpopts.IgnoreUnexported(study.Study{})); diff != "" {

@@ -67,7 +67,7 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.StringSliceVar(&o.inputs, "input", nil, "file or folder, seen read-only in the working folder instead of being copied: PATH or NAME=PATH")
 	f.StringVar(&o.environment, "environment", "", "Python environment of the program (default $VIRTUAL_ENV, $CONDA_PREFIX or .venv)")
 	f.StringSliceVar(&o.models, "allow-model", nil, "models that may be called, like openai/gpt-4o or anthropic/* (default: all)")
-	f.StringVar(&o.replay, "replay", "resume", "what becomes of calls that are on record: resume, strict (nothing new is sent) or off")
+	f.StringVar(&o.replay, "replay", "resume", "what becomes of calls that are on record: resume, strict-replay (nothing new is sent) or off")
 	f.StringArrayVar(&o.ignore, "ignore", nil, "parts of texts, as a regular expression, that do not make a request another one")
 	f.StringVar(&o.output, "output-dir", "", "folder of the report and of what the program leaves (default results/RUN)")
 	f.DurationVar(&o.limit, "time", 48*time.Hour, "how long the program may run")

@@ -138,7 +138,7 @@ func TestTheTableOfPrices(t *testing.T) {
 		"anthropic/claude-opus-4-5": {In: 5, Out: 25, CacheRead: 0.5, CacheWrite: 6.25, CacheHour: 10, MaxOutput: 200000, LongIn: 1, LongOut: 1},
 	} {
 		p, name, _ := strings.Cut(model, "/")
-		if got, ok := s.priceOf(s.Providers[p], name); !ok || got != want {
+		if got, source, ok := s.priceOf(s.Providers[p], name); !ok || got != want || source != PricesOf {
 			t.Errorf("%s: %+v", model, got)
 		}
 	}

@@ -25,9 +25,9 @@ type Mode string
 
 // The modes.
 const (
-	Resume Mode = "resume" // it gets the answer that is on record; what is new is sent
-	Strict Mode = "strict" // what is new is an error: the run is played back, offline
-	Off    Mode = "off"    // a new attempt's requests are all sent
+	Resume Mode = "resume"        // it gets the answer that is on record; what is new is sent
+	Strict Mode = "strict-replay" // what is new is an error: the run is played back, offline
+	Off    Mode = "off"           // a new attempt's requests are all sent
 )
 
 // Options are what a gateway serves with.
@@ -287,7 +287,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 		if !g.allowed(t.name()) {
 			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
 		}
-		t.price, t.priced = g.Settings.priceOf(t.provider, t.model)
+		t.price, t.source, t.priced = g.Settings.priceOf(t.provider, t.model)
 		if r.endpoint == countTokens {
 			t.price, t.priced = Price{}, true // it costs nothing
 		}
@@ -465,6 +465,9 @@ func (g *Gateway) outcome(c *Call, r *request, a *answer, took time.Duration) (r
 			tokens, estimated = Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.text + 3) / 4}, true
 		}
 		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.cost(tokens)
+		if a.beside { // what was broken off beside it may have cost as much
+			spent = spent.times(2)
+		}
 	}
 	if a.status == 0 && a.class == research.Auth {
 		spent = Spending{} // it never left
@@ -479,7 +482,7 @@ func (g *Gateway) outcome(c *Call, r *request, a *answer, took time.Duration) (r
 	}
 	return Answered{
 		Call: c.Call, Provider: t.provider.Name, Model: t.model, Status: a.status, Header: kept(a.header), Answer: body, Tokens: tokens, Spent: spent,
-		Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
+		Prices: t.source, Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
 	}, spent
 }
 

@@ -18,7 +18,7 @@ func (u *upstream) hedged(ctx context.Context, r *request, targets []target, f *
 	defer cancel()
 	answers := make(chan answer, 2)
 	send := func(targets []target) { answers <- u.send(ctx, r, targets, f) }
-	under := 1
+	under, beside := 1, false
 	go send(targets)
 	second := time.NewTimer(u.settings.Hedge)
 	defer second.Stop()
@@ -30,10 +30,12 @@ func (u *upstream) hedged(ctx context.Context, r *request, targets []target, f *
 				other = targets[1:] // what is slow is not asked again
 			}
 			under++
+			beside = true
 			go send(other)
 		case a := <-answers:
 			under--
 			if a.class == research.Succeeded || under == 0 {
+				a.beside = beside
 				cancel()
 				for ; under > 0; under-- {
 					<-answers

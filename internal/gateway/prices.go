@@ -54,21 +54,21 @@ var priceLines = sync.OnceValue(func() map[string][]priceLine {
 })
 
 // priceOf looks a model's price up: in the settings, by provider/model, then in
-// the table. An exact name goes before a form.
-func (s *Settings) priceOf(p *Provider, model string) (Price, bool) {
+// the table. An exact name goes before a form. source is where it was found.
+func (s *Settings) priceOf(p *Provider, model string) (price Price, source string, known bool) {
 	if price, ok := s.Prices[p.Name+"/"+model]; ok {
-		return price, true
+		return price, "settings", true
 	}
 	if p.Free {
-		return Price{}, true
+		return Price{}, "free", true
 	}
 	lines := priceLines()[p.Prices]
 	for _, exact := range []bool{true, false} {
 		for _, l := range lines {
 			if (l.how == "is") == exact && l.fits(model) {
-				return l.Price, true
+				return l.Price, PricesOf, true
 			}
 		}
 	}
-	return Price{}, false
+	return Price{}, "", false
 }

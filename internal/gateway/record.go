@@ -61,6 +61,7 @@ type Answered struct {
 	Answer    Content           `json:"answer"`
 	Tokens    Tokens            `json:"tokens,omitzero"`
 	Spent     Spending          `json:"spent"`
+	Prices    string            `json:"prices,omitempty"` // where the price is from: the date of the table, or the settings
 	Unpriced  bool              `json:"unpriced,omitempty"`
 	Estimated bool              `json:"estimated,omitempty"` // the provider said nothing of its use
 	First     float64           `json:"first_s"`             // until the first byte, seconds

@@ -298,3 +298,25 @@ func TestASlowDripIsBrokenOff(t *testing.T) {
 		t.Errorf("the ledger says %+v", calls)
 	}
 }
+
+// TestHedging: a call that is slow is made once more beside; the first that
+// answers counts, and both are counted.
+func TestHedging(t *testing.T) {
+	b := newBench(t)
+	b.settings.Hedge = 20 * time.Millisecond
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not see that its client leaves
+		if b.seen.Load() == 1 {
+			<-r.Context().Done()
+			return
+		}
+		b.chat(2)(w, r)
+	}
+	b.restart()
+	if _, text := b.post("t1-a1", "/v1/chat/completions", hello); text != chatAnswer(2) {
+		t.Errorf("it got %s", text)
+	}
+	if s := b.ledger.Summary(""); b.seen.Load() != 2 || s.Answered != 1 || s.Spent.Tokens != 2*15 || s.Spent.Calls != 2 {
+		t.Errorf("the provider saw %d, the ledger says %+v", b.seen.Load(), s)
+	}
+}

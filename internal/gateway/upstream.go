@@ -73,6 +73,7 @@ type target struct {
 	model    string // of the provider
 	price    Price
 	priced   bool
+	source   string // of the price
 }
 
 func (t target) name() string { return t.provider.Name + "/" + t.model }
@@ -91,6 +92,7 @@ type answer struct {
 	class  research.Class
 	why    string
 	begun  bool // a part of a stream was delivered before it broke
+	beside bool // it was sent twice, and this is the first that answered
 	leaves bool // whoever asked is gone, and nothing was under way
 }
 
