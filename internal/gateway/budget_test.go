@@ -67,6 +67,7 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 		for text := range refused {
 			rt.Errorf("a call got %s", text)
 		}
+		b.stop() // whoever was answered last has put its reservation back
 		now := b.ledger.Summary("").Spent
 		limit := b.options.Budgets.Run
 		if now.NanoUSD > nano(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
