@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -80,5 +82,6 @@ func (e *Engine) handOver(s *research.State) error {
 			files = append(files, f)
 		}
 	}
-	return e.objects.CopyOut(files, filepath.Join(s.Created.Output, "files"))
+	dir := filepath.Join(s.Created.Output, "files")
+	return errors.Join(os.MkdirAll(dir, 0o755), e.objects.CopyOut(files, dir))
 }
