@@ -267,7 +267,13 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 }
 
 func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
+	runs := 0
 	for _, r := range out.Runs {
+		if of, calls := gateway.StreamOf(r.Run); calls {
+			a.printf("run %s: its model calls, %d records\n", of, r.Seq)
+			continue
+		}
+		runs++
 		switch {
 		case r.Aside != "":
 			a.printf("run %s: replaced, %d records; the %d that were here are kept in %s\n", r.Run, r.Seq, r.Was, shorter(r.Aside))
@@ -279,7 +285,7 @@ func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
 			a.printf("run %s: %d records\n", r.Run, r.Seq)
 		}
 	}
-	a.printf("restored %s and %d objects from backup %s into %s\n", plural(len(out.Runs), "run"), out.Objects, out.Backup, shorter(e.Home()))
+	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Home()))
 }
 
 func (a *app) backupPruneCommand() *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"ratchet"
+	"ratchet/internal/gateway"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 )
@@ -25,6 +26,9 @@ func (a *app) printResults(r *ratchet.Results, output string) {
 			a.printf("  %s  %s\n             %s\n", a.verdict(h.Verdict), h.Claim, figures)
 		}
 		a.printf("\n")
+	}
+	if c := r.Cost; c.Calls+c.Replayed > 0 {
+		a.printf("Model calls\n  %d sent, %d out of the record; %d tokens, %s\n\n", c.Calls, c.Replayed, c.Tokens, gateway.Dollars(int64(c.USD*1e9)))
 	}
 	if b := r.Best; b != nil {
 		a.printf("Best configuration\n  %s  %s\n", b.Experiment, report.Parameters(b.Parameters))
