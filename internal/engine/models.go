@@ -163,19 +163,21 @@ func (e *Engine) gatewayKey(run string) ([]byte, error) {
 const longestSocket = 108
 
 // gatewaySocket is where the gateway of a run listens: in the run's folder, or
-// where that has too long a path, in a folder of this user's for temporary
-// files.
+// where that has too long a path, in a folder of this user's that is the same
+// for every engine, whatever its environment.
 func (e *Engine) gatewaySocket(run string) (string, error) {
 	path := filepath.Join(e.folder(run), "gateway.sock")
 	if len(path) < longestSocket {
 		return path, nil
 	}
-	dir := filepath.Join(os.TempDir(), fmt.Sprintf("ratchet-%d", os.Getuid()))
-	if !ours(dir) {
-		return "", fmt.Errorf("opening the gateway: the path of %s is too long for a socket, and %s belongs to somebody else; use a home with a shorter path", path, dir)
-	}
 	sum := sha256.Sum256([]byte(path))
-	return filepath.Join(dir, hex.EncodeToString(sum[:12])+".sock"), nil
+	for _, shared := range []string{"/dev/shm", "/tmp"} {
+		dir := filepath.Join(shared, fmt.Sprintf("ratchet-%d", os.Getuid()))
+		if ours(dir) {
+			return filepath.Join(dir, hex.EncodeToString(sum[:12])+".sock"), nil
+		}
+	}
+	return "", fmt.Errorf("opening the gateway: the path of %s is too long for a socket, and there is no folder of this user's in /dev/shm or /tmp; use a home with a shorter path", path)
 }
 
 // authorityFile is what a program is to trust, in its box.
