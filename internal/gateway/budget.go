@@ -66,8 +66,7 @@ func (l *Ledger) reserve(ctx context.Context, b Budgets, stage string, models []
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				l.spending.hold(stage, models, most.times(-1))
-				close(l.changed)
-				l.changed = make(chan struct{})
+				l.announce()
 			}, nil
 		}
 		underWay := l.spending.waiting > 0 || l.inFlight > 0

@@ -58,7 +58,9 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, e := range []endpoint{chat, messages, responses, embeddings} {
-			u, _ := tokensOf(e, body)
+			var use tokenReader
+			use.read(e, body)
+			u := use.tokens
 			if u.In < 0 || u.Out < 0 || u.CacheRead < 0 || u.CacheWrite < 0 || u.CacheHour < 0 {
 				t.Errorf("%s: it used %+v", e, u)
 			}

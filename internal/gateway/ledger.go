@@ -212,8 +212,7 @@ func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) 
 			return next, err
 		}
 	}
-	close(l.changed)
-	l.changed = make(chan struct{})
+	l.announce()
 	return next, nil
 }
 
@@ -311,6 +310,12 @@ func (l *Ledger) end() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
+	l.announce()
+}
+
+// announce wakes those who wait for a reservation to end. The caller holds the
+// lock.
+func (l *Ledger) announce() {
 	close(l.changed)
 	l.changed = make(chan struct{})
 }

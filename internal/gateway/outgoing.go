@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,8 +10,6 @@ import (
 
 	"github.com/tidwall/sjson"
 )
-
-func jsonValid(b []byte) bool { return json.Valid(b) }
 
 // notSent are headers of a client that its provider does not get: the token of
 // the run, and what belongs to the connection.

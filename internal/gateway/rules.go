@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
 	"net/http"
 	"regexp"
@@ -71,14 +70,6 @@ func remove(v any, path []string) {
 			}
 		}
 	}
-}
-
-// CheckPointer refuses what is not a JSON pointer.
-func CheckPointer(s string) error {
-	if !strings.HasPrefix(s, "/") || len(s) < 2 {
-		return fmt.Errorf("%q is not a place in a request; write it like /messages/0/content", s)
-	}
-	return nil
 }
 
 // countingHeaders are those that are part of a request: they change what is

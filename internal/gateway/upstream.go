@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -374,7 +375,7 @@ func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) e
 // looksWhole reports whether a body is a JSON object.
 func looksWhole(body []byte) bool {
 	b := bytes.TrimSpace(body)
-	return len(b) > 1 && b[0] == '{' && jsonValid(b)
+	return len(b) > 1 && b[0] == '{' && json.Valid(b)
 }
 
 // leaveAlone keeps others from a provider that is asked too much.

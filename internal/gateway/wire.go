@@ -211,13 +211,6 @@ func canonicalJSON(v any) ([]byte, error) {
 	return bytes.TrimRight(b.Bytes(), "\n"), nil
 }
 
-// tokensOf reads what an answer used; ok false: it does not say.
-func tokensOf(e endpoint, body []byte) (t Tokens, ok bool) {
-	var u tokenReader
-	u.read(e, body)
-	return u.tokens, u.found
-}
-
 // tokenReader reads the use out of answers, or out of the events of a stream,
 // the later of which count more.
 type tokenReader struct {
