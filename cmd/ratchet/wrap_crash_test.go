@@ -200,14 +200,20 @@ func runWrapped(t *testing.T, binary, dir string, kills int) (left string, provi
 // killShims kills the processes that watch attempts, and with them those.
 func killShims(t *testing.T, dir string) {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, ".ratchet", "runs", "*", "attempts", "*", "shim.json"))
+	files, err := filepath.Glob(filepath.Join(dir, ".ratchet", "runs", "*", "attempts", "*", "attempt.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, f := range files {
-		var shim struct{ PID int }
-		if b, err := os.ReadFile(f); err == nil && json.Unmarshal(b, &shim) == nil && shim.PID > 1 {
-			_ = syscall.Kill(shim.PID, syscall.SIGKILL)
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue // gone meanwhile
+		}
+		for line := range bytes.Lines(b) {
+			var record struct{ Shim struct{ PID int } }
+			if json.Unmarshal(line, &record) == nil && record.Shim.PID > 1 {
+				_ = syscall.Kill(record.Shim.PID, syscall.SIGKILL)
+			}
 		}
 	}
 }

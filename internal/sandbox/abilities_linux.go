@@ -95,14 +95,11 @@ func Abilities() []Ability {
 	} else {
 		add("Landlock", nil, fmt.Sprintf("version %d of its interface: a second wall around files", version))
 	}
-	g, err := newCgroup("probe", study.AttemptLimits{Memory: 64 << 20, CPUs: 1, Processes: 16})
-	switch {
-	case err != nil:
-	case len(g.dirs) == 0:
+	g := newCgroup()
+	err := g.limit(study.AttemptLimits{Memory: 64 << 20, CPUs: 1, Processes: 16})
+	g.remove()
+	if len(g.dirs) == 0 {
 		err = errors.New("not to be had by this user; memory is bounded by looking every 50 ms, processors by stopping what has used its share")
-	}
-	if g != nil {
-		g.remove()
 	}
 	add("control groups", err, "the kernel bounds memory, processors and processes")
 	if noticing() {

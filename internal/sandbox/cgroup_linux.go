@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -90,20 +91,28 @@ func enableV2(dir string) bool {
 	return os.WriteFile(filepath.Join(base, "cgroup.subtree_control"), []byte(on), 0o644) == nil
 }
 
-// newCgroup makes the group of an attempt. Where the machine has none to give,
-// the group is empty, without an error.
-func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
+// groups counts the groups that this process has made.
+var groups atomic.Int64
+
+// newCgroup makes a group without limits. Where the machine has none to give,
+// the group is empty.
+func newCgroup() *cgroup {
 	h := findHierarchy()
 	g := &cgroup{dirs: map[string]string{}, v2: h.v2}
-	name = fmt.Sprintf("%s-%d", name, os.Getpid())
+	name := fmt.Sprintf("%d-%d", groups.Add(1), os.Getpid()) // see Sweep
 	for c, base := range h.base {
 		dir := filepath.Join(base, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			g.remove()
-			return &cgroup{}, nil // it may not be ours to make after all
+			return &cgroup{} // it may not be ours to make after all
 		}
 		g.dirs[c] = dir
 	}
+	return g
+}
+
+// limit sets the limits of an attempt.
+func (g *cgroup) limit(l study.AttemptLimits) error {
 	memory := strconv.FormatInt(int64(l.Memory), 10)
 	quota := strconv.FormatInt(int64(l.CPUs*100_000), 10)
 	tasks := strconv.Itoa(l.Processes + ownProcesses)
@@ -123,34 +132,42 @@ func newCgroup(name string, l study.AttemptLimits) (*cgroup, error) {
 			continue
 		}
 		if err := os.WriteFile(filepath.Join(dir, s[1]), []byte(s[2]), 0o644); err != nil && !strings.Contains(s[1], "sw") {
-			g.remove()
-			return nil, fmt.Errorf("limiting the attempt: %w", err)
+			return fmt.Errorf("limiting the attempt: %w", err)
 		}
 	}
-	return g, nil
+	return nil
 }
 
-// enter has the sandbox's first process begin in the group. Moving a process
-// that runs waits for all processors to pass a point
-// (cgroup_threadgroup_rwsem), which takes 10 ms and more. So in version 2 it is
-// born there, and in version 1, which has no such way, it moves itself, as a
-// single thread, before it does anything else.
-func (g *cgroup) enter(f *fork) error {
+// enter has the sandbox's first process begin in the group; files are needed
+// until it was forked. Moving a process that runs waits for all processors to
+// pass a point (cgroup_threadgroup_rwsem), which takes 10 ms and more. So in
+// version 2 it is born there, and in version 1, which has no such way, it moves
+// itself, as a single thread, before it does anything else.
+func (g *cgroup) enter(p *plan) (files []*os.File, err error) {
 	for _, dir := range g.dirs {
 		if g.v2 {
 			group, err := os.Open(dir)
 			if err != nil {
-				return fmt.Errorf("limiting the attempt: %w", err)
+				return files, fmt.Errorf("limiting the attempt: %w", err)
 			}
-			f.group = group
+			files = append(files, group)
 			continue
 		}
 		tasks, err := os.OpenFile(filepath.Join(dir, "tasks"), os.O_WRONLY, 0)
 		if err != nil {
-			return fmt.Errorf("limiting the attempt: %w", err)
+			return files, fmt.Errorf("limiting the attempt: %w", err)
 		}
-		f.first.keep = append(f.first.keep, tasks)
-		f.first.call("limiting the attempt", unix.SYS_WRITE, int(tasks.Fd()), "0", 1) // 0: whoever writes
+		files = append(files, tasks)
+		p.call("limiting the attempt", unix.SYS_WRITE, int(tasks.Fd()), "0", 1) // 0: whoever writes
+	}
+	return files, nil
+}
+
+// born is the group that a process is to be born in, among the files of enter;
+// nil: it moves itself.
+func (g *cgroup) born(files []*os.File) *os.File {
+	if g.v2 && len(files) > 0 {
+		return files[0]
 	}
 	return nil
 }

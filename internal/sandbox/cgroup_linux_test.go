@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,19 +42,31 @@ func TestBornInItsGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	f := &fork{}
-	f.first.call("taking stdout", unix.SYS_DUP3, int(out.Fd()), 1, 0)
-	f.paths = []uintptr{f.command.text("/bin/cat")}
-	f.argv, f.env = f.command.texts([]string{"cat", "/proc/self/cgroup"}), f.command.texts(nil)
-	if err := group.enter(f); err != nil {
-		t.Fatal(err)
-	}
-	pid, report, err := f.start(func(int) error { return nil })
+	f, err := newFork()
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := f.end(report, &Spec{Command: []string{"cat"}})
-	reap(pid)
+	f.ahead.call("taking stdout", unix.SYS_DUP3, int(out.Fd()), 1, 0)
+	files, err := group.enter(&f.ahead)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.start(0, group.born(files), func(int) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	f.orders.paths = unsafe.Slice(put(f.shared, f.text("/bin/cat")), 1)
+	f.orders.argv, f.orders.env = f.list([]string{"cat", "/proc/self/cgroup"}), f.list(nil)
+	if err := f.proceed(); err != nil {
+		t.Fatal(err)
+	}
+	end := f.end(&Spec{Command: []string{"cat"}})
+	reap(f.pid)
+	f.close()
+	for _, file := range files {
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	b, err := os.ReadFile(out.Name())
 	if err != nil || end.Exit != 0 || !strings.Contains(string(b), "0::/ratchet-test\n") {
 		t.Errorf("%+v, %s (%v)", end, b, err)

@@ -15,26 +15,22 @@ const doorFD = 203
 
 // plan has the first process make the listener in the command's network, and
 // hand it over.
-func (d *doorway) plan(p *plan) (*handover, error) {
-	address, err := net.ResolveTCPAddr("tcp", doorAddress)
+func (d *doorway) plan(p *plan, h *handover) error {
+	at, err := net.ResolveTCPAddr("tcp", doorAddress)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	h, err := newHandover("door")
-	if err != nil {
-		return nil, err
-	}
-	in := &unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(address.IP.To4())}
+	in := put(p.shared, unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(at.IP.To4())})
 	port := (*[2]byte)(unsafe.Pointer(&in.Port)) // in network order
-	port[0], port[1] = byte(address.Port>>8), byte(address.Port)
+	port[0], port[1] = byte(at.Port>>8), byte(at.Port)
 	const what = "making the door to the gateway"
 	p.call(what, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	p.call(what, unix.SYS_DUP3, result{}, doorFD, unix.O_CLOEXEC)
-	p.call(what, unix.SYS_BIND, doorFD, unsafe.Pointer(in), int(unsafe.Sizeof(*in)))
+	p.call(what, unix.SYS_BIND, doorFD, address(in), int(unsafe.Sizeof(*in)))
 	p.call(what, unix.SYS_LISTEN, doorFD, 128)
 	h.plan(p, what, doorFD)
 	p.call(what, unix.SYS_CLOSE, doorFD)
-	return h, nil
+	return nil
 }
 
 // receive opens the door with the listener that the first process made.
@@ -54,32 +50,30 @@ func (d *doorway) receive(h *handover) {
 }
 
 // handover is the way of a file descriptor from the first process, or the
-// command's, to the shim.
-type handover struct{ ours, theirs *os.File }
+// // command's, to the shim. The shim closes their end once they were forked; to
+// them it stays at.
+type handover struct {
+	ours, theirs *os.File
+	at           int
+}
 
 func newHandover(name string) (*handover, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &handover{ours: os.NewFile(uintptr(pair[0]), name), theirs: os.NewFile(uintptr(pair[1]), name)}, nil
+	return &handover{ours: os.NewFile(uintptr(pair[0]), name), theirs: os.NewFile(uintptr(pair[1]), name), at: pair[1]}, nil
 }
 
 // plan hands a file descriptor over.
 func (h *handover) plan(p *plan, what string, fd int) {
-	message := []byte{0}
 	control := unix.UnixRights(fd)
-	header := &unix.Msghdr{
-		Iov: &unix.Iovec{Base: &message[0], Len: 1}, Iovlen: 1,
-		Control: &control[0], Controllen: uint64(len(control)),
-	}
-	p.keep = append(p.keep, message, control, header.Iov)
-	p.call(what, unix.SYS_SENDMSG, int(h.theirs.Fd()), unsafe.Pointer(header), 0)
+	header := put(p.shared, unix.Msghdr{
+		Iov: put(p.shared, unix.Iovec{Base: put(p.shared, byte(0)), Len: 1}), Iovlen: 1,
+		Control: put(p.shared, control...), Controllen: uint64(len(control)),
+	})
+	p.call(what, unix.SYS_SENDMSG, h.at, address(header), 0)
 }
-
-// forked ends the shim's own hold on the other end, once it was forked: the
-// other process has its own.
-func (h *handover) forked() { _ = h.theirs.Close() }
 
 // take waits for the file descriptor; an error says that none came.
 func (h *handover) take() (int, error) {

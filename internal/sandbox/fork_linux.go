@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"runtime"
@@ -16,22 +15,32 @@ import (
 
 // fork is the sandbox's first process, forked from the shim. Starting another
 // program for it would cost more than all the walls together; so it is this
-// one, and does its work by system calls alone (see plan): it carries out its
-// plan, forks the command's process, which carries out its own and becomes the
-// command, and then reaps whatever dies until the command has ended.
+// one, and does its work by system calls alone (see plan): it carries out what
+// is planned ahead, forks the command's process, and waits for its attempt. Then
+// it carries out the rest, has the command's process carry out its own plan and
+// become the command, and reaps whatever dies until the command has ended.
 type fork struct {
-	flags   uintptr  // of clone(2)
-	group   *os.File // control group of version 2 to be born in; nil: the shim's
-	first   plan
+	*shared
+	orders *orders
+	ahead  plan // before its attempt is known
+	first  plan // then
+	// command is the command process's plan.
 	command plan
-	paths   []uintptr // where the command may be, each as a text
-	argv    uintptr
-	env     uintptr
-	ready   uintptr // file descriptor: a byte comes when the plan may begin
-	report  uintptr // file descriptor: a forkReport goes out
+
+	pid    int
+	ready  *os.File // where the first process hears that it may go on
+	report *os.File // where it says how it went
+}
+
+// orders are what the first process is told, in shared memory.
+type orders struct {
+	ahead, first, command []step
+	paths                 []uintptr // where the command may be, each as a text
+	argv, env             uintptr
+	ready, report         uintptr // file descriptors of the first process
+	begin, begun          uintptr // those over which it tells the command's process to begin
 
 	// Room for arguments and results, made beforehand.
-	clone3 cloneArgs
 	told   [8]byte
 	status uint32
 	use    syscall.Rusage
@@ -59,31 +68,80 @@ type cloneArgs struct {
 
 // Where a report is from.
 const (
-	stageFirst   = 1 + iota // the first process's plan failed
-	stageCommand            // the command's plan failed
+	stageAhead   = 1 + iota // a step of the plan ahead failed
+	stageFirst              // a step of the first process's plan failed
+	stageCommand            // a step of the command's plan failed
 	stageExec               // the command could not be executed
 	stageEnded              // the command has ended
 )
 
-// start forks. prepare is called with the process's id before the plan begins.
-// The calling thread must live as long as the process is to live.
-func (f *fork) start(prepare func(pid int) error) (pid int, report io.ReadCloser, err error) {
-	if err := errors.Join(f.first.err, f.command.err); err != nil {
-		return 0, nil, err
+func newFork() (*fork, error) {
+	s, err := newShared()
+	if err != nil {
+		return nil, err
 	}
+	return &fork{shared: s, orders: put(s, orders{}), ahead: plan{shared: s}, first: plan{shared: s}, command: plan{shared: s}}, nil
+}
+
+// start forks, with flags of clone(2), into a control group of version 2; nil:
+// the shim's. prepare is called with the process's id before the plan ahead
+// begins. The calling thread must live as long as the process is to live.
+func (f *fork) start(flags uintptr, group *os.File, prepare func(pid int) error) error {
 	readyRead, readyWrite, err := os.Pipe()
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
-	defer readyWrite.Close()
 	reportRead, reportWrite, err := os.Pipe()
 	if err != nil {
-		return 0, nil, errors.Join(err, readyRead.Close())
+		return errors.Join(err, readyRead.Close(), readyWrite.Close())
 	}
-	f.ready, f.report = readyRead.Fd(), reportWrite.Fd()
-	if f.group != nil {
-		f.clone3 = cloneArgs{Flags: uint64(f.flags) | unix.CLONE_INTO_CGROUP, ExitSignal: uint64(unix.SIGCHLD), Cgroup: uint64(f.group.Fd())}
-		defer f.group.Close()
+	beginRead, beginWrite, err := os.Pipe()
+	if err != nil {
+		return errors.Join(err, readyRead.Close(), readyWrite.Close(), reportRead.Close(), reportWrite.Close())
+	}
+	f.ready, f.report = readyWrite, reportRead
+	f.orders.ahead = f.ahead.script()
+	f.orders.ready, f.orders.report = readyRead.Fd(), reportWrite.Fd()
+	f.orders.begin, f.orders.begun = beginRead.Fd(), beginWrite.Fd()
+	err = f.err
+	if err == nil {
+		f.pid, err = f.fork(flags, group)
+	}
+	err = errors.Join(err, readyRead.Close(), reportWrite.Close(), beginRead.Close(), beginWrite.Close())
+	if err == nil {
+		err = prepare(f.pid)
+	}
+	if err == nil {
+		_, err = readyWrite.Write([]byte{1})
+	}
+	return err
+}
+
+// proceed has the first process carry out the rest, which is planned by now.
+func (f *fork) proceed() error {
+	f.orders.first, f.orders.command = f.first.script(), f.command.script()
+	if f.err != nil {
+		return f.err
+	}
+	// Where the plan ahead has failed there is nobody to hear it; the report
+	// says so.
+	if _, err := f.ready.Write([]byte{1}); err != nil && !errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	return nil
+}
+
+// close gives back what was kept for a first process that is gone.
+func (f *fork) close() {
+	_ = f.ready.Close()
+	_ = f.report.Close()
+	f.shared.close()
+}
+
+func (f *fork) fork(flags uintptr, group *os.File) (int, error) {
+	var args cloneArgs
+	if group != nil {
+		args = cloneArgs{Flags: uint64(flags) | unix.CLONE_INTO_CGROUP, ExitSignal: uint64(unix.SIGCHLD), Cgroup: uint64(group.Fd())}
 	}
 	// Handlers of the runtime must not run in the child: no signal gets there
 	// before the command's own process, which clears the mask.
@@ -94,28 +152,14 @@ func (f *fork) start(prepare func(pid int) error) (pid int, report io.ReadCloser
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		return 0, nil, err
+		return 0, err
 	}
-	id, errno := f.clone()
-	err = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
-	runtime.KeepAlive(f)
+	id, errno := f.orders.clone(flags, &args)
+	err := unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	if errno != 0 {
-		err = fmt.Errorf("making namespaces: %w", errno)
+		return 0, fmt.Errorf("making namespaces: %w", errno)
 	}
-	err = errors.Join(err, readyRead.Close(), reportWrite.Close())
-	if err == nil {
-		err = prepare(int(id))
-	}
-	if err == nil {
-		_, err = readyWrite.Write([]byte{1})
-	}
-	if err != nil {
-		if id > 0 {
-			_ = syscall.Kill(int(id), syscall.SIGKILL)
-		}
-		return 0, nil, errors.Join(err, reportRead.Close())
-	}
-	return int(id), reportRead, nil
+	return int(id), err
 }
 
 // clone returns in the parent only.
@@ -123,16 +167,16 @@ func (f *fork) start(prepare func(pid int) error) (pid int, report io.ReadCloser
 //go:noinline
 //go:norace
 //go:nosplit
-func (f *fork) clone() (pid uintptr, errno syscall.Errno) {
-	if f.clone3.Flags != 0 {
-		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&f.clone3)), unsafe.Sizeof(f.clone3), 0)
+func (o *orders) clone(flags uintptr, args *cloneArgs) (pid uintptr, errno syscall.Errno) {
+	if args.Flags != 0 {
+		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	} else {
-		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, f.flags|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
+		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, flags|uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	}
 	if pid != 0 || errno != 0 {
 		return pid, errno
 	}
-	f.beFirst()
+	o.beFirst()
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 	}
@@ -143,29 +187,28 @@ func (f *fork) clone() (pid uintptr, errno syscall.Errno) {
 //go:noinline
 //go:norace
 //go:nosplit
-func (f *fork) beFirst() {
-	if n, _, _ := syscall.RawSyscall(syscall.SYS_READ, f.ready, uintptr(unsafe.Pointer(&f.told)), 1); n != 1 {
-		return // the shim is gone
-	}
-	if !f.perform(&f.first, stageFirst) {
+func (o *orders) beFirst() {
+	if !o.hear(o.ready) || !o.perform(o.ahead, stageAhead) {
 		return
 	}
 	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
-		f.tell(stageFirst, uintptr(len(f.first.steps)), errno)
+		o.tell(stageAhead, uintptr(len(o.ahead)), errno)
 		return
 	}
 	if pid == 0 {
-		if f.perform(&f.command, stageCommand) {
-			f.become()
-		}
+		o.beCommand()
 		return
 	}
+	if !o.hear(o.ready) || !o.perform(o.first, stageFirst) {
+		return
+	}
+	syscall.RawSyscall(syscall.SYS_WRITE, o.begun, uintptr(unsafe.Pointer(&o.told)), 1)
 	for fd := uintptr(0); fd < 3; fd++ { // they are the command's
 		syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
 	}
 	for {
-		ended, _, errno := syscall.RawSyscall6(syscall.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&f.status)), 0, 0, 0, 0)
+		ended, _, errno := syscall.RawSyscall6(syscall.SYS_WAIT4, ^uintptr(0), uintptr(unsafe.Pointer(&o.status)), 0, 0, 0, 0)
 		if errno == syscall.EINTR {
 			continue
 		}
@@ -176,11 +219,34 @@ func (f *fork) beFirst() {
 			break
 		}
 	}
-	syscall.RawSyscall(syscall.SYS_GETRUSAGE, ^uintptr(0), uintptr(unsafe.Pointer(&f.use)), 0) // of children: -1
-	f.out.Status = int64(f.status)
-	f.out.CPU = (f.use.Utime.Sec+f.use.Stime.Sec)*1_000_000 + f.use.Utime.Usec + f.use.Stime.Usec
-	f.out.Memory = f.use.Maxrss
-	f.tell(stageEnded, 0, 0)
+	syscall.RawSyscall(syscall.SYS_GETRUSAGE, ^uintptr(0), uintptr(unsafe.Pointer(&o.use)), 0) // of children: -1
+	o.out.Status = int64(o.status)
+	o.out.CPU = (o.use.Utime.Sec+o.use.Stime.Sec)*1_000_000 + o.use.Utime.Usec + o.use.Stime.Usec
+	o.out.Memory = o.use.Maxrss
+	o.tell(stageEnded, 0, 0)
+}
+
+// beCommand is all that the command's process does until it is the command.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (o *orders) beCommand() {
+	// With a namespace the kernel ends it with the first process; without, this.
+	syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0, 0)
+	if o.hear(o.begin) && o.perform(o.command, stageCommand) {
+		o.become()
+	}
+}
+
+// hear waits for a byte: it may go on; false: who would say so is gone.
+//
+//go:noinline
+//go:norace
+//go:nosplit
+func (o *orders) hear(fd uintptr) bool {
+	n, _, _ := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&o.told)), 1)
+	return n == 1
 }
 
 // become executes the command: the first of its paths that is there.
@@ -188,18 +254,18 @@ func (f *fork) beFirst() {
 //go:noinline
 //go:norace
 //go:nosplit
-func (f *fork) become() {
+func (o *orders) become() {
 	failure, at := syscall.ENOENT, 0
-	for i := range f.paths {
-		_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, f.paths[i], f.argv, f.env)
+	for i := range o.paths {
+		_, _, errno := syscall.RawSyscall(syscall.SYS_EXECVE, o.paths[i], o.argv, o.env)
 		if failure == syscall.ENOENT && errno != syscall.ENOTDIR {
 			failure, at = errno, i
 		}
 	}
 	atCwd := unix.AT_FDCWD
-	_, _, errno := syscall.RawSyscall6(unix.SYS_STATX, uintptr(atCwd), f.paths[at], 0, unix.STATX_MODE|unix.STATX_TYPE, uintptr(unsafe.Pointer(&f.stat)), 0)
-	f.out.Stat, f.out.Mode = int64(errno), int64(f.stat.Mode)
-	f.tell(stageExec, uintptr(at), failure)
+	_, _, errno := syscall.RawSyscall6(unix.SYS_STATX, uintptr(atCwd), o.paths[at], 0, unix.STATX_MODE|unix.STATX_TYPE, uintptr(unsafe.Pointer(&o.stat)), 0)
+	o.out.Stat, o.out.Mode = int64(errno), int64(o.stat.Mode)
+	o.tell(stageExec, uintptr(at), failure)
 }
 
 // perform carries out a plan, up to the first step that fails.
@@ -207,17 +273,17 @@ func (f *fork) become() {
 //go:noinline
 //go:norace
 //go:nosplit
-func (f *fork) perform(p *plan, stage int64) bool {
+func (o *orders) perform(steps []step, stage int64) bool {
 	var last uintptr
-	for i := range p.steps {
-		s := &p.steps[i]
+	for i := range steps {
+		s := &steps[i]
 		first := s.args[0]
 		if s.prev {
 			first = last
 		}
 		r, _, errno := syscall.RawSyscall6(s.call, first, s.args[1], s.args[2], s.args[3], s.args[4], s.args[5])
 		if errno != 0 {
-			f.tell(stage, uintptr(i), errno)
+			o.tell(stage, uintptr(i), errno)
 			return false
 		}
 		last = r
@@ -228,26 +294,31 @@ func (f *fork) perform(p *plan, stage int64) bool {
 //go:noinline
 //go:norace
 //go:nosplit
-func (f *fork) tell(stage int64, step uintptr, errno syscall.Errno) {
-	f.out.Stage, f.out.Step, f.out.Errno = stage, int64(step), int64(errno)
-	syscall.RawSyscall(syscall.SYS_WRITE, f.report, uintptr(unsafe.Pointer(&f.out)), unsafe.Sizeof(f.out))
+func (o *orders) tell(stage int64, step uintptr, errno syscall.Errno) {
+	o.out.Stage, o.out.Step, o.out.Errno = stage, int64(step), int64(errno)
+	syscall.RawSyscall(syscall.SYS_WRITE, o.report, uintptr(unsafe.Pointer(&o.out)), unsafe.Sizeof(o.out))
 }
 
 // end waits for the report and says how the command ended.
-func (f *fork) end(report io.ReadCloser, spec *Spec) childEnd {
-	defer report.Close()
+func (f *fork) end(spec *Spec) childEnd {
 	var r forkReport
-	if err := binary.Read(report, binary.NativeEndian, &r); err != nil {
+	if err := binary.Read(f.report, binary.NativeEndian, &r); err != nil {
 		return childEnd{Exit: -1, Signal: "killed"} // with its sandbox
 	}
 	errno := syscall.Errno(r.Errno)
+	var failed *plan
 	switch r.Stage {
+	case stageAhead:
+		failed = &f.ahead
 	case stageFirst:
-		return childEnd{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", f.first.said(r.Step), errno), Exit: -1}
+		failed = &f.first
 	case stageCommand:
-		return childEnd{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", f.command.said(r.Step), errno), Exit: -1}
+		failed = &f.command
 	case stageExec:
 		return childEnd{SetUp: notExecuted(spec, errno, syscall.Errno(r.Stat), fs.FileMode(r.Mode)), Missing: true, Exit: -1}
+	}
+	if failed != nil {
+		return childEnd{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", failed.said(r.Step), errno), Exit: -1}
 	}
 	status := syscall.WaitStatus(r.Status)
 	e := childEnd{Exit: status.ExitStatus(), CPU: float64(r.CPU) / 1e6, Memory: r.Memory << 10}
@@ -255,13 +326,6 @@ func (f *fork) end(report io.ReadCloser, spec *Spec) childEnd {
 		e.Exit, e.Signal = -1, unix.SignalName(status.Signal())
 	}
 	return e
-}
-
-func (p *plan) said(step int64) string {
-	if step < int64(len(p.steps)) {
-		return p.steps[step].what
-	}
-	return "forking"
 }
 
 // notExecuted says why a command could not be executed, from what executing it

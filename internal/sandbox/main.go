@@ -18,7 +18,7 @@ const (
 func Main() {
 	switch os.Args[0] {
 	case shimName:
-		os.Exit(shimMain(os.Args[1]))
+		os.Exit(shimMain())
 	case initName: // elsewhere than on Linux
 		os.Exit(initMain())
 	}

@@ -11,8 +11,8 @@ import (
 func TestShimWithoutMain(t *testing.T) {
 	args := os.Args
 	defer func() { os.Args = args }()
-	os.Args = []string{shimName, "attempt"}
-	if _, err := startShim(t.TempDir(), nil, nil, "attempt"); !errors.Is(err, errNoMain) {
+	os.Args = []string{shimName}
+	if _, err := startShim(); !errors.Is(err, errNoMain) {
 		t.Errorf("starting a shim's shim: %v", err)
 	}
 }

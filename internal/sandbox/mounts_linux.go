@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -25,46 +24,84 @@ var systemFolders = []string{
 // devices are the device nodes that every command sees.
 var devices = []string{"null", "zero", "full", "random", "urandom"}
 
+// Where the machine's root and the command's are to the first process, once it
+// has a root of its own.
+const (
+	machineRoot = "/machine"
+	viewRoot    = "/view"
+)
+
 // view plans what a command sees of the machine, as the root of a mount
 // namespace of its own. made are the folders below root that the plan has made
 // so far, shown what it shows of the machine.
 type view struct {
 	*plan
-	root        string
 	made, shown map[string]bool
 }
 
-// planView plans the view and the way into it.
-func planView(p *plan, spec *Spec, folder string) error {
-	v := &view{p, filepath.Join(folder, rootFolder), map[string]bool{}, map[string]bool{}}
-	v.mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "") // nothing of this reaches the machine
-	v.mount("ratchet", v.root, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
-	if err := v.system(spec); err != nil {
+func newView(p *plan) *view { return &view{p, map[string]bool{}, map[string]bool{}} }
+
+// planMachine plans what a command sees of the machine, as far as its shape
+// says. It is built beside the machine's root, on a small file system that
+// takes the place of /proc for a moment, so that nothing of the machine is
+// hidden while it is built.
+func planMachine(p *plan, shape *Spec) error {
+	v := newView(p)
+	// Nothing of this reaches the machine; what is mounted there later is seen.
+	v.mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
+	const base = "/proc"
+	v.mount("ratchet", base, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
+	v.mkdir(base + machineRoot)
+	v.mkdir(base + viewRoot)
+	v.call("entering the sandbox", unix.SYS_PIVOT_ROOT, base, base+machineRoot)
+	v.call("entering the sandbox", unix.SYS_CHDIR, "/")
+	v.mount("ratchet", viewRoot, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
+	if err := v.system(shape); err != nil {
 		return err
 	}
-	v.mount("proc", v.root+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
-	if err := v.devices(spec); err != nil {
+	v.mount("proc", viewRoot+"/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if err := v.devices(shape); err != nil {
 		return err
 	}
+	v.mount("", viewRoot, "", unix.MS_REC|unix.MS_PRIVATE, "")
+	const name = "ratchet"
+	v.call("naming the host", unix.SYS_SETHOSTNAME, name, len(name))
+	if shape.sharesNetwork() {
+		return nil
+	}
+	return v.loopback()
+}
+
+// planBox plans what an attempt sees besides, and the way in.
+func planBox(p *plan, spec *Spec, folder string) error {
+	v := newView(p)
 	if err := v.box(folder, spec); err != nil {
 		return err
 	}
+	v.made["/tmp"] = true
 	for _, path := range spec.ReadOnly {
 		if err := v.inTmp(path); err != nil {
 			return err
 		}
 	}
-	v.call("entering the root", unix.SYS_CHDIR, v.root)
+	v.mount("", viewRoot, "", unix.MS_REC|unix.MS_PRIVATE, "")
+	v.call("entering the root", unix.SYS_CHDIR, viewRoot)
 	v.call("entering the root", unix.SYS_PIVOT_ROOT, ".", ".")
 	// The old root is stacked on the new one now (pivot_root(2), NOTES).
 	v.call("leaving the machine's root", unix.SYS_UMOUNT2, ".", unix.MNT_DETACH)
 	v.call("entering the root", unix.SYS_CHDIR, "/")
-	const name = "ratchet"
-	v.call("naming the host", unix.SYS_SETHOSTNAME, name, len(name))
-	if spec.Limits.Network == study.NetworkHost {
-		return nil
+	return nil
+}
+
+// reveal binds something of the machine at a place in the view. Links on the
+// way to it are followed as the machine has them.
+func (v *view) reveal(source, target string) error {
+	real, err := filepath.EvalSymlinks(source)
+	if err != nil {
+		return err
 	}
-	return v.loopback()
+	v.bind(machineRoot+real, viewRoot+target)
+	return nil
 }
 
 // system shows the system and what else the command needs read-only, root
@@ -93,7 +130,7 @@ func (v *view) system(spec *Spec) error {
 			return err
 		}
 	}
-	v.setMount(v.root, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
+	v.setMount(viewRoot, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	return nil
 }
 
@@ -104,7 +141,7 @@ func (v *view) folder(path string) {
 	}
 	v.folder(filepath.Dir(path))
 	v.made[path] = true
-	v.mkdir(v.root + path)
+	v.mkdir(viewRoot + path)
 }
 
 // show binds one path of the machine below root, at the same place. Links are
@@ -130,12 +167,11 @@ func (v *view) show(path string) (bool, error) {
 			return false, err
 		}
 		v.folder(filepath.Dir(path))
-		v.symlink(to, v.root+path)
+		v.symlink(to, viewRoot+path)
 		return false, nil
 	}
 	v.place(path, info.IsDir())
-	v.bind(path, v.root+path)
-	return true, nil
+	return true, v.reveal(path, path)
 }
 
 // place makes what something is mounted on.
@@ -145,11 +181,11 @@ func (v *view) place(path string, folder bool) {
 		return
 	}
 	v.folder(filepath.Dir(path))
-	v.call("making "+path, unix.SYS_MKNODAT, unix.AT_FDCWD, v.root+path, unix.S_IFREG|0o644, 0)
+	v.call("making "+path, unix.SYS_MKNODAT, unix.AT_FDCWD, viewRoot+path, unix.S_IFREG|0o644, 0)
 }
 
 func (v *view) devices(spec *Spec) error {
-	dev := v.root + "/dev"
+	dev := viewRoot + "/dev"
 	v.mount("ratchet", dev, "tmpfs", unix.MS_NOSUID|unix.MS_NOEXEC, "mode=755,size=1m")
 	names := devices
 	if spec.Limits.GPUs > 0 {
@@ -172,7 +208,9 @@ func (v *view) devices(spec *Spec) error {
 			return err
 		}
 		v.place("/dev/"+n, info.IsDir())
-		v.bind("/dev/"+n, dev+"/"+n)
+		if err := v.reveal("/dev/"+n, "/dev/"+n); err != nil {
+			return err
+		}
 	}
 	for _, link := range [][2]string{{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"}, {"/proc/self/fd/2", "stderr"}} {
 		v.symlink(link[0], dev+"/"+link[1])
@@ -194,16 +232,17 @@ func (v *view) box(folder string, spec *Spec) error {
 		}
 	}
 	for _, b := range writable {
-		v.bind(b.Source, v.root+b.Target)
-		v.setMount(v.root+b.Target, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
-	}
-	for _, in := range spec.Inputs {
-		if _, err := os.Stat(in.Source); err != nil {
+		if err := v.reveal(b.Source, b.Target); err != nil {
 			return err
 		}
-		target := filepath.Join(v.root+boxMount, WorkFolder, in.Target)
-		v.bind(in.Source, target)
-		v.setMount(target, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
+		v.setMount(viewRoot+b.Target, unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, 0)
+	}
+	for _, in := range spec.Inputs {
+		target := filepath.Join(boxMount, WorkFolder, in.Target)
+		if err := v.reveal(in.Source, target); err != nil {
+			return err
+		}
+		v.setMount(viewRoot+target, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	}
 	return nil
 }
@@ -218,7 +257,7 @@ func (v *view) inTmp(path string) error {
 	}
 	shown, err := v.show(path)
 	if err == nil && shown {
-		v.setMount(v.root+path, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
+		v.setMount(viewRoot+path, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	}
 	return err
 }
@@ -231,6 +270,6 @@ func (v *view) loopback() error {
 	}
 	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
 	v.call("bringing up loopback", unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	v.call("bringing up loopback", unix.SYS_IOCTL, result{}, unix.SIOCSIFFLAGS, unsafe.Pointer(ifr))
+	v.call("bringing up loopback", unix.SYS_IOCTL, result{}, unix.SIOCSIFFLAGS, address(put(v.shared, *ifr)))
 	return nil
 }

@@ -69,7 +69,6 @@ func (n *notice) listen() {
 	if n == nil {
 		return
 	}
-	n.way.forked()
 	n.wait.Go(func() {
 		fd, err := n.way.take()
 		if err != nil {
@@ -104,6 +103,13 @@ func (n *notice) answer(fd int) bool {
 	binary.NativeEndian.PutUint32(reply[16:], uint32(-refused))
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&reply)))
 	return errno == 0 || errno == unix.EINTR || errno == unix.ENOENT
+}
+
+// close gives back what nobody listened at.
+func (n *notice) close() {
+	if n != nil {
+		_ = n.way.ours.Close() // does nothing after listen
+	}
 }
 
 func (n *notice) note(call int) {

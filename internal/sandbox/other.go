@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"ratchet/study"
 )
 
 // Outside Linux there is Process isolation only: the command has a process
@@ -43,6 +41,12 @@ func Abilities() []Ability {
 	return []Ability{{"strict isolation", false, "needs Linux"}, {"process isolation", true, "limits of a process group"}}
 }
 
+// bootID: nobody says here which boot this is.
+func bootID() string { return "" }
+
+// secure makes all durable that was written.
+func secure(string) error { return unix.Sync() }
+
 // ownNetwork: none has one here.
 func ownNetwork(*Spec) bool { return false }
 
@@ -56,16 +60,43 @@ type initOrder struct {
 	Folder string
 }
 
-// spawn starts this program again as the sandbox's first process, which starts
+// container is made when its attempt begins, here.
+type container struct {
+	group          *cgroup
+	first          int      // the first process
+	stdout, stderr *os.File // what the command prints
+}
+
+func newContainer(*Spec) (*container, error) { return &container{group: &cgroup{}}, nil }
+
+func (c *container) fits(*Spec) bool { return true }
+func (c *container) pid() int        { return c.first }
+func (c *container) remove()         {}
+func (c *container) discard()        { c.stdout.Close(); c.stderr.Close() }
+
+// begin starts this program again as the sandbox's first process, which starts
 // the command and reports how it ended.
-func spawn(folder string, spec *Spec, _ *cgroup, _ *doorway, stdout, stderr *os.File) (pid int, wait func() childEnd, err error) {
-	orderRead, orderWrite, err := os.Pipe()
-	if err != nil {
-		return 0, nil, err
+func (c *container) begin(folder string, spec *Spec, _ *doorway) (wait func() childEnd, err error) {
+	var theirs []*os.File
+	defer func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+	}()
+	pipe := func() (read, write *os.File) {
+		if err == nil {
+			read, write, err = os.Pipe()
+		}
+		return read, write
 	}
-	reportRead, reportWrite, err := os.Pipe()
+	var stdout, stderr *os.File
+	c.stdout, stdout = pipe()
+	c.stderr, stderr = pipe()
+	orderRead, orderWrite := pipe()
+	reportRead, reportWrite := pipe()
+	theirs = append(theirs, stdout, stderr, orderRead, reportWrite)
 	if err != nil {
-		return 0, nil, errors.Join(err, orderRead.Close(), orderWrite.Close())
+		return nil, err
 	}
 	cmd := itself(initName)
 	cmd.Env = []string{"GOMAXPROCS=1", "GOTRACEBACK=single"}
@@ -74,14 +105,14 @@ func spawn(folder string, spec *Spec, _ *cgroup, _ *doorway, stdout, stderr *os.
 	cmd.ExtraFiles = []*os.File{orderRead, reportWrite}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	err = cmd.Start()
-	err = errors.Join(err, orderRead.Close(), reportWrite.Close())
 	if err == nil {
 		err = json.NewEncoder(orderWrite).Encode(initOrder{Spec: spec, Folder: folder})
 	}
 	if err = errors.Join(err, orderWrite.Close()); err != nil {
-		return 0, nil, errors.Join(fmt.Errorf("starting the sandbox: %w", err), reportRead.Close())
+		return nil, errors.Join(fmt.Errorf("starting the sandbox: %w", err), reportRead.Close())
 	}
-	return cmd.Process.Pid, func() childEnd {
+	c.first = cmd.Process.Pid
+	return func() childEnd {
 		defer reportRead.Close()
 		var end childEnd
 		if err := json.NewDecoder(io.LimitReader(reportRead, 1<<16)).Decode(&end); err != nil {
@@ -167,12 +198,10 @@ func reap(pid int) { _, _ = syscall.Wait4(pid, nil, 0, nil) }
 // cgroup is Linux's.
 type cgroup struct{}
 
-func newCgroup(string, study.AttemptLimits) (*cgroup, error) { return &cgroup{}, nil }
-func (*cgroup) limitsMemory() bool                           { return false }
-func (*cgroup) limitsCPU() bool                              { return true } // nobody can hold it here
-func (*cgroup) refused() bool                                { return false }
-func (*cgroup) usage() (float64, bool)                       { return 0, false }
-func (*cgroup) remove()                                      {}
+func (*cgroup) limitsMemory() bool     { return false }
+func (*cgroup) limitsCPU() bool        { return true } // nobody can hold it here
+func (*cgroup) refused() bool          { return false }
+func (*cgroup) usage() (float64, bool) { return 0, false }
 
 type tree struct{}
 

@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -9,28 +10,76 @@ import (
 
 // plan is a list of system calls for a process that can do nothing else: it
 // was forked from the shim without an exec, and neither Go's scheduler nor its
-// memory management work there. All that the calls need is made beforehand.
+// memory management work there. All that the calls need lies in memory that
+// the shim and the process share, so that a plan can be made after the fork.
 type plan struct {
+	*shared
 	steps []step
-	keep  []any // what the arguments point to
-	err   error // of making it
+	what  []string // what each step does, for whoever is told that it failed
 }
 
 // step is one system call.
 type step struct {
 	call uintptr
 	args [6]uintptr
-	prev bool   // the first argument is the result of the step before
-	what string // what it does, for whoever is told that it failed
+	prev bool // the first argument is the result of the step before
 }
+
+// shared is memory that a forked process shares with the shim. It is no
+// memory of Go's: nothing in it may point there.
+type shared struct {
+	bytes []byte
+	used  int
+	err   error // of making plans in it
+}
+
+// sharedSize has room for any command: the kernel takes 2 MiB of arguments and
+// environment at most (execve(2)). Pages that nobody touches cost nothing.
+const sharedSize = 8 << 20
+
+var errTooLong = errors.New("the command and its environment are too long")
+
+func newShared() (*shared, error) {
+	b, err := unix.Mmap(-1, 0, sharedSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, fmt.Errorf("making shared memory: %w", err)
+	}
+	return &shared{bytes: b}, nil
+}
+
+// close gives the memory back. Nothing in it may be used any more.
+func (s *shared) close() { _ = unix.Munmap(s.bytes) }
+
+// put copies values into shared memory, one behind the other, and gives the
+// address of the first. Where there is no room, the address is Go's and the
+// error is noted.
+func put[T any](s *shared, values ...T) *T {
+	const align = 16
+	if len(values) == 0 {
+		return nil
+	}
+	from := (s.used + align - 1) &^ (align - 1)
+	size := len(values) * int(unsafe.Sizeof(values[0]))
+	if from+size > len(s.bytes) {
+		s.err = errTooLong
+		return &values[0]
+	}
+	s.used = from + size
+	to := unsafe.Slice((*T)(unsafe.Pointer(&s.bytes[from])), len(values))
+	copy(to, values)
+	return &to[0]
+}
+
+// address is where something in shared memory is, as an argument.
+func address[T any](p *T) uintptr { return uintptr(unsafe.Pointer(p)) }
 
 // result stands for the result of the step before, as first argument.
 type result struct{}
 
-// call adds a system call. Arguments are numbers, texts, or pointers to data
-// that stays as it is.
+// call adds a system call. Arguments are numbers, addresses in shared memory,
+// or texts.
 func (p *plan) call(what string, number int, args ...any) {
-	s := step{call: uintptr(number), what: what}
+	s := step{call: uintptr(number)}
 	for i, a := range args {
 		switch a := a.(type) {
 		case result:
@@ -41,41 +90,51 @@ func (p *plan) call(what string, number int, args ...any) {
 			s.args[i] = a
 		case string:
 			s.args[i] = p.text(a)
-		case unsafe.Pointer:
-			s.args[i] = uintptr(a)
-			p.keep = append(p.keep, a)
 		default:
 			p.err = fmt.Errorf("sandbox: a system call has no argument %T", a)
 		}
 	}
-	p.steps = append(p.steps, s)
+	p.steps, p.what = append(p.steps, s), append(p.what, what)
+}
+
+// script are a plan's steps in shared memory.
+func (p *plan) script() []step {
+	if len(p.steps) == 0 {
+		return nil
+	}
+	return unsafe.Slice(put(p.shared, p.steps...), len(p.steps))
+}
+
+// said is what a step does.
+func (p *plan) said(n int64) string {
+	if n < int64(len(p.what)) {
+		return p.what[n]
+	}
+	return "forking"
 }
 
 // text gives the address of a text with its zero byte.
-func (p *plan) text(s string) uintptr {
-	b, err := unix.BytePtrFromString(s)
+func (s *shared) text(text string) uintptr {
+	b, err := unix.ByteSliceFromString(text)
 	if err != nil {
-		p.err = fmt.Errorf("%q: %w", s, err)
+		s.err = fmt.Errorf("%q: %w", text, err)
 		return 0
 	}
-	p.keep = append(p.keep, b)
-	return uintptr(unsafe.Pointer(b))
+	return address(put(s, b...))
 }
 
-// texts gives the address of a list of texts, as execve takes it.
-func (p *plan) texts(list []string) uintptr {
-	pointers := make([]*byte, 0, len(list)+1)
-	for _, s := range list {
-		b, err := unix.BytePtrFromString(s)
-		if err != nil {
-			p.err = fmt.Errorf("%q: %w", s, err)
-			return 0
-		}
-		pointers = append(pointers, b)
+// texts gives the addresses of texts.
+func (s *shared) texts(list []string) []uintptr {
+	out := make([]uintptr, len(list))
+	for i, text := range list {
+		out[i] = s.text(text)
 	}
-	pointers = append(pointers, nil)
-	p.keep = append(p.keep, pointers)
-	return uintptr(unsafe.Pointer(&pointers[0]))
+	return out
+}
+
+// list gives the address of a list of texts, as execve takes it.
+func (s *shared) list(list []string) uintptr {
+	return address(put(s, append(s.texts(list), 0)...))
 }
 
 func (p *plan) mkdir(path string) {
@@ -97,6 +156,6 @@ func (p *plan) bind(source, target string) {
 
 // setMount changes a mount's attributes; recursively with unix.AT_RECURSIVE.
 func (p *plan) setMount(path string, attributes uint64, flags int) {
-	attr := &unix.MountAttr{Attr_set: attributes}
-	p.call("restricting "+path, unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, path, flags, unsafe.Pointer(attr), int(unsafe.Sizeof(*attr)))
+	attr := unix.MountAttr{Attr_set: attributes}
+	p.call("restricting "+path, unix.SYS_MOUNT_SETATTR, unix.AT_FDCWD, path, flags, address(put(p.shared, attr)), int(unsafe.Sizeof(attr)))
 }

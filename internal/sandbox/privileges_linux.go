@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"unsafe"
+	"sync"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"github.com/elastic/go-seccomp-bpf/arch"
@@ -32,24 +32,29 @@ var denied = []string{
 const allNamespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET |
 	unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
 
+// capabilities is how many this kernel has.
+var capabilities = sync.OnceValue(func() int {
+	for c := 0; ; c++ {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err != nil {
+			return c
+		}
+	}
+})
+
 // planGiveUp takes every privilege from the command: capabilities for good,
 // rights on files by Landlock, system calls by seccomp.
 func planGiveUp(p *plan, n *notice) error {
-	for c := 0; ; c++ {
-		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0); err != nil {
-			break // the kernel has no more
-		}
+	for c := range capabilities() {
 		p.call("giving up capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c)
 	}
 	if os.Getuid() == 0 {
-		group := [1]uint32{nobody}
-		p.call("becoming nobody", unix.SYS_SETGROUPS, 1, unsafe.Pointer(&group))
+		p.call("becoming nobody", unix.SYS_SETGROUPS, 1, address(put(p.shared, uint32(nobody))))
 		p.call("becoming nobody", unix.SYS_SETRESGID, nobody, nobody, nobody)
 		p.call("becoming nobody", unix.SYS_SETRESUID, nobody, nobody, nobody)
 	}
-	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	none := &[2]unix.CapUserData{} // version 3 has 64 bits in two parts
-	p.call("giving up capabilities", unix.SYS_CAPSET, unsafe.Pointer(header), unsafe.Pointer(none))
+	header := put(p.shared, unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3})
+	none := put(p.shared, [2]unix.CapUserData{}) // version 3 has 64 bits in two parts
+	p.call("giving up capabilities", unix.SYS_CAPSET, address(header), address(none))
 	p.call("giving up privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
 	planFiles(p)
 	return planCalls(p, n)
@@ -79,7 +84,7 @@ func planFiles(p *plan) {
 		return
 	}
 	handled, size := uint64(landlockFirst), 8 // the attributes grew with the interface
-	ruleset := &[3]uint64{}                   // files, network, scopes
+	ruleset := [3]uint64{}                    // files, network, scopes
 	if version >= 2 {
 		handled |= unix.LANDLOCK_ACCESS_FS_REFER
 	}
@@ -98,7 +103,7 @@ func planFiles(p *plan) {
 	}
 	ruleset[0] = handled
 	const rules, path = 200, 201 // file descriptors that nobody else has
-	p.call("restricting files", unix.SYS_LANDLOCK_CREATE_RULESET, unsafe.Pointer(ruleset), size, 0)
+	p.call("restricting files", unix.SYS_LANDLOCK_CREATE_RULESET, address(put(p.shared, ruleset)), size, 0)
 	p.call("restricting files", unix.SYS_DUP3, result{}, rules, unix.O_CLOEXEC)
 	for _, r := range []struct {
 		path   string
@@ -109,10 +114,10 @@ func planFiles(p *plan) {
 		{boxMount, handled &^ unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
 		{"/tmp", handled &^ unix.LANDLOCK_ACCESS_FS_IOCTL_DEV},
 	} {
-		rule := &unix.LandlockPathBeneathAttr{Allowed_access: r.access & handled, Parent_fd: path}
+		rule := put(p.shared, unix.LandlockPathBeneathAttr{Allowed_access: r.access & handled, Parent_fd: path})
 		p.call("restricting "+r.path, unix.SYS_OPENAT, unix.AT_FDCWD, r.path, unix.O_PATH|unix.O_CLOEXEC)
 		p.call("restricting "+r.path, unix.SYS_DUP3, result{}, path, unix.O_CLOEXEC)
-		p.call("restricting "+r.path, unix.SYS_LANDLOCK_ADD_RULE, rules, unix.LANDLOCK_RULE_PATH_BENEATH, unsafe.Pointer(rule), 0)
+		p.call("restricting "+r.path, unix.SYS_LANDLOCK_ADD_RULE, rules, unix.LANDLOCK_RULE_PATH_BENEATH, address(rule), 0)
 	}
 	p.call("restricting files", unix.SYS_LANDLOCK_RESTRICT_SELF, rules, 0)
 }
@@ -120,21 +125,22 @@ func planFiles(p *plan) {
 // planCalls has the kernel refuse the denied system calls, and ask about the
 // alarming ones where it can.
 func planCalls(p *plan, n *notice) error {
-	filter, err := callFilter(n != nil)
+	filter, err := callFilter()
 	if err != nil {
 		return fmt.Errorf("making the filter of system calls: %w", err)
 	}
-	program := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	program := address(put(p.shared, unix.SockFprog{Len: uint16(len(filter)), Filter: put(p.shared, filter...)}))
 	if n == nil {
-		p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, unsafe.Pointer(program))
+		p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, program)
 		return nil
 	}
-	p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, unsafe.Pointer(program))
+	p.call("filtering system calls", unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, program)
 	n.plan(p)
 	return nil
 }
 
-func callFilter(asking bool) ([]unix.SockFilter, error) {
+// callFilter is the same for every command.
+var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 	known, err := arch.GetInfo("")
 	if err != nil {
 		return nil, err
@@ -144,7 +150,7 @@ func callFilter(asking bool) ([]unix.SockFilter, error) {
 		if _, ok := known.SyscallNames[name]; !ok {
 			continue
 		}
-		if asking && slices.Contains(alarming, name) {
+		if noticing() && slices.Contains(alarming, name) {
 			asked = append(asked, name)
 		} else {
 			refused = append(refused, name)
@@ -185,7 +191,7 @@ func callFilter(asking bool) ([]unix.SockFilter, error) {
 		out[i] = unix.SockFilter{Code: r.Op, Jt: r.Jt, Jf: r.Jf, K: r.K}
 	}
 	return out, nil
-}
+})
 
 // otherSockets matches sockets that are no local and no internet ones. Some
 // families know nothing of network namespaces: vsock leads to the hypervisor.

@@ -63,7 +63,7 @@ func wait(t *testing.T, h *Handle) Ending {
 	t.Helper()
 	e, err := h.Wait(context.Background())
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(h.folder, shimLog)) // a help for whoever reads the failure
+		log, _ := os.ReadFile(filepath.Join(h.folder, recordFile)) // a help for whoever reads the failure
 		t.Fatalf("%v\n%s", err, log)
 	}
 	return e
@@ -78,6 +78,16 @@ func attempt(t *testing.T, level Isolation, script string, change ...func(*Spec)
 		t.Fatalf("set-up: %s", e.SetUp)
 	}
 	return e, folder
+}
+
+// shimOf is who watches an attempt that has begun.
+func shimOf(t *testing.T, folder string) identity {
+	t.Helper()
+	shim, began, err := noted[identity](folder, keyShim)
+	if !began || err != nil {
+		t.Fatalf("the attempt has not begun (%v)", err)
+	}
+	return shim
 }
 
 // output is all that a command printed.
@@ -248,11 +258,11 @@ func TestLostShim(t *testing.T) {
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", "echo ready; sleep 1000 & sleep 1000"})
 		eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
-		below := descendants(h.shim.PID)
+		below := descendants(shimOf(t, folder).PID)
 		if len(below) < 3 {
 			t.Fatalf("%s: the shim has %d processes below it", level, len(below))
 		}
-		if err := syscall.Kill(h.shim.PID, syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(shimOf(t, folder).PID, syscall.SIGKILL); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.Wait(context.Background()); !errors.Is(err, ErrLost) {
@@ -295,7 +305,15 @@ func TestReusedProcessID(t *testing.T) {
 	}
 	old := me
 	old.Start += "0"
-	h := &Handle{folder: t.TempDir(), shim: old}
+	folder := t.TempDir()
+	record, err := os.Create(filepath.Join(folder, recordFile))
+	if err == nil {
+		err = errors.Join(note(record, keyShim, old), record.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &Handle{folder: folder}
 	if err := h.Kill(); err != nil { // would interrupt this very process
 		t.Fatal(err)
 	}

@@ -15,29 +15,41 @@ import (
 	"ratchet/study"
 )
 
-// shimMain is the shim of the attempt in the working folder, or of the one
-// that a spare is told. Its exit status means nothing: its ending file does.
-func shimMain(name string) int {
+// shim is a process that watches attempts, one after another: starting one
+// costs more than an attempt. It outlives who started it, to see its attempt
+// to the end.
+type shim struct {
+	socket   int            // to whoever started it
+	null     *os.File       // where complaints go that belong to no attempt
+	main     chan func()    // for the main thread to do
+	outside  chan os.Signal // asks from outside to end the attempt
+	wakes    chan os.Signal // says that a request may lie in the attempt's folder
+	next     *container     // made ahead, for an attempt like the last one; may be nil
+	attempts int
+}
+
+// attemptsPerShim is after how many a shim makes room for a new one, so that
+// nothing can pile up in it.
+const attemptsPerShim = 100
+
+// shimMain is the shim whose socket is file descriptor 3. Its exit status means
+// nothing: its attempts' endings do.
+func shimMain() int {
 	// The first process dies with the thread that started it (PDEATHSIG): let
 	// that be the main one, which lives as long as the shim.
 	runtime.LockOSThread()
-	syscall.CloseOnExec(3) // the lock, or a spare's socket, is the shim's alone
+	s := &shim{socket: 3, main: make(chan func()), outside: make(chan os.Signal, 4), wakes: make(chan os.Signal, 1)}
+	syscall.CloseOnExec(s.socket)
 	// Caught and dropped, not ignored: what is ignored stays so in the command.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
-	folder, err := os.Getwd()
-	if name == spareName {
-		if folder, err = receive(); folder == "" {
-			return 0
-		}
-		if err == nil {
-			err = logTo(filepath.Join(folder, shimLog))
-		}
-	}
-	if err == nil {
-		err = os.Chdir("/")
-	}
-	if err == nil {
-		err = shim(folder)
+	signal.Notify(s.wakes, wakeSignal)
+	var err error
+	go func() {
+		defer close(s.main)
+		err = s.serve()
+	}()
+	for do := range s.main {
+		do()
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "ratchet-shim:", err)
@@ -46,33 +58,75 @@ func shimMain(name string) int {
 	return 0
 }
 
-func shim(folder string) error {
-	requests := make(chan os.Signal, 4)
-	signal.Notify(requests, syscall.SIGTERM, syscall.SIGINT)
-	if err := becomeReaper(); err != nil {
-		return fmt.Errorf("becoming the reaper of the attempt: %w", err)
-	}
-	me, err := identify(os.Getpid())
-	if err != nil {
+// serve watches one attempt after another.
+func (s *shim) serve() error {
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err = errors.Join(err, becomeReaper()); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(folder, shimFile), me, false); err != nil {
-		return err
+	s.null = null
+	for leaves := false; !leaves; {
+		folder, record, err := s.receive()
+		if folder == "" {
+			break
+		}
+		if leaves, err = s.attempt(folder, record); err != nil {
+			return err
+		}
 	}
-	var spec Spec
-	b, err := os.ReadFile(filepath.Join(folder, specFile))
-	if err == nil {
-		err = json.Unmarshal(b, &spec)
+	if s.next != nil {
+		s.next.discard()
 	}
-	if err != nil {
-		return err
-	}
-	e := supervise(folder, &spec, requests)
-	return writeJSON(filepath.Join(folder, endingFile), e, true)
+	return nil
 }
 
-// supervise runs the command to its end.
-func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
+// attempt watches one attempt to its end. leaves reports that the shim takes no
+// other.
+func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) {
+	defer record.Close() // does nothing the second time
+	s.attempts++
+	select {
+	case <-s.outside: // too late for the attempt before
+	default:
+	}
+	signal.Notify(s.outside, syscall.SIGTERM, syscall.SIGINT)
+	me, err := identify(os.Getpid())
+	if err = errors.Join(err, note(record, keyShim, me), complainTo(record)); err != nil {
+		return true, err
+	}
+	spec, err := ReadSpec(folder)
+	if err != nil {
+		return true, err
+	}
+	e, c := s.supervise(folder, spec)
+	// Whoever started it collects at once what is left, and syncs it then.
+	// Where nobody does, the attempt has to last until somebody comes.
+	alone := s.alone()
+	if !alone {
+		e.Boot = bootID()
+	}
+	err = note(record, keyEnding, e)
+	if alone {
+		err = errors.Join(err, secure(folder))
+	}
+	if err = errors.Join(err, complainTo(s.null), record.Close()); err != nil {
+		return true, err
+	}
+	leaves = alone || s.attempts >= attemptsPerShim
+	leaves = s.tell(!leaves) != nil || leaves
+	if c != nil {
+		c.remove()
+	}
+	if !leaves {
+		signal.Reset(syscall.SIGTERM, syscall.SIGINT)
+		s.next, _ = s.make(spec) // if it cannot be had, the attempt will say why
+	}
+	return leaves, nil
+}
+
+// supervise runs the command to its end. What it ran in is to be removed; it
+// may be nil.
+func (s *shim) supervise(folder string, spec *Spec) (Ending, *container) {
 	e := Ending{Started: time.Now().UTC(), Exit: -1}
 	began := time.Now() // keeps a monotonic reading
 	finish := func(setUp error) Ending {
@@ -82,40 +136,63 @@ func supervise(folder string, spec *Spec, requests <-chan os.Signal) Ending {
 		}
 		return e
 	}
-	group, err := newCgroup(filepath.Base(folder), spec.Limits)
+	c, err := s.container(spec)
 	if err != nil {
-		return finish(err)
+		return finish(err), nil
 	}
-	defer group.remove()
-	c, err := startContained(folder, spec, group)
+	child, err := startContained(folder, spec, c)
 	if err != nil {
-		return finish(err)
+		return finish(err), nil
 	}
-	w := &watch{folder: folder, spec: spec, child: c, group: group, requests: requests, began: began}
+	w := &watch{folder: folder, spec: spec, child: child, group: c.group, outside: s.outside, wakes: s.wakes, began: began}
 	e.EndedBy = w.run()
 	e.MetricsSize = fileSize(filepath.Join(Box(folder), MetricsFile))
-	end := c.wait()
-	c.killTree()
-	c.output.Wait()
+	end := child.wait()
+	child.killTree()
+	child.output.Wait()
 	if end.SetUp != "" {
 		e.Missing = end.Missing
-		return finish(errors.New(end.SetUp))
+		return finish(errors.New(end.SetUp)), c
 	}
 	e.Exit, e.Signal = end.Exit, end.Signal
 	if end.Refused != nil {
 		e.Refused = end.Refused()
 	}
 	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
-	e.ForksRefused = group.refused()
+	e.ForksRefused = c.group.refused()
 	e.Read, e.Written = w.usage.Read, w.usage.Written
-	e.CutOut, e.CutErr = c.stdout.cut, c.stderr.cut
-	if cpu, oom := group.usage(); oom {
+	e.CutOut, e.CutErr = child.stdout.cut, child.stderr.cut
+	if cpu, oom := c.group.usage(); oom {
 		e.CPU, e.Memory, e.OOMKilled = max(e.CPU, cpu), int64(spec.Limits.Memory), true
 	} else {
 		e.CPU = max(e.CPU, cpu)
 	}
 	e.Disk = diskUse(filepath.Join(folder, boxFolder), filepath.Join(folder, tmpFolder), spec.Checkpoint)
-	return finish(nil)
+	return finish(nil), c
+}
+
+// container is the one made ahead, if it fits, or a new one.
+func (s *shim) container(spec *Spec) (*container, error) {
+	c := s.next
+	s.next = nil
+	if c != nil {
+		if c.fits(spec) {
+			return c, nil
+		}
+		c.discard()
+	}
+	return s.make(spec)
+}
+
+// make makes a container, on the main thread.
+func (s *shim) make(like *Spec) (c *container, err error) {
+	made := make(chan struct{})
+	s.main <- func() {
+		defer close(made)
+		c, err = newContainer(like)
+	}
+	<-made
+	return c, err
 }
 
 // childEnd is what the sandbox's first process reports of the command.
@@ -142,31 +219,25 @@ type contained struct {
 	door     *doorway // nil: it has none
 }
 
-// startContained starts the sandbox's first process in its group, and in it
-// the command.
-func startContained(folder string, spec *Spec, group *cgroup) (*contained, error) {
-	outRead, outWrite, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	errRead, errWrite, err := os.Pipe()
-	if err != nil {
-		return nil, errors.Join(err, outRead.Close(), outWrite.Close())
-	}
+// startContained starts the command in a container that was made for it; where
+// that fails, the container is discarded.
+func startContained(folder string, spec *Spec, box *container) (*contained, error) {
 	door, err := openDoor(folder, spec, ownNetwork(spec))
 	if err != nil {
-		return nil, errors.Join(err, outRead.Close(), outWrite.Close(), errRead.Close(), errWrite.Close())
+		box.discard()
+		return nil, err
 	}
-	pid, wait, err := spawn(folder, spec, group, door, outWrite, errWrite)
-	if err = errors.Join(err, outWrite.Close(), errWrite.Close()); err != nil {
+	wait, err := box.begin(folder, spec, door)
+	if err != nil {
+		box.discard()
 		door.close()
-		return nil, errors.Join(err, outRead.Close(), errRead.Close())
+		return nil, err
 	}
-	c := &contained{pid: pid, door: door, isolated: spec.Isolation == Strict, ended: make(chan struct{})}
+	c := &contained{pid: box.pid(), door: door, isolated: spec.Isolation == Strict, ended: make(chan struct{})}
 	c.stdout = newCapture(Stdout(folder), int64(spec.Limits.Output))
 	c.stderr = newCapture(Stderr(folder), int64(spec.Limits.Output))
-	c.output.Go(func() { c.stdout.drain(outRead) })
-	c.output.Go(func() { c.stderr.drain(errRead) })
+	c.output.Go(func() { c.stdout.drain(box.stdout) })
+	c.output.Go(func() { c.stderr.drain(box.stderr) })
 	go func() {
 		defer close(c.ended)
 		c.end = wait()
@@ -197,8 +268,8 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// writeJSON writes a file whole or not at all, by renaming.
-func writeJSON(path string, v any, durable bool) error {
+// writeJSON writes a file whole or not at all, by renaming. It is not durable.
+func writeJSON(path string, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -209,20 +280,10 @@ func writeJSON(path string, v any, durable bool) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if durable {
-		err = errors.Join(err, f.Sync())
-	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil || !durable {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return os.Rename(tmp, path)
 }
 
 // reaches reports whether a metric's value reaches a rung's bar.

@@ -146,4 +146,8 @@ type Ending struct {
 	// Sizes at the end of the main program: what its children wrote to the
 	// metrics file afterwards does not count.
 	MetricsSize int64
+	// Boot is the boot of the machine within which this holds, since neither
+	// it nor what the command left was synced: the engine that started the
+	// attempt was there to collect it. "": all of it was.
+	Boot string `json:",omitempty"`
 }

@@ -2,7 +2,6 @@ package sandbox
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,14 +15,9 @@ import (
 
 // The files of an attempt's folder.
 const (
-	lockFile    = "lock"
-	specFile    = "spec.json"
-	shimFile    = "shim.json"
-	endingFile  = "ending.json"
+	requestFile = "request"
 	boxFolder   = "box"
 	tmpFolder   = "tmp"
-	rootFolder  = "root"
-	shimLog     = "shim.log"
 	stdoutFile  = "stdout"
 	stderrFile  = "stderr"
 	pollForExit = 20 * time.Millisecond
@@ -39,15 +33,30 @@ func Stdout(folder string) string { return filepath.Join(folder, stdoutFile) }
 // Stderr is the file with a command's error output.
 func Stderr(folder string) string { return filepath.Join(folder, stderrFile) }
 
+// wakeSignal has a shim look for a request.
+const wakeSignal = syscall.SIGUSR1
+
+// What a request says.
+const (
+	requestStop = "stop" // with grace
+	requestKill = "kill" // at once
+)
+
+// requested is what was asked of the shim in an attempt's folder.
+func requested(folder string) (string, bool) {
+	b, err := os.ReadFile(filepath.Join(folder, requestFile))
+	return string(b), err == nil
+}
+
 // ErrLost is the error of Wait where a shim is gone and has not written how
-// its command ended: it was killed, or the machine went down.
+// its command ended, so that it lasted: it was killed, or the machine went
+// down.
 var ErrLost = errors.New("the process that watched the attempt is gone, and the attempt with it")
 
 // Handle is a shim that was started, by this process or another.
 type Handle struct {
 	folder string
-	shim   identity
-	exited chan struct{} // closed when a shim of this process was waited for; else nil
+	ended  <-chan struct{} // closed when a shim of this process has ended the attempt, or itself; else nil
 }
 
 // identity names a process for good: a process id comes back, the pair of it
@@ -64,52 +73,50 @@ func (l *Launcher) Start(folder string, spec *Spec, prepare func(box string) err
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	record, err := os.OpenFile(filepath.Join(folder, recordFile), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
-	defer lock.Close() // the shim holds its own copy
-	// The lock belongs to whoever has the file open: this process until the
-	// shim has inherited it, then the shim until it is gone. There is no
-	// moment in between at which a crash would let a second shim start.
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	defer record.Close() // the shim holds its own copy
+	if err := syscall.Flock(int(record.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return attach(folder)
+			return &Handle{folder: folder}, nil
 		}
-		return nil, fmt.Errorf("starting an attempt: locking %s: %w", lock.Name(), err)
+		return nil, fmt.Errorf("starting an attempt: locking %s: %w", record.Name(), err)
 	}
-	if _, err := os.Stat(filepath.Join(folder, endingFile)); err == nil {
-		return &Handle{folder: folder}, nil
+	if _, began, err := noted[identity](folder, keyShim); began || err != nil {
+		return &Handle{folder: folder}, err // and has ended, or was lost: Wait says so
 	}
-	if _, err := os.Stat(filepath.Join(folder, shimFile)); err == nil {
-		return &Handle{folder: folder}, nil // it began and was lost: Wait says so
-	}
-	if err := lay(folder, spec, prepare); err != nil {
+	if err := lay(folder, record, spec, prepare); err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	failpoint.Hit("start.before")
-	h, err := l.launch(folder, lock)
+	h, err := l.launch(folder, record)
 	failpoint.Hit("start.after")
 	return h, err
 }
 
 // lay makes the folder's content anew: whatever an earlier start left that
 // got no further.
-func lay(folder string, spec *Spec, prepare func(box string) error) error {
+func lay(folder string, record *os.File, spec *Spec, prepare func(box string) error) error {
 	box := Box(folder)
-	for _, dir := range []string{box, filepath.Join(folder, tmpFolder)} {
-		if err := os.RemoveAll(dir); err != nil {
-			return err
+	if _, err := os.Lstat(box); err == nil {
+		for _, path := range []string{box, filepath.Join(folder, tmpFolder), filepath.Join(folder, requestFile)} {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
 		}
 	}
 	for _, dir := range []string{
-		filepath.Join(folder, tmpFolder), filepath.Join(folder, rootFolder), spec.Checkpoint,
+		box, filepath.Join(folder, tmpFolder),
 		filepath.Join(box, WorkFolder), filepath.Join(box, OutputFolder), filepath.Join(box, CheckpointFolder),
 	} {
-		if dir == "" {
-			continue // it has no checkpoint folder
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return err
 		}
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+	}
+	if spec.Checkpoint != "" {
+		if err := os.MkdirAll(spec.Checkpoint, 0o700); err != nil {
 			return err
 		}
 	}
@@ -128,11 +135,10 @@ func lay(folder string, spec *Spec, prepare func(box string) error) error {
 	if err := giveAway(spec, folder); err != nil {
 		return err
 	}
-	b, err := json.Marshal(spec)
-	if err != nil {
+	if err := record.Truncate(0); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, specFile), b, 0o600)
+	return note(record, keySpec, spec)
 }
 
 // placeInputs makes what inputs are mounted on, or where nothing can be
@@ -190,40 +196,14 @@ func placeCheckpoint(box string, spec *Spec) error {
 	return os.MkdirAll(at, 0o700)
 }
 
-// attach finds the shim that holds the folder's lock.
-func attach(folder string) (*Handle, error) {
-	h := &Handle{folder: folder}
-	b, err := os.ReadFile(filepath.Join(folder, shimFile))
-	if err == nil {
-		err = json.Unmarshal(b, &h.shim)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("finding the process of an attempt: %w", err)
-	}
-	return h, nil
-}
-
-// ReadSpec reads what an attempt that was started is.
-func ReadSpec(folder string) (*Spec, error) {
-	b, err := os.ReadFile(filepath.Join(folder, specFile))
-	if err != nil {
-		return nil, err
-	}
-	var s Spec
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("reading what the attempt in %s is: %w", folder, err)
-	}
-	return &s, nil
-}
-
 // Live reports whether an attempt's shim is running.
 func Live(folder string) bool {
-	lock, err := os.OpenFile(filepath.Join(folder, lockFile), os.O_RDWR, 0)
+	record, err := os.OpenFile(filepath.Join(folder, recordFile), os.O_RDWR, 0)
 	if err != nil {
 		return false
 	}
-	defer lock.Close()
-	return syscall.Flock(int(lock.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+	defer record.Close()
+	return syscall.Flock(int(record.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
 }
 
 // End kills the attempt in a folder if it is running, and waits until it is
@@ -232,10 +212,7 @@ func End(ctx context.Context, folder string) error {
 	if !Live(folder) {
 		return nil
 	}
-	h, err := attach(folder)
-	if err != nil {
-		return err
-	}
+	h := &Handle{folder: folder}
 	if err := h.Kill(); err != nil {
 		return err
 	}
@@ -245,12 +222,13 @@ func End(ctx context.Context, folder string) error {
 	return nil
 }
 
-// Wait waits until the shim is gone and returns how the command ended, or
-// ErrLost. Giving up by ctx leaves the shim running.
+// Wait waits until the shim is done and returns how the command ended, or
+// ErrLost. Giving up by ctx leaves the shim running. What the command has left
+// is durable only where the shim is on its own; see Ending.Boot.
 func (h *Handle) Wait(ctx context.Context) (Ending, error) {
-	if h.exited != nil {
+	if h.ended != nil {
 		select {
-		case <-h.exited:
+		case <-h.ended:
 		case <-ctx.Done():
 			return Ending{}, ctx.Err()
 		}
@@ -267,49 +245,31 @@ func (h *Handle) Wait(ctx context.Context) (Ending, error) {
 	return readEnding(h.folder)
 }
 
-func readEnding(folder string) (Ending, error) {
-	b, err := os.ReadFile(filepath.Join(folder, endingFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return Ending{}, ErrLost
-	}
-	var e Ending
-	if err == nil {
-		err = json.Unmarshal(b, &e)
-	}
-	if err != nil {
-		return Ending{}, fmt.Errorf("reading how the attempt in %s ended: %w", folder, err)
-	}
-	return e, nil
-}
-
 // Stop asks the shim to end its command: SIGTERM, then after the grace of its
 // limits SIGKILL, the whole tree. It returns at once; Wait sees the end.
 // Stopping what has ended does nothing.
-func (h *Handle) Stop() error { return h.signal(syscall.SIGTERM) }
+func (h *Handle) Stop() error { return h.request(requestStop) }
 
 // Kill is Stop without the grace.
-func (h *Handle) Kill() error { return h.signal(syscall.SIGINT) }
+func (h *Handle) Kill() error { return h.request(requestKill) }
 
-func (h *Handle) signal(sig syscall.Signal) error {
-	// Until it has written who it is, a signal would kill the shim itself.
-	for {
-		if _, err := os.Stat(filepath.Join(h.folder, shimFile)); err == nil || !Live(h.folder) {
-			break
-		}
-		time.Sleep(time.Millisecond)
+// request leaves a request in the attempt's folder and wakes its shim. What is
+// asked stands in the folder, since the shim may be with its next attempt by
+// the time that it is woken.
+func (h *Handle) request(what string) error {
+	if err := os.WriteFile(filepath.Join(h.folder, requestFile), []byte(what), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("stopping an attempt: %w", err)
 	}
-	shim := h.shim
-	if shim.PID == 0 {
-		other, err := attach(h.folder)
-		if err != nil {
-			return err
-		}
-		shim = other.shim
+	// Until it has written who it is, it need not be woken: it looks for a
+	// request when it begins.
+	shim, began, err := noted[identity](h.folder, keyShim)
+	if !began {
+		return err
 	}
-	if now, err := identify(shim.PID); shim.PID == 0 || err != nil || now != shim {
-		return nil // gone; its process id may be another's by now
+	if now, err := identify(shim.PID); shim.PID <= 0 || err != nil || now != shim {
+		return nil // not there; its process id may be another's by now
 	}
-	if err := syscall.Kill(shim.PID, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
+	if err := syscall.Kill(shim.PID, wakeSignal); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("stopping an attempt: %w", err)
 	}
 	return nil

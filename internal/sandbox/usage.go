@@ -59,7 +59,7 @@ func (w *watch) publish(now time.Time, disk int64) {
 	u := &w.usage
 	u.Time, u.CPU, u.Peak, u.Alive = now.UTC(), w.cpu, w.memory, w.since.UTC()
 	w.tree.look(w.child.pid, w.child.isolated && !w.spec.sharesNetwork(), u)
-	_ = writeJSON(filepath.Join(w.folder, usageFile), u, false)
+	_ = writeJSON(filepath.Join(w.folder, usageFile), u)
 }
 
 // diagnosisFile has what the kernel says of a tree that stalled.

@@ -19,12 +19,13 @@ const (
 
 // watch keeps a command to its limits until it ends.
 type watch struct {
-	folder   string
-	spec     *Spec
-	child    *contained
-	group    *cgroup
-	requests <-chan os.Signal
-	began    time.Time
+	folder  string
+	spec    *Spec
+	child   *contained
+	group   *cgroup
+	outside <-chan os.Signal // see shim
+	wakes   <-chan os.Signal
+	began   time.Time
 
 	cpu      float64 // seconds, at most seen
 	memory   int64   // bytes, at most seen
@@ -55,6 +56,9 @@ func (w *watch) run() string {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	w.since = w.began
+	if request, ok := requested(w.folder); ok { // before there was anybody to wake
+		return w.asked(request == requestKill)
+	}
 	var deadline <-chan time.Time
 	if limit := time.Duration(w.spec.Limits.Time); limit > 0 {
 		timer := time.NewTimer(limit - time.Since(w.began))
@@ -70,11 +74,12 @@ func (w *watch) run() string {
 			return ByItself
 		case <-deadline:
 			return w.end(ByTime)
-		case sig := <-w.requests:
-			if sig == syscall.SIGINT {
-				killAll(w.child.pid, w.child.isolated)
+		case sig := <-w.outside:
+			return w.asked(sig == syscall.SIGINT)
+		case <-w.wakes:
+			if request, ok := requested(w.folder); ok {
+				return w.asked(request == requestKill)
 			}
-			return w.end(ByRequest)
 		case <-tick.C:
 			switch reason := w.look(); reason {
 			case ByItself:
@@ -94,6 +99,14 @@ func (w *watch) run() string {
 	}
 }
 
+// asked ends what somebody wants ended.
+func (w *watch) asked(atOnce bool) string {
+	if atOnce {
+		killAll(w.child.pid, w.child.isolated)
+	}
+	return w.end(ByRequest)
+}
+
 // end gives the program its grace, then ends the whole tree.
 func (w *watch) end(reason string) string {
 	terminate(w.child.pid, w.child.isolated)
@@ -104,8 +117,12 @@ func (w *watch) end(reason string) string {
 		case <-w.child.ended:
 			return reason
 		case <-grace.C:
-		case sig := <-w.requests:
+		case sig := <-w.outside:
 			if sig != syscall.SIGINT {
+				continue
+			}
+		case <-w.wakes:
+			if request, _ := requested(w.folder); request != requestKill {
 				continue
 			}
 		}

@@ -1,0 +1,189 @@
+package sandbox
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"ratchet/study"
+)
+
+// container is a sandbox that was made ahead, up to where the attempt that is
+// to run in it matters: its first process waits inside.
+type container struct {
+	shape  Spec
+	made   time.Time
+	fork   *fork
+	group  *cgroup
+	stdout *os.File // what the command will print
+	stderr *os.File
+	notice *notice
+	door   *handover // of the door's listener; nil: its network is the machine's
+}
+
+// freshFor is how long a container may wait for its attempt: it shows the
+// machine as it was.
+const freshFor = time.Minute
+
+// shape is what of a command decides how its sandbox is made ahead.
+func shape(spec *Spec) Spec {
+	return Spec{
+		Isolation: spec.Isolation, ReadOnly: spec.ReadOnly, GPUs: spec.GPUs,
+		Limits: study.AttemptLimits{Network: spec.Limits.Network, GPUs: spec.Limits.GPUs, Memory: spec.Limits.Memory},
+	}
+}
+
+// fits reports whether a container was made for such a command, not long ago.
+func (c *container) fits(spec *Spec) bool {
+	return time.Since(c.made) < freshFor && reflect.DeepEqual(c.shape, shape(spec))
+}
+
+// newContainer makes a sandbox for commands like the given one.
+func newContainer(like *Spec) (*container, error) {
+	f, err := newFork()
+	if err != nil {
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	c := &container{shape: shape(like), made: time.Now(), fork: f}
+	if err := c.make(); err != nil {
+		c.discard()
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	return c, nil
+}
+
+func (c *container) make() error {
+	var theirs []*os.File // what only the first process needs
+	own := func(f *os.File) *os.File {
+		theirs = append(theirs, f)
+		return f
+	}
+	defer func() {
+		for _, f := range theirs {
+			_ = f.Close()
+		}
+	}()
+	strict, ahead := c.shape.Isolation == Strict, &c.fork.ahead
+	c.group = newCgroup()
+	ahead.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
+	group, err := c.group.enter(ahead)
+	for _, f := range group {
+		own(f)
+	}
+	if err != nil {
+		return err
+	}
+	for i, to := range []**os.File{&c.stdout, &c.stderr} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			return err
+		}
+		*to = read
+		ahead.call("taking stdout and stderr", unix.SYS_DUP3, int(own(write).Fd()), 1+i, 0)
+	}
+	if !strict {
+		ahead.call("becoming the reaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
+		return c.fork.start(0, c.group.born(group), func(int) error { return nil })
+	}
+	if c.notice, err = newNotice(); err != nil {
+		return err
+	}
+	if c.notice != nil {
+		own(c.notice.way.theirs)
+	}
+	if ownNetwork(&c.shape) {
+		if c.door, err = newHandover("door"); err != nil {
+			return err
+		}
+		own(c.door.theirs)
+	}
+	if err := planMachine(ahead, &c.shape); err != nil {
+		return err
+	}
+	return c.fork.start(namespaces(&c.shape), c.group.born(group), mapUsers)
+}
+
+// begin starts the command of an attempt in it. wait gives how it ended.
+func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func() childEnd, err error) {
+	if err := c.group.limit(spec.Limits); err != nil {
+		return nil, err
+	}
+	f := c.fork
+	first, command := &f.first, &f.command
+	command.call("becoming a session", unix.SYS_SETSID)
+	// From here on nobody but the kernel may look into either process.
+	first.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	work := filepath.Join(Box(folder), WorkFolder)
+	if spec.Isolation == Strict {
+		work = boxMount + "/" + WorkFolder
+		if err := planBox(first, spec, folder); err != nil {
+			return nil, fmt.Errorf("isolating the attempt: %w", err)
+		}
+		if door != nil && c.door != nil {
+			if err := door.plan(first, c.door); err != nil {
+				return nil, fmt.Errorf("isolating the attempt: %w", err)
+			}
+			door.receive(c.door)
+			c.door = nil
+		}
+	}
+	command.call("entering the working folder", unix.SYS_CHDIR, work)
+	command.call("taking stdin", unix.SYS_OPENAT, unix.AT_FDCWD, "/dev/null", unix.O_RDONLY)
+	command.call("taking stdin", unix.SYS_DUP3, result{}, 0, 0)
+	if err := planLimits(command, spec); err != nil {
+		return nil, err
+	}
+	if spec.Isolation == Strict {
+		if err := planGiveUp(command, c.notice); err != nil {
+			return nil, err
+		}
+	}
+	// Whoever started the engine may have left files open for its children.
+	command.call("handing nothing down", unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
+	none := unix.Sigset_t{}
+	command.call("hearing signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(put(f.shared, none)), 0, int(unsafe.Sizeof(none.Val[0])))
+	paths := f.texts(candidates(spec))
+	f.orders.paths = unsafe.Slice(put(f.shared, paths...), len(paths))
+	f.orders.argv, f.orders.env = f.list(spec.Command), f.list(spec.Env)
+	c.notice.listen()
+	if err := f.proceed(); err != nil {
+		return nil, fmt.Errorf("starting the sandbox: %w", err)
+	}
+	return func() childEnd {
+		e := f.end(spec)
+		e.Refused = c.notice.refused
+		return e
+	}, nil
+}
+
+// pid is the first process.
+func (c *container) pid() int { return c.fork.pid }
+
+// discard ends a container that no command runs in.
+func (c *container) discard() {
+	if pid := c.fork.pid; pid > 0 {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+		reap(pid)
+	}
+	for _, f := range []*os.File{c.stdout, c.stderr} {
+		_ = f.Close() // nil where there was no getting that far
+	}
+	c.remove()
+}
+
+// remove takes away what is left of a container whose processes are gone.
+func (c *container) remove() {
+	c.fork.close()
+	c.notice.close()
+	if c.door != nil {
+		_ = c.door.ours.Close()
+	}
+	c.group.remove()
+}
