@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -52,10 +53,11 @@ func (l *inTurn) run(level Isolation, script string, change ...func(*Spec)) (str
 	return output(l.t, folder), shimOf(l.t, folder).PID
 }
 
+// descriptors is how many files a process has open; none if it is gone.
 func descriptors(t *testing.T, pid int) int {
 	t.Helper()
 	fds, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-	if err != nil {
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
 	return len(fds)
@@ -230,7 +232,7 @@ func TestEndingsAfterAPowerCut(t *testing.T) {
 		{"cut", cut, true}, {"none", t.TempDir(), true},
 	} {
 		e, err := (&Handle{folder: c.folder}).Wait(context.Background())
-		if (err == ErrLost) != c.lost || !c.lost && (err != nil || e.Exit != 3) {
+		if errors.Is(err, ErrLost) != c.lost || !c.lost && (err != nil || e.Exit != 3) {
 			t.Errorf("%s: %+v, %v", c.what, e, err)
 		}
 	}

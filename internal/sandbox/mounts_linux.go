@@ -96,11 +96,11 @@ func planBox(p *plan, spec *Spec, folder string) error {
 // reveal binds something of the machine at a place in the view. Links on the
 // way to it are followed as the machine has them.
 func (v *view) reveal(source, target string) error {
-	real, err := filepath.EvalSymlinks(source)
+	path, err := filepath.EvalSymlinks(source)
 	if err != nil {
 		return err
 	}
-	v.bind(machineRoot+real, viewRoot+target)
+	v.bind(machineRoot+path, viewRoot+target)
 	return nil
 }
 

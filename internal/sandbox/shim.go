@@ -65,19 +65,20 @@ func (s *shim) serve() error {
 		return err
 	}
 	s.null = null
-	for leaves := false; !leaves; {
+	defer func() {
+		if s.next != nil {
+			s.next.discard()
+		}
+	}()
+	for {
 		folder, record, err := s.receive()
 		if folder == "" {
-			break
+			return err
 		}
-		if leaves, err = s.attempt(folder, record); err != nil {
+		if leaves, err := s.attempt(folder, record); leaves || err != nil {
 			return err
 		}
 	}
-	if s.next != nil {
-		s.next.discard()
-	}
-	return nil
 }
 
 // attempt watches one attempt to its end. leaves reports that the shim takes no

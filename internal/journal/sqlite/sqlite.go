@@ -49,8 +49,7 @@ type Journal struct {
 	path string
 	vfs  string
 
-	appends chan *appendRequest
-	done    chan struct{} // closed when the writer has gone
+	writer *writer
 
 	mu     sync.Mutex // guards reader and closed
 	reader *sqlite3.Conn
@@ -67,7 +66,8 @@ type appendRequest struct {
 	records  []journal.Record
 	head     journal.Head
 	err      error
-	answered chan struct{}
+	answered bool
+	turn     chan struct{} // closed when it is answered, or has to write
 }
 
 // Option changes how a journal is opened.
@@ -78,7 +78,7 @@ func VFS(name string) Option { return func(j *Journal) { j.vfs = name } }
 
 // Open opens the database at path, and creates it if need be.
 func Open(path string, options ...Option) (*Journal, error) {
-	j := &Journal{path: path, appends: make(chan *appendRequest, 256), done: make(chan struct{})}
+	j := &Journal{path: path}
 	for _, o := range options {
 		o(j)
 	}
@@ -86,17 +86,13 @@ func Open(path string, options ...Option) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal %s: %w", path, err)
 	}
-	w, err := newWriter(writer)
+	j.writer, err = newWriter(writer)
 	if err == nil {
 		j.reader, err = j.connect()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the journal %s: %w", path, err), writer.Close())
 	}
-	go func() {
-		defer close(j.done)
-		w.run(j.appends)
-	}()
 	return j, nil
 }
 
@@ -162,17 +158,17 @@ func (j *Journal) Append(ctx context.Context, run string, expected journal.Head,
 	}
 	defer j.appending.Done()
 	failpoint.Hit("append.before")
-	a := &appendRequest{run: run, expected: expected, entries: entries, answered: make(chan struct{})}
-	j.appends <- a
+	a := &appendRequest{run: run, expected: expected, entries: entries}
 	if planted.Bug("acknowledged-first") {
 		if records, err := journal.Chain(run, expected, entries); err == nil && len(records) > 0 {
 			last := records[len(records)-1]
+			j.appending.Go(func() { j.writer.do(a) })
 			return journal.Head{Seq: last.Seq, Hash: last.Hash}, nil
 		}
 	}
 	// Once handed over, the append happens: whoever gave up waiting would not
 	// know whether it did.
-	<-a.answered
+	j.writer.do(a)
 	failpoint.Hit("append.after")
 	return a.head, a.err
 }
@@ -186,9 +182,8 @@ func (j *Journal) Replace(ctx context.Context, run string, records []journal.Rec
 		return err
 	}
 	defer j.appending.Done()
-	a := &appendRequest{run: run, replace: true, records: records, answered: make(chan struct{})}
-	j.appends <- a
-	<-a.answered
+	a := &appendRequest{run: run, replace: true, records: records}
+	j.writer.do(a)
 	return a.err
 }
 
@@ -347,7 +342,6 @@ func (j *Journal) Close() error {
 	j.closed = true
 	j.mu.Unlock()
 	j.appending.Wait()
-	close(j.appends)
-	<-j.done
+	j.writer.close()
 	return j.reader.Close()
 }

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/ncruces/go-sqlite3"
 
@@ -15,8 +16,12 @@ const headQuery = `SELECT seq, hash FROM records WHERE run = ? ORDER BY seq DESC
 // maxGroup bounds one transaction, in appends.
 const maxGroup = 1024
 
-// writer owns the writing connection. Only its goroutine uses it.
+// writer owns the writing connection. One goroutine uses it at a time.
 type writer struct {
+	mu      sync.Mutex
+	queue   []*appendRequest // what waits to be written
+	writing bool
+
 	conn           *sqlite3.Conn
 	begin, commit  *sqlite3.Stmt
 	insert, headOf *sqlite3.Stmt
@@ -48,33 +53,49 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 	return w, nil
 }
 
-// run writes until the channel is closed, then closes the connection.
-func (w *writer) run(appends <-chan *appendRequest) {
-	group := make([]*appendRequest, 0, maxGroup)
-	for a := range appends {
-		group = append(group[:0], a)
-		for waiting := true; waiting && len(group) < maxGroup; {
-			select {
-			case next, open := <-appends:
-				if waiting = open; open {
-					group = append(group, next)
-				}
-			default:
-				waiting = false
-			}
+// do carries out an append: whoever comes while nobody writes writes, with
+// what others have asked for; whoever comes meanwhile waits, and the first of
+// those writes next. No goroutine stands between an append and its sync.
+func (w *writer) do(a *appendRequest) {
+	a.turn = make(chan struct{})
+	w.mu.Lock()
+	w.queue = append(w.queue, a)
+	if w.writing {
+		w.mu.Unlock()
+		if <-a.turn; a.answered {
+			return
 		}
-		if err := w.write(group); err != nil {
-			w.doubt = true
-			for _, a := range group {
-				if a.err == nil {
-					a.head, a.err = journal.Head{}, err
-				}
-			}
-		}
+		w.mu.Lock()
+	}
+	w.writing = true
+	n := min(len(w.queue), maxGroup)
+	group := w.queue[:n:n]
+	w.queue = w.queue[n:]
+	w.mu.Unlock()
+
+	if err := w.write(group); err != nil {
+		w.doubt = true
 		for _, a := range group {
-			close(a.answered)
+			if a.err == nil {
+				a.head, a.err = journal.Head{}, err
+			}
 		}
 	}
+	w.mu.Lock()
+	if len(w.queue) > 0 {
+		close(w.queue[0].turn)
+	} else {
+		w.queue, w.writing = nil, false
+	}
+	w.mu.Unlock()
+	for _, other := range group[1:] { // the first is a
+		other.answered = true
+		close(other.turn)
+	}
+}
+
+// close closes the connection, once nobody writes any more.
+func (w *writer) close() {
 	if w.doubt {
 		// Best effort: if the fault is still there, the next process that
 		// opens the journal reads whatever is whole, and no one was told.
