@@ -29,7 +29,7 @@ fuzz:
 
 # Ours beside our peers': see docs/performance.md.
 bench:
-	cd bench && go run .
+	cd bench && CGO_ENABLED=0 go run .
 
 ci:
 	bash .ci/run

@@ -49,7 +49,7 @@ func walls(b *bench) ([]row, error) {
 		return nil, err
 	}
 	return []row{{
-		"start and end of a command under strict, its end synced", fmt.Sprintf("%s, %s over bare", ms(got[0]), ms(got[0]-got[1])),
+		"start and end of a command under strict", fmt.Sprintf("%s, %s over bare", ms(got[0]), ms(got[0]-got[1])),
 		fmt.Sprintf("bubblewrap %s, %s over bare", ms(got[2]), ms(got[2]-got[1])), "bubblewrap's", got[0] <= got[2],
 	}}, nil
 }

@@ -46,8 +46,8 @@ func TestBornInItsGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.ahead.call("taking stdout", unix.SYS_DUP3, int(out.Fd()), 1, 0)
-	files, err := group.enter(&f.ahead)
+	f.firstAhead.call("taking stdout", unix.SYS_DUP3, int(out.Fd()), 1, 0)
+	files, err := group.enter(&f.firstAhead)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (c *container) make() error {
 			_ = f.Close()
 		}
 	}()
-	strict, ahead := c.shape.Isolation == Strict, &c.fork.ahead
+	ahead, command := &c.fork.firstAhead, &c.fork.commandAhead
 	c.group = newCgroup()
 	ahead.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
 	group, err := c.group.enter(ahead)
@@ -87,7 +87,8 @@ func (c *container) make() error {
 		*to = read
 		ahead.call("taking stdout and stderr", unix.SYS_DUP3, int(own(write).Fd()), 1+i, 0)
 	}
-	if !strict {
+	command.call("becoming a session", unix.SYS_SETSID)
+	if c.shape.Isolation != Strict {
 		ahead.call("becoming the reaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
 		return c.fork.start(0, c.group.born(group), func(int) error { return nil })
 	}
@@ -96,6 +97,9 @@ func (c *container) make() error {
 	}
 	if c.notice != nil {
 		own(c.notice.way.theirs)
+	}
+	if err := planGiveUp(command, c.notice); err != nil {
+		return err
 	}
 	if ownNetwork(&c.shape) {
 		if c.door, err = newHandover("door"); err != nil {
@@ -116,7 +120,6 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 	}
 	f := c.fork
 	first, command := &f.first, &f.command
-	command.call("becoming a session", unix.SYS_SETSID)
 	// From here on nobody but the kernel may look into either process.
 	first.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
@@ -141,9 +144,7 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 		return nil, err
 	}
 	if spec.Isolation == Strict {
-		if err := planGiveUp(command, c.notice); err != nil {
-			return nil, err
-		}
+		planFiles(command)
 	}
 	// Whoever started the engine may have left files open for its children.
 	command.call("handing nothing down", unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)

@@ -16,16 +16,15 @@ import (
 // fork is the sandbox's first process, forked from the shim. Starting another
 // program for it would cost more than all the walls together; so it is this
 // one, and does its work by system calls alone (see plan): it carries out what
-// is planned ahead, forks the command's process, and waits for its attempt. Then
-// it carries out the rest, has the command's process carry out its own plan and
-// become the command, and reaps whatever dies until the command has ended.
+// is planned ahead, forks the command's process, which does the same, and waits
+// for its attempt. Then it carries out the rest, has the command's process do so
+// and become the command, and reaps whatever dies until the command has ended.
 type fork struct {
 	*shared
 	orders *orders
-	ahead  plan // before its attempt is known
-	first  plan // then
-	// command is the command process's plan.
-	command plan
+	lean   plan // of the shim, in front of the fork
+	// What the two processes do before their attempt is known, and then.
+	firstAhead, commandAhead, first, command plan
 
 	pid    int
 	ready  *os.File // where the first process hears that it may go on
@@ -34,11 +33,13 @@ type fork struct {
 
 // orders are what the first process is told, in shared memory.
 type orders struct {
-	ahead, first, command []step
-	paths                 []uintptr // where the command may be, each as a text
-	argv, env             uintptr
-	ready, report         uintptr // file descriptors of the first process
-	begin, begun          uintptr // those over which it tells the command's process to begin
+	lean, firstAhead, commandAhead, first, command []step
+
+	page          uintptr   // bytes of memory
+	paths         []uintptr // where the command may be, each as a text
+	argv, env     uintptr
+	ready, report uintptr // file descriptors of the first process
+	begin, begun  uintptr // those over which it tells the command's process to begin
 
 	// Room for arguments and results, made beforehand.
 	told   [8]byte
@@ -68,11 +69,12 @@ type cloneArgs struct {
 
 // Where a report is from.
 const (
-	stageAhead   = 1 + iota // a step of the plan ahead failed
-	stageFirst              // a step of the first process's plan failed
-	stageCommand            // a step of the command's plan failed
-	stageExec               // the command could not be executed
-	stageEnded              // the command has ended
+	stageFirstAhead = 1 + iota // a step of this plan failed
+	stageCommandAhead
+	stageFirst
+	stageCommand
+	stageExec  // the command could not be executed
+	stageEnded // the command has ended
 )
 
 func newFork() (*fork, error) {
@@ -80,12 +82,15 @@ func newFork() (*fork, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &fork{shared: s, orders: put(s, orders{}), ahead: plan{shared: s}, first: plan{shared: s}, command: plan{shared: s}}, nil
+	f := &fork{shared: s, orders: put(s, orders{})}
+	for _, p := range []*plan{&f.lean, &f.firstAhead, &f.commandAhead, &f.first, &f.command} {
+		p.shared = s
+	}
+	return f, nil
 }
 
 // start forks, with flags of clone(2), into a control group of version 2; nil:
-// the shim's. prepare is called with the process's id before the plan ahead
-// begins. The calling thread must live as long as the process is to live.
+// the shim's. prepare is called with the process's id before it does anything. The calling thread must live as long as the process is to live.
 func (f *fork) start(flags uintptr, group *os.File, prepare func(pid int) error) error {
 	readyRead, readyWrite, err := os.Pipe()
 	if err != nil {
@@ -100,10 +105,12 @@ func (f *fork) start(flags uintptr, group *os.File, prepare func(pid int) error)
 		return errors.Join(err, readyRead.Close(), readyWrite.Close(), reportRead.Close(), reportWrite.Close())
 	}
 	f.ready, f.report = readyWrite, reportRead
-	f.orders.ahead = f.ahead.script()
+	f.orders.firstAhead, f.orders.commandAhead = f.firstAhead.script(), f.commandAhead.script()
 	f.orders.ready, f.orders.report = readyRead.Fd(), reportWrite.Fd()
 	f.orders.begin, f.orders.begun = beginRead.Fd(), beginWrite.Fd()
-	err = f.err
+	f.orders.page = uintptr(os.Getpagesize())
+	err = errors.Join(planLean(&f.lean), f.err)
+	f.orders.lean = f.lean.script()
 	if err == nil {
 		f.pid, err = f.fork(flags, group)
 	}
@@ -117,7 +124,7 @@ func (f *fork) start(flags uintptr, group *os.File, prepare func(pid int) error)
 	return err
 }
 
-// proceed has the first process carry out the rest, which is planned by now.
+// proceed has the processes carry out the rest, which is planned by now.
 func (f *fork) proceed() error {
 	f.orders.first, f.orders.command = f.first.script(), f.command.script()
 	if f.err != nil {
@@ -168,6 +175,12 @@ func (f *fork) fork(flags uintptr, group *os.File) (int, error) {
 //go:norace
 //go:nosplit
 func (o *orders) clone(flags uintptr, args *cloneArgs) (pid uintptr, errno syscall.Errno) {
+	for i := range o.lean {
+		s := &o.lean[i]
+		syscall.RawSyscall(s.call, s.args[0], s.args[1], s.args[2]) // where one fails, more is shared
+	}
+	stack := uintptr(unsafe.Pointer(&pid)) &^ (o.page - 1)
+	syscall.RawSyscall(syscall.SYS_MADVISE, stack-2*o.page, 4*o.page, unix.MADV_DOFORK)
 	if args.Flags != 0 {
 		pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
 	} else {
@@ -188,12 +201,12 @@ func (o *orders) clone(flags uintptr, args *cloneArgs) (pid uintptr, errno sysca
 //go:norace
 //go:nosplit
 func (o *orders) beFirst() {
-	if !o.hear(o.ready) || !o.perform(o.ahead, stageAhead) {
+	if !o.hear(o.ready) || !o.perform(o.firstAhead, stageFirstAhead) {
 		return
 	}
 	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
-		o.tell(stageAhead, uintptr(len(o.ahead)), errno)
+		o.tell(stageFirstAhead, uintptr(len(o.firstAhead)), errno)
 		return
 	}
 	if pid == 0 {
@@ -234,7 +247,7 @@ func (o *orders) beFirst() {
 func (o *orders) beCommand() {
 	// With a namespace the kernel ends it with the first process; without, this.
 	syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0, 0)
-	if o.hear(o.begin) && o.perform(o.command, stageCommand) {
+	if o.perform(o.commandAhead, stageCommandAhead) && o.hear(o.begin) && o.perform(o.command, stageCommand) {
 		o.become()
 	}
 }
@@ -306,19 +319,12 @@ func (f *fork) end(spec *Spec) childEnd {
 		return childEnd{Exit: -1, Signal: "killed"} // with its sandbox
 	}
 	errno := syscall.Errno(r.Errno)
-	var failed *plan
-	switch r.Stage {
-	case stageAhead:
-		failed = &f.ahead
-	case stageFirst:
-		failed = &f.first
-	case stageCommand:
-		failed = &f.command
-	case stageExec:
-		return childEnd{SetUp: notExecuted(spec, errno, syscall.Errno(r.Stat), fs.FileMode(r.Mode)), Missing: true, Exit: -1}
-	}
-	if failed != nil {
+	plans := map[int64]*plan{stageFirstAhead: &f.firstAhead, stageCommandAhead: &f.commandAhead, stageFirst: &f.first, stageCommand: &f.command}
+	if failed := plans[r.Stage]; failed != nil {
 		return childEnd{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", failed.said(r.Step), errno), Exit: -1}
+	}
+	if r.Stage == stageExec {
+		return childEnd{SetUp: notExecuted(spec, errno, syscall.Errno(r.Stat), fs.FileMode(r.Mode)), Missing: true, Exit: -1}
 	}
 	status := syscall.WaitStatus(r.Status)
 	e := childEnd{Exit: status.ExitStatus(), CPU: float64(r.CPU) / 1e6, Memory: r.Memory << 10}

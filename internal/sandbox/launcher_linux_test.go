@@ -237,3 +237,23 @@ func TestEndingsAfterAPowerCut(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkStart is a command from the call that starts it until its ending is
+// known, one after another.
+func BenchmarkStart(b *testing.B) {
+	dir := b.TempDir()
+	l := &Launcher{}
+	defer l.Close()
+	n := 0
+	for b.Loop() {
+		n++
+		spec := &Spec{Command: []string{"sh", "-c", "true"}, Env: []string{"PATH=/usr/bin:/bin"}, Isolation: Strict, Limits: limits()}
+		h, err := l.Start(filepath.Join(dir, fmt.Sprint(n)), spec, func(string) error { return nil })
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := h.Wait(context.Background()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

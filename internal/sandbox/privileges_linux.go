@@ -41,8 +41,8 @@ var capabilities = sync.OnceValue(func() int {
 	}
 })
 
-// planGiveUp takes every privilege from the command: capabilities for good,
-// rights on files by Landlock, system calls by seccomp.
+// planGiveUp takes every privilege from the command's process: its user,
+// capabilities for good, system calls by seccomp.
 func planGiveUp(p *plan, n *notice) error {
 	for c := range capabilities() {
 		p.call("giving up capabilities", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, c)
@@ -56,7 +56,6 @@ func planGiveUp(p *plan, n *notice) error {
 	none := put(p.shared, [2]unix.CapUserData{}) // version 3 has 64 bits in two parts
 	p.call("giving up capabilities", unix.SYS_CAPSET, address(header), address(none))
 	p.call("giving up privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1)
-	planFiles(p)
 	return planCalls(p, n)
 }
 
