@@ -17,15 +17,21 @@ type flight struct {
 	status  int           // 0: nothing may be delivered yet
 	header  http.Header
 	body    []byte
-	visible int  // bytes of body that may be delivered
-	over    bool // nothing will come any more
-	whole   bool // and the answer is whole
-	waiting int  // clients
-	left    time.Time
-	trouble error // what ended it without an answer
+	visible int           // bytes of body that may be delivered
+	over    bool          // nothing will come any more
+	whole   bool          // and the answer is whole
+	waiting int           // clients
+	trouble error         // what ended it without an answer
+	linger  time.Duration // that it goes on while nobody waits
+	giveUp  func()
+	alone   *time.Timer // until it is given up; nil: somebody waits
 }
 
-func newFlight() *flight { return &flight{changed: make(chan struct{})} }
+// newFlight is a call that somebody waits for. giveUp is called when nobody has
+// for a time.
+func newFlight(linger time.Duration, giveUp func()) *flight {
+	return &flight{changed: make(chan struct{}), waiting: 1, linger: linger, giveUp: giveUp}
+}
 
 func (f *flight) change(how func()) {
 	f.mu.Lock()
@@ -36,39 +42,39 @@ func (f *flight) change(how func()) {
 }
 
 // join counts a client in; leave, out.
-func (f *flight) join() { f.change(func() { f.waiting++ }) }
-
-func (f *flight) leave() {
+func (f *flight) join() {
 	f.change(func() {
-		if f.waiting--; f.waiting == 0 {
-			f.left = time.Now()
+		if f.waiting++; f.alone != nil {
+			f.alone.Stop()
+			f.alone = nil
 		}
 	})
 }
 
-// attended waits until nobody has waited for the flight for a time, or it is
-// over.
-func (f *flight) attended(most time.Duration) {
-	for {
-		f.mu.Lock()
-		alone, since, over, changed := f.waiting == 0, f.left, f.over, f.changed
-		f.mu.Unlock()
-		if over {
-			return
+func (f *flight) leave() {
+	f.change(func() {
+		if f.waiting--; f.waiting == 0 && !f.over {
+			f.alone = time.AfterFunc(f.linger, func() {
+				f.mu.Lock()
+				still := f.waiting == 0
+				f.mu.Unlock()
+				if still {
+					f.giveUp()
+				}
+			})
 		}
-		var until <-chan time.Time
-		if alone {
-			rest := most - time.Since(since)
-			if rest <= 0 {
-				return
-			}
-			until = time.After(rest)
+	})
+}
+
+// end says that nothing will come any more.
+func (f *flight) end(how func()) {
+	f.change(func() {
+		f.over = true
+		if f.alone != nil {
+			f.alone.Stop()
 		}
-		select {
-		case <-changed:
-		case <-until:
-		}
-	}
+		how()
+	})
 }
 
 // errCutOff says that an answer broke off after a part of it was delivered.

@@ -188,6 +188,7 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, targets []target, attempt, scope string, canonical []byte) {
 	var err error
 	c, done := g.Ledger.claim(key{scope, r.digest(canonical)}, attempt, g.Mode != Off)
+	done = sync.OnceFunc(done)
 	defer done()
 	known := g.Ledger.look(c)
 	g.mu.Lock()
@@ -200,11 +201,13 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 		return
 	case f != nil:
 		f.join()
+		defer f.leave()
 	case g.Mode == Strict:
 		g.refuse(w, r, attempt, research.ProgramFault, 0, "this request is not on record, and the run is played back; `ratchet calls RUN --diff` shows what is nearest to it")
 		return
 	default:
-		if f, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
+		var fly func()
+		if f, fly, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
 			var spent *BudgetError
 			switch {
 			case errors.As(err, &spent):
@@ -218,8 +221,13 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 			}
 			return
 		}
+		if r.stream {
+			g.work.Go(fly)
+		} else if !g.flyFor(hr.Context(), fly, func() { f.leave(); done() }) {
+			return
+		}
+		defer f.leave()
 	}
-	defer f.leave()
 	w.Header().Set("X-Ratchet-Call", c.Call)
 	_, err = f.deliver(hr.Context(), w)
 	switch {
@@ -235,6 +243,17 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 	default:
 		g.answerError(w, r.protocol, research.Transient, 0, err.Error())
 	}
+}
+
+// flyFor carries a call out of which nothing can be delivered before its end. It
+// goes on if its client leaves meanwhile, who may come back to it from then on;
+// false then.
+func (g *Gateway) flyFor(client context.Context, fly, leave func()) bool {
+	stays := context.AfterFunc(client, leave)
+	g.work.Add(1)
+	defer g.work.Done()
+	fly()
+	return stays()
 }
 
 // leaks says what secret a request has in it.
@@ -348,12 +367,12 @@ func (g *Gateway) most(r *request, targets []target) (Spending, error) {
 	return most, nil
 }
 
-// take begins a call: it keeps what it may cost, journals that it leaves, and
-// lets it fly. When it returns, the call is durable.
-func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (*flight, error) {
+// take begins a call: it keeps what it may cost and journals that it leaves.
+// When it returns, the call is durable, and fly carries it out to its end.
+func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
 	most, err := g.most(r, targets)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	names := make([]string, len(targets))
 	for i, t := range targets {
@@ -361,12 +380,12 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 	}
 	release, err := g.Ledger.reserve(ctx, g.Budgets, stage, names, most)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer release()
 	settle, err := g.Shared.reserveDay(g.Settings.Day, most)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	body, err := put(g.Store, r.body)
 	if err == nil {
@@ -377,19 +396,19 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 		err = g.Ledger.add(sent, false)
 	}
 	if err != nil {
-		return nil, errors.Join(err, settle(Spending{}))
+		return nil, nil, errors.Join(err, settle(Spending{}))
 	}
-	f := newFlight()
-	f.waiting = 1 // whoever asked, before anything can look whether somebody waits
+	flying, giveUp := context.WithCancel(g.ctx)
+	f = newFlight(g.Settings.Linger, giveUp)
 	g.mu.Lock()
 	g.flights[c.Call] = f
 	g.mu.Unlock()
 	g.Ledger.begin()
-	g.work.Go(func() {
+	return f, func() {
+		defer giveUp()
 		defer g.Ledger.end()
-		g.fly(c, r, targets, f, settle)
-	})
-	return f, nil
+		g.fly(flying, c, r, targets, f, settle)
+	}, nil
 }
 
 // target is the path and query of a request, as the gateway was asked.
@@ -408,13 +427,7 @@ func (r *request) target() string {
 }
 
 // fly carries a call out and journals what came of it, before anybody is told.
-func (g *Gateway) fly(c *Call, r *request, targets []target, f *flight, settle func(Spending) error) {
-	ctx, cancel := context.WithCancel(g.ctx)
-	defer cancel()
-	g.work.Go(func() { // a call that nobody waits for any more ends after a time
-		f.attended(g.Settings.Linger)
-		cancel()
-	})
+func (g *Gateway) fly(ctx context.Context, c *Call, r *request, targets []target, f *flight, settle func(Spending) error) {
 	began := time.Now()
 	a := g.up.hedged(ctx, r, targets, f)
 	rec, spent := g.outcome(c, r, &a, time.Since(began))
@@ -430,8 +443,7 @@ func (g *Gateway) fly(c *Call, r *request, targets []target, f *flight, settle f
 		g.Warn(err)
 	}
 	_, answered := rec.(Answered)
-	f.change(func() {
-		f.over = true
+	f.end(func() {
 		switch {
 		case err != nil:
 			f.trouble = err
