@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+	"github.com/tidwall/gjson"
 
 	"ratchet/internal/guard"
 	"ratchet/internal/research"
@@ -375,7 +375,7 @@ func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) e
 // looksWhole reports whether a body is a JSON object.
 func looksWhole(body []byte) bool {
 	b := bytes.TrimSpace(body)
-	return len(b) > 1 && b[0] == '{' && json.Valid(b)
+	return len(b) > 1 && b[0] == '{' && gjson.ValidBytes(b)
 }
 
 // leaveAlone keeps others from a provider that is asked too much.
