@@ -171,7 +171,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.AddCommand(
 		a.runCommand(), a.wrapCommand(), a.callsCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
-		a.demoCommand(), a.healthCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
+		a.demoCommand(), a.healthCommand(), a.metricsCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
 		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),

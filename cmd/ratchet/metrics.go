@@ -1,0 +1,122 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"github.com/spf13/cobra"
+
+	"ratchet"
+	"ratchet/internal/telemetry"
+)
+
+func (a *app) metricsCommand() *cobra.Command {
+	var listen string
+	c := &cobra.Command{
+		Use:   "metrics [RUN...]",
+		Short: "Show runs as metrics for Prometheus: once, or to whoever scrapes them",
+		Args:  cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			e, err := a.open(true)
+			if err != nil {
+				return err
+			}
+			defer e.Close()
+			ctx, stop := a.interruptible(c.Context())
+			defer stop()
+			registry := prometheus.NewPedanticRegistry()
+			if err := registry.Register(&telemetry.Collector{Runs: func() ([]telemetry.Run, error) { return measured(ctx, e, args) }}); err != nil {
+				return err
+			}
+			if listen != "" {
+				return a.serveMetrics(ctx, listen, registry)
+			}
+			return writeMetrics(a.out, registry)
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", "", "serve them at http://ADDRESS/metrics until interrupted, 127.0.0.1:9478 say")
+	return c
+}
+
+// measured are the named runs, or all, as they stand.
+func measured(ctx context.Context, e *ratchet.Engine, names []string) ([]telemetry.Run, error) {
+	runs, err := e.Runs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(names) > 0 {
+		runs = nil
+	}
+	for _, name := range names {
+		run, err := e.Find(ctx, name, nil)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, run)
+	}
+	var out []telemetry.Run
+	for _, run := range runs {
+		s, _, err := e.Load(ctx, run)
+		if err != nil {
+			return nil, fmt.Errorf("run %s: %w", run, err)
+		}
+		d := statusOfState(e, s)
+		r := telemetry.Run{State: s, Driven: d.Driven != nil, Health: d.Health}
+		if s.Created.Study.Models != nil {
+			calls, err := e.Calls(ctx, run)
+			if err != nil {
+				return nil, err
+			}
+			r.Calls, r.Refused = calls.Calls(), calls.Refused()
+		}
+		out = append(out, r)
+	}
+	return out, nil
+}
+
+// writeMetrics writes what was gathered in Prometheus's text format.
+func writeMetrics(w io.Writer, from prometheus.Gatherer) error {
+	families, err := from.Gather()
+	if err != nil {
+		return err
+	}
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(w, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// serveMetrics answers scrapes until ctx ends.
+func (a *app) serveMetrics(ctx context.Context, address string, from prometheus.Gatherer) error {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return usageError{fmt.Errorf("--listen: %w", err)}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		var b bytes.Buffer
+		if err := writeMetrics(&b, from); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+		_, _ = b.WriteTo(w) // whoever scrapes may have gone
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // whoever scrapes comes again
+	a.printf("metrics at http://%s/metrics; Ctrl-C ends it\n", l.Addr())
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
