@@ -165,16 +165,21 @@ func TestWhatTheDayCost(t *testing.T) {
 }
 
 // TestRatesHold: in no stretch of a minute are there more requests than the
-// limit says, whoever makes them; and what waits is let through in time.
+// limits of a provider and of a model say, whoever makes them; and what waits is
+// let through in time.
 func TestRatesHold(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		path := filepath.Join(t.TempDir(), "models.json")
-		p := &Provider{Name: "p", Requests: Rates{PerMinute: rapid.Int64Range(1, 8).Draw(rt, "most")}}
-		var let []time.Time
+		most := map[string]int64{"": rapid.Int64Range(1, 8).Draw(rt, "of all"), "m": rapid.Int64Range(1, 8).Draw(rt, "of m"), "other": 1000}
+		p := &Provider{
+			Name: "p", Limits: Limits{Requests: Rates{PerMinute: most[""]}}, Models: map[string]Limits{"m": {Requests: Rates{PerMinute: most["m"]}}},
+		}
+		let := map[string][]time.Time{}
 		for range 60 {
 			s := NewShared(path, func() time.Time { return now }) // each in a process of its own
-			wait, err := s.try(p, "m", 1)
+			model := rapid.SampledFrom([]string{"m", "other"}).Draw(rt, "model")
+			wait, err := s.try(p, model, 1)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -183,13 +188,15 @@ func TestRatesHold(t *testing.T) {
 					rt.Fatalf("it is to wait %s", wait)
 				}
 				now = now.Add(wait)
-				if wait, err = s.try(p, "m", 1); err != nil || wait > 0 {
+				if wait, err = s.try(p, model, 1); err != nil || wait > 0 {
 					rt.Fatalf("after the time it was told, it is to wait %s more, %v", wait, err)
 				}
 			}
-			let = append(let, now)
-			if n := len(let) - int(p.Requests.PerMinute) - 1; n >= 0 && let[len(let)-1].Sub(let[n]) < time.Minute {
-				rt.Fatalf("%d requests within %s", p.Requests.PerMinute+1, let[len(let)-1].Sub(let[n]))
+			for _, of := range []string{"", model} {
+				let[of] = append(let[of], now)
+				if n := len(let[of]) - int(most[of]) - 1; n >= 0 && now.Sub(let[of][n]) < time.Minute {
+					rt.Fatalf("%d requests of %q within %s", most[of]+1, of, now.Sub(let[of][n]))
+				}
 			}
 			now = now.Add(time.Duration(rapid.IntRange(0, 20_000).Draw(rt, "later")) * time.Millisecond)
 		}

@@ -34,8 +34,9 @@ type Provider struct {
 	Free     bool   // it costs nothing
 	Hosts    []string
 
-	Requests, Tokens Rates
-	Concurrency      int // calls at the same time
+	Limits                        // of all its models together
+	Models      map[string]Limits // of each by itself, by name
+	Concurrency int               // calls at the same time
 
 	once sync.Once
 	key  string

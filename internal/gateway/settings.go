@@ -39,6 +39,9 @@ type Settings struct {
 // Rates bound requests or tokens. Zero means no bound.
 type Rates struct{ PerMinute, PerHour, PerDay int64 }
 
+// Limits are how much may be asked of a provider, or of one of its models.
+type Limits struct{ Requests, Tokens Rates }
+
 // DefaultSettings are the settings of an empty config.yaml; the environment's
 // addresses of providers are in them.
 func DefaultSettings() (*Settings, error) {
@@ -70,7 +73,7 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 	size := func(to *int64, what string) func(ast.Node) {
 		return func(n ast.Node) { *to = int64(yamlfile.Unit(r, n, "models."+what, study.ParseBytes)) }
 	}
-	var all struct{ requests, tokens Rates }
+	var all Limits
 	r.Fields(n, "models", map[string]func(ast.Node){
 		"timeout":        duration(&s.Timeout, "timeout"),
 		"stall":          duration(&s.Stall, "stall"),
@@ -80,8 +83,8 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 		"max_request":    size(&s.MaxRequest, "max_request"),
 		"max_answer":     size(&s.MaxAnswer, "max_answer"),
 		"allow_unpriced": func(n ast.Node) { s.AllowUnpriced = r.Choice(n, "models.allow_unpriced", "true", "false") == "true" },
-		"requests":       func(n ast.Node) { all.requests = readRates(r, n, "models.requests") },
-		"tokens":         func(n ast.Node) { all.tokens = readRates(r, n, "models.tokens") },
+		"requests":       func(n ast.Node) { all.Requests = readRates(r, n, "models.requests") },
+		"tokens":         func(n ast.Node) { all.Tokens = readRates(r, n, "models.tokens") },
 		"providers":      func(n ast.Node) { s.readProviders(r, n) },
 		"aliases": func(n ast.Node) {
 			for _, e := range r.Mapping(n, "models.aliases") {
@@ -110,7 +113,7 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 		},
 	})
 	for _, p := range s.Providers {
-		p.Requests, p.Tokens = p.Requests.or(all.requests), p.Tokens.or(all.tokens)
+		p.Requests, p.Tokens = p.Requests.or(all.Requests), p.Tokens.or(all.Tokens)
 	}
 	for name, models := range s.Aliases {
 		for _, m := range models {
@@ -172,6 +175,18 @@ func (s *Settings) readProviders(r *yamlfile.Reader, n ast.Node) {
 			"concurrency": func(n ast.Node) { p.Concurrency = r.Whole(n, what+".concurrency", 1, 100_000) },
 			"requests":    func(n ast.Node) { p.Requests = readRates(r, n, what+".requests") },
 			"tokens":      func(n ast.Node) { p.Tokens = readRates(r, n, what+".tokens") },
+			"models": func(n ast.Node) {
+				p.Models = map[string]Limits{}
+				for _, m := range r.Mapping(n, what+".models") {
+					of := what + ".models." + m.Key
+					var l Limits
+					r.Fields(m.Value, of, map[string]func(ast.Node){
+						"requests": func(n ast.Node) { l.Requests = readRates(r, n, of+".requests") },
+						"tokens":   func(n ast.Node) { l.Tokens = readRates(r, n, of+".tokens") },
+					})
+					p.Models[m.Key] = l
+				}
+			},
 			"key": func(n ast.Node) {
 				var k KeySource
 				r.Fields(n, what+".key", map[string]func(ast.Node){

@@ -165,20 +165,25 @@ type rate struct {
 	amount int64
 }
 
-func rates(p *Provider, tokens int64) []rate {
+// rates are the bounds that a request to a provider's model meets.
+func rates(p *Provider, model string, tokens int64) []rate {
+	return append(p.rates(p.Name, tokens), p.Models[model].rates(p.Name+"/"+model, tokens)...)
+}
+
+func (l Limits) rates(of string, tokens int64) []rate {
 	var out []rate
 	for _, r := range []struct {
 		what   string
 		of     Rates
 		amount int64
-	}{{"requests", p.Requests, 1}, {"tokens", p.Tokens, tokens}} {
+	}{{"requests", l.Requests, 1}, {"tokens", l.Tokens, tokens}} {
 		for _, w := range []struct {
 			name string
 			long time.Duration
 			most int64
 		}{{"minute", time.Minute, r.of.PerMinute}, {"hour", time.Hour, r.of.PerHour}, {"day", 24 * time.Hour, r.of.PerDay}} {
 			if w.most > 0 {
-				out = append(out, rate{strings.Join([]string{p.Name, r.what, w.name}, " "), w.long / cells, w.most, r.amount})
+				out = append(out, rate{strings.Join([]string{of, r.what, w.name}, " "), w.long / cells, w.most, r.amount})
 			}
 		}
 	}
@@ -215,7 +220,7 @@ func (s *Shared) try(p *Provider, model string, tokens int64) (time.Duration, er
 	if until.After(now) {
 		return until.Sub(now), nil
 	}
-	limits := rates(p, tokens)
+	limits := rates(p, model, tokens)
 	if len(limits) == 0 {
 		return 0, nil
 	}
