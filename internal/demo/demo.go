@@ -211,7 +211,7 @@ func (d *demo) errors(ctx context.Context) error {
 	if err := d.plain(ctx, errorFaults, engine.WatchOptions{}, nil); err != nil {
 		return err
 	}
-	return d.models(ctx)
+	return d.models(ctx, 0)
 }
 
 // plain runs the study with faults once, and asks then what more there is.

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,8 +94,9 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintf(w, `{"choices":[{"message":{"role":"assistant","content":"%s"}}],"usage":{"prompt_tokens":5,"completion_tokens":1}}`, question)
 }
 
-// models has a program ask a provider that does wrong what providers do.
-func (d *demo) models(ctx context.Context) error {
+// models has a program ask a provider that does wrong what providers do, while
+// the engine is killed some times.
+func (d *demo) models(ctx context.Context, kills int) error {
 	if _, err := exec.LookPath("curl"); err != nil {
 		d.o.Say("a provider of models that fails is not shown: it needs curl, which this machine lacks")
 		return nil
@@ -120,11 +123,6 @@ func (d *demo) models(ctx context.Context) error {
 		_ = server.Close()
 		<-served
 	}()
-	settings, err := gateway.DefaultSettings()
-	if err != nil {
-		return err
-	}
-	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: gateway.OpenAI, URL: "http://" + l.Addr().String(), Free: true, Concurrency: 4}
 	e, err := engine.Open(filepath.Join(dir, "home"), engine.Options{})
 	if err != nil {
 		return err
@@ -134,7 +132,19 @@ func (d *demo) models(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, OnInterrupt: engine.Stop, Models: settings})
+	address := "http://" + l.Addr().String()
+	var s *research.State
+	if kills == 0 {
+		s, err = d.ask(ctx, e, run, address)
+	} else {
+		config := fmt.Sprintf("models: {providers: {demo: {url: %q, free: true}}}\n", address)
+		if err = os.WriteFile(filepath.Join(e.Home(), "config.yaml"), []byte(config), 0o600); err == nil {
+			var row Row
+			row, s, err = d.killing(ctx, e, run, kills, func() time.Duration { return time.Duration(200+rand.IntN(500)) * time.Millisecond })
+			row.Fault = "engine killed, asking"
+			d.result.Rows = append(d.result.Rows, row)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -142,16 +152,33 @@ func (d *demo) models(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.judgeCalls(s, ledger, p)
+	return nil
+}
+
+// ask drives the run that asks the provider at an address.
+func (d *demo) ask(ctx context.Context, e *engine.Engine, run, address string) (*research.State, error) {
+	settings, err := gateway.DefaultSettings()
+	if err != nil {
+		return nil, err
+	}
+	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: gateway.OpenAI, URL: address, Free: true, Concurrency: 4}
+	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, OnInterrupt: engine.Stop, Models: settings})
+}
+
+// judgeCalls reads from a run's calls what became of the provider's faults.
+func (d *demo) judgeCalls(s *research.State, ledger *gateway.Ledger, p *provider) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	calls := ledger.Calls()
+	lost := 0 // in flight at a kill: made again, and counted
 	for i, fault := range modelFaults {
 		row := Row{Fault: fault.name, Injected: p.wronged[fmt.Sprint(i)], As: string(fault.class), Recovery: []float64{}, Lost: 1}
 		if 2*i < len(calls) && calls[2*i].Answered != nil { // two of each question, in their order
-			a := calls[2*i].Answered
-			row.Recovered, row.Lost, row.Recovery = 1, 0, append(row.Recovery, a.Took)
-			for _, r := range a.Retries {
-				if r.Class == fault.class {
-					row.Detected++
-				}
+			c := calls[2*i]
+			row.Recovered, row.Lost, row.Recovery = 1, 0, append(row.Recovery, c.Answered.Took)
+			if c.Lost > 0 || slices.ContainsFunc(c.Answered.Retries, func(r gateway.Retry) bool { return r.Class == fault.class }) {
+				row.Detected = 1 // or it went with the engine, which is on record
 			}
 		}
 		d.result.Rows = append(d.result.Rows, row)
@@ -160,6 +187,10 @@ func (d *demo) models(ctx context.Context) error {
 	for _, n := range p.right {
 		right += n
 	}
-	d.check("the program was answered every time, and each answer was given once", s.Status == research.Completed && len(calls) == 2*len(modelFaults) && right == len(calls), "%d calls, %d answers", len(calls), right)
-	return nil
+	for _, c := range calls {
+		lost += c.Lost
+	}
+	answered := s.Status == research.Completed && len(calls) == 2*len(modelFaults)
+	d.check("the program was answered every time", answered, "%d calls", len(calls))
+	d.check("each answer was given once, but for calls under way at a kill", right >= len(calls) && right <= len(calls)+lost, "%d answers, %d under way", right, lost)
 }

@@ -209,8 +209,12 @@ func fill(path string) {
 	}
 }
 
-// kills is how often the engine is killed.
-const kills = 5
+// How often the engine is killed: while trials fail, and while a program asks
+// a model.
+const (
+	kills      = 5
+	modelKills = 3
+)
 
 // everything has all faults at once, and kills the engine meanwhile.
 func (d *demo) everything(ctx context.Context) error {
@@ -234,6 +238,23 @@ func (d *demo) everything(ctx context.Context) error {
 		return err
 	}
 	defer e.Close()
+	row, s, err := d.killing(ctx, e, run, kills, func() time.Duration { return time.Duration(400+rand.IntN(800)) * time.Millisecond })
+	if err != nil {
+		return err
+	}
+	d.judge(s, faults)
+	d.result.Rows = append(d.result.Rows, row)
+	got, err := e.Results(ctx, run)
+	if err != nil {
+		return err
+	}
+	d.check("the results are those of the undisturbed run", got.Digest == want.Digest, "digest %.12s, undisturbed %.12s", got.Digest, want.Digest)
+	return d.models(ctx, modelKills)
+}
+
+// killing drives a run by engines in processes of their own, and kills the
+// first of them, each after a time, before it lets one come to the end.
+func (d *demo) killing(ctx context.Context, e *engine.Engine, run string, times int, after func() time.Duration) (Row, *research.State, error) {
 	row := Row{Fault: "engine killed", As: "resumed", Recovery: []float64{}}
 	acknowledged := map[string]research.Class{}
 	for ctx.Err() == nil {
@@ -242,7 +263,7 @@ func (d *demo) everything(ctx context.Context) error {
 		cmd.Stdout, cmd.Stderr = &out, &out
 		started := time.Now()
 		if err := cmd.Start(); err != nil {
-			return err
+			return row, nil, err
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
@@ -253,10 +274,11 @@ func (d *demo) everything(ctx context.Context) error {
 				row.Recovery = append(row.Recovery, took)
 			}
 		}
-		if row.Injected < kills {
+		var err error
+		if row.Injected < times {
 			select {
 			case err = <-ended:
-			case <-time.After(time.Duration(400+rand.IntN(800)) * time.Millisecond):
+			case <-time.After(after()):
 				_ = cmd.Process.Signal(syscall.SIGKILL) // or it has ended, which the next turn sees
 				err = <-ended
 			}
@@ -265,30 +287,20 @@ func (d *demo) everything(ctx context.Context) error {
 		}
 		s, _, loadErr := e.Load(ctx, run)
 		if loadErr != nil {
-			return loadErr
+			return row, nil, loadErr
 		}
 		row.Lost += missing(s, acknowledged)
 		if s.Ended() {
-			d.judge(s, faults)
-			break
+			return row, s, nil
 		}
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() >= 0 {
-			return fmt.Errorf("the engine ended by itself: %w\n%s", err, strings.TrimSpace(out.String()))
+			return row, nil, fmt.Errorf("the engine ended by itself: %w\n%s", err, strings.TrimSpace(out.String()))
 		}
 		row.Injected++
 		d.o.Say("the engine was killed: %d trials are acknowledged", len(acknowledged))
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	d.result.Rows = append(d.result.Rows, row)
-	got, err := e.Results(ctx, run)
-	if err != nil {
-		return err
-	}
-	d.check("the results are those of the undisturbed run", got.Digest == want.Digest, "digest %.12s, undisturbed %.12s", got.Digest, want.Digest)
-	return nil
+	return row, nil, ctx.Err()
 }
 
 // driven waits until the engine of a process drives the run, and gives how

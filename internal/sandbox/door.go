@@ -1,7 +1,6 @@
 package sandbox
 
 import (
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -11,7 +10,8 @@ import (
 // Door leads a command's connections to a socket of this machine, from an
 // address that only the command has where it has a network of its own. It is
 // the shim that carries them, so that the address stays while who listens
-// behind it is started anew: connections wait for it.
+// behind it is started anew: connections wait for it, and a request that it has
+// not begun to answer is made again (see line).
 type Door struct {
 	// Socket is the path of the Unix socket behind the door.
 	Socket string
@@ -87,33 +87,43 @@ func (d *doorway) carry(from net.Conn) {
 		return
 	}
 	defer d.drop(from)
-	var to net.Conn
-	for {
-		var err error
-		if to, err = net.Dial("unix", d.socket); err == nil {
-			break
-		}
-		select {
-		case <-d.closing:
-			return
-		case <-time.After(doorRetry):
-		}
-	}
-	if !d.track(to) {
+	l := &line{door: d, from: from}
+	if l.to = d.dial(); l.to == nil {
 		return
 	}
-	defer d.drop(to)
 	var both sync.WaitGroup
-	both.Go(func() {
-		_, _ = io.Copy(to, from) // broken off by either side, it is over for both
-		if half, ok := to.(*net.UnixConn); ok {
-			_ = half.CloseWrite()
-		}
-	})
-	_, _ = io.Copy(from, to)
+	both.Go(l.ask)
+	l.answer()
 	_ = from.Close()
-	_ = to.Close()
+	d.drop(l.to)
 	both.Wait()
+}
+
+// dial connects to who listens behind the door, and waits where nobody does.
+// nil: the door was closed.
+func (d *doorway) dial() net.Conn {
+	for {
+		to, err := net.Dial("unix", d.socket)
+		if err == nil {
+			if !d.track(to) {
+				return nil
+			}
+			return to
+		}
+		if !d.pause() {
+			return nil
+		}
+	}
+}
+
+// pause waits a moment; false: the door was closed meanwhile.
+func (d *doorway) pause() bool {
+	select {
+	case <-d.closing:
+		return false
+	case <-time.After(doorRetry):
+		return true
+	}
 }
 
 func (d *doorway) track(c net.Conn) bool {

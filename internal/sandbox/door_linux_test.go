@@ -3,10 +3,13 @@ package sandbox
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"ratchet/study"
@@ -104,5 +107,129 @@ func TestADoorIsTheOnlyWay(t *testing.T) {
 	})
 	if out := output(t, folder); !strings.Contains(out, "Connection refused") || e.Exit == 0 {
 		t.Errorf("exit %d: %s", e.Exit, out)
+	}
+}
+
+// asks posts a body to the door and prints what it gets, or how that failed.
+const asks = `
+import http.client, os, sys
+c = http.client.HTTPConnection(os.environ["DOOR"])
+for i in range(int(sys.argv[1])):
+    try:
+        c.request(sys.argv[2], "/x", body=("%d" % i) * int(sys.argv[3]))
+        r = c.getresponse()
+        body = r.read().decode()
+        print(r.status, len(body), body[:1], flush=True)
+    except Exception as e:
+        print(type(e).__name__, flush=True)
+        c.close()
+`
+
+// TestAnEngineThatDiesIsNotSeen: a request that was not answered when the
+// process behind the door died is made again, of the next; one that was, in
+// part, is not.
+func TestAnEngineThatDiesIsNotSeen(t *testing.T) {
+	dies := func(said string) func(c net.Conn) {
+		return func(c net.Conn) {
+			fmt.Fprint(c, said)
+			c.Close()
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		args  []string
+		first func(c net.Conn) // instead of the first answer
+		want  string
+		asked int
+	}{
+		{"no answer", []string{"2", "POST", "3"}, dies(""), "200 3 0\n200 3 1\n", 3},
+		{"no answer to much", []string{"1", "POST", "3000000"}, dies(""), "200 3000000 0\n", 2},
+		{"too much to keep", []string{"1", "POST", "17000000"}, dies(""), "RemoteDisconnected\n", 1},
+		{"half an answer", []string{"1", "POST", "3"}, dies("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), "IncompleteRead\n", 1},
+		{"a method that may not be made twice", []string{"1", "BREW", "3"}, dies(""), "RemoteDisconnected\n", 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			socket := filepath.Join(t.TempDir(), "s")
+			l, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var asked atomic.Int64
+			server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					return
+				}
+				if asked.Add(1) == 1 {
+					if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+						c.first(conn)
+					}
+					return
+				}
+				_, _ = w.Write(body)
+			})}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				_ = server.Serve(l)
+			}()
+			defer func() {
+				server.Close()
+				<-done
+			}()
+			h, folder := begin(t, Strict, append([]string{"python3", "-c", asks}, c.args...), func(s *Spec) {
+				s.Door = &Door{Socket: socket, Env: []string{"DOOR=ADDRESS"}}
+			})
+			e := wait(t, h)
+			if out := output(t, folder); e.Exit != 0 || out != c.want || int(asked.Load()) != c.asked {
+				t.Errorf("exit %d: %q, asked %d times", e.Exit, out, asked.Load())
+			}
+		})
+	}
+}
+
+// TestATunnelIsCut: what goes through a tunnel is nothing that can be made
+// again.
+func TestATunnelIsCut(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	accepted := make(chan int, 1)
+	go func() {
+		n := 0
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				accepted <- n
+				return
+			}
+			n++
+			r := bufio.NewReader(c)
+			_, _ = r.ReadString('\n') // CONNECT …
+			_, _ = r.ReadString('\n')
+			fmt.Fprint(c, "HTTP/1.1 200 OK\r\n\r\n")
+			_, _ = r.ReadString('\n') // what is in the tunnel
+			c.Close()
+		}
+	}()
+	const tunnel = `
+import os, socket
+host, port = os.environ["DOOR"].split(":")
+s = socket.create_connection((host, int(port)))
+s.sendall(b"CONNECT x:443 HTTP/1.1\r\n\r\n")
+s.recv(100)
+s.sendall(b"GET / HTTP/1.1\r\n\r\n")
+print(len(s.recv(100)))
+`
+	h, folder := begin(t, Strict, []string{"python3", "-c", tunnel}, func(s *Spec) {
+		s.Door = &Door{Socket: socket, Env: []string{"DOOR=ADDRESS"}}
+	})
+	e := wait(t, h)
+	l.Close()
+	if n := <-accepted; e.Exit != 0 || output(t, folder) != "0\n" || n != 1 {
+		t.Errorf("exit %d: %q, %d connections", e.Exit, output(t, folder), n)
 	}
 }
