@@ -26,21 +26,15 @@ const (
 )
 
 // wrappedProgram asks one question after the other, each with the answer to the
-// one before in it, as agents do, and tries again where the line is dead.
+// one before in it, as agents do. It never tries again.
 const wrappedProgram = `
-import json, os, sys, time, urllib.error, urllib.request
+import json, os, sys, urllib.request
 
 def ask(text):
     body = json.dumps({"model": "gpt-4o-mini", "max_tokens": 20, "messages": [{"role": "user", "content": text}]}).encode()
-    while True:
-        request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", data=body,
-            headers={"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]})
-        try:
-            return json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
-        except (urllib.error.URLError, ConnectionError, json.JSONDecodeError) as e:
-            if isinstance(e, urllib.error.HTTPError):
-                raise
-            time.sleep(0.01)
+    request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completions", data=body,
+        headers={"Content-Type": "application/json", "Authorization": "Bearer " + os.environ["OPENAI_API_KEY"]})
+    return json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
 
 said = "nothing"
 with open("answers.txt", "w") as out:

@@ -64,6 +64,7 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 		notes = append(notes, fmt.Sprintf("%d lines of metrics were left out; the first: %s", bad, why))
 	}
 	ev := evidence(out)
+	ev.CutOff = d.models.cutOff(a.ID)
 	if a.Purpose == research.ForSearch {
 		at.Halted = halted(st, rungs, series)
 		at.Rungs = rungValues(st, series, at.Halted)

@@ -235,6 +235,9 @@ func (w *door) use(attempt string) *research.ModelUse {
 	return &research.ModelUse{Calls: s.Calls, Again: s.Again, Tokens: s.Spent.Tokens, USD: s.Spent.USD(), Head: head.Hash.String(), HeadSeq: head.Seq}
 }
 
+// cutOff reports whether an engine died over a call of the attempt's.
+func (w *door) cutOff(attempt string) bool { return w != nil && w.ledger.CutOff(attempt) }
+
 func (w *door) stage(name string) {
 	if w != nil {
 		w.gateway.SetStage(name)

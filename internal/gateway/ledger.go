@@ -79,6 +79,9 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 		}
 		l.head = journal.Head{Seq: rec.Seq, Hash: rec.Hash}
 	}
+	for _, c := range l.order {
+		c.cut = c.Open
+	}
 	return l, nil
 }
 
@@ -121,7 +124,7 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 			case c.Open:
 				c.Lost++
 			}
-			c.Sent, c.Open = r, true
+			c.Sent, c.Open, c.cut = r, true, false
 		})
 	case Answered:
 		c := l.calls[r.Call]
@@ -443,6 +446,14 @@ func (l *Ledger) Calls() []Call {
 		out[i].Delivered = slices.Clone(c.Delivered)
 	}
 	return out
+}
+
+// CutOff reports whether an attempt had a call under way when an earlier engine
+// died, and has not asked for its answer since.
+func (l *Ledger) CutOff(attempt string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.order, func(c *Call) bool { return c.cut && c.Open && c.Attempt == attempt })
 }
 
 // Refused are the calls that were not let through.

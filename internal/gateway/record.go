@@ -241,6 +241,7 @@ type Call struct {
 	Again     int      `json:"again,omitempty"`
 
 	sent, answered int64 // sequence numbers of the records, the first and the last
+	cut            bool  // open since before the ledger was opened: its engine died over it
 }
 
 // Spent is what a call cost, or may have: what was lost in a crash may have

@@ -112,6 +112,45 @@ func TestAClientThatLeavesComesBackToItsCall(t *testing.T) {
 	}
 }
 
+// TestAnEngineThatDiesOverAStreamIsRemembered: until the attempt has asked
+// again and got its answer.
+func TestAnEngineThatDiesOverAStreamIsRemembered(t *testing.T) {
+	b := newBench(t)
+	halfway := make(chan struct{})
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		say := sse(w)
+		for i, c := range chunks("one", "two") {
+			if i == 2 && b.seen.Load() == 1 {
+				close(halfway)
+				<-r.Context().Done()
+				return
+			}
+			say(c)
+		}
+	}
+	req, _ := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", strings.NewReader(streamed))
+	req.Header.Set("X-Api-Key", Token([]byte("k"), "t1-a1"))
+	resp, err := b.front.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	<-halfway
+	if b.ledger.CutOff("t1-a1") {
+		t.Error("a call under way counts as cut off")
+	}
+	b.restart()
+	if !b.ledger.CutOff("t1-a1") || b.ledger.CutOff("t1-a2") {
+		t.Error("what was cut off is not remembered, or of another attempt")
+	}
+	if _, text := b.post("t1-a1", "/v1/chat/completions", streamed); text != strings.Join(chunks("one", "two"), "") {
+		t.Errorf("asked again, it got %q", text)
+	}
+	if b.ledger.CutOff("t1-a1") {
+		t.Error("what was answered since counts as cut off")
+	}
+}
+
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(2 * time.Millisecond)

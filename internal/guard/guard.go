@@ -27,6 +27,8 @@ type Evidence struct {
 	Stderr  string // its last part
 	// BadOutput says what is wrong with what a program that succeeded left.
 	BadOutput string
+	// CutOff: the engine died over a model call of it, whose answer it never got.
+	CutOff bool
 }
 
 // Verdict is the class of a failure with where it comes from.
@@ -71,6 +73,9 @@ func Classify(e Evidence) Verdict {
 		if p := recognise(e.Stderr); p.class == research.Resource {
 			return Verdict{Class: p.class, Pattern: p.id, Message: e.BadOutput + "; it said: " + lastLine(e.Stderr)}
 		}
+		if e.CutOff {
+			return is(research.Transient, e.BadOutput+cutOff)
+		}
 		return is(research.InvalidOutput, e.BadOutput)
 	case e.Signal == "" && e.Exit == 0:
 		return is(research.Succeeded, "")
@@ -101,8 +106,15 @@ func Classify(e Evidence) Verdict {
 	default:
 		v.Message = how
 	}
+	if e.CutOff && v.Class == research.ProgramFault && !v.Certain {
+		v.Class = research.Transient
+		v.Message += cutOff
+	}
 	return v
 }
+
+// cutOff is said of what a program does after its engine died over a call.
+const cutOff = "; the engine had died while a model answered it"
 
 // Answer gives the verdict on an answer by HTTP that is no success: its status,
 // its Retry-After header in seconds (0: none) and its body.
