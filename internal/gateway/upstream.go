@@ -13,9 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/tidwall/gjson"
-
 	"ratchet/internal/guard"
 	"ratchet/internal/research"
 )
@@ -67,17 +64,6 @@ func (p *Provider) dependency() string {
 }
 
 func (u *upstream) close() { u.client.CloseIdleConnections() }
-
-// target is where a call may go.
-type target struct {
-	provider *Provider
-	model    string // of the provider
-	price    Price
-	priced   bool
-	source   string // of the price
-}
-
-func (t target) name() string { return t.provider.Name + "/" + t.model }
 
 // answer is what came of a call.
 type answer struct {
@@ -180,22 +166,6 @@ func (a answer) wait(try int) time.Duration {
 		return time.Duration(v.Wait * float64(time.Second))
 	}
 	return rand.N(min(backoffMost, backoffFirst<<min(try, 10)) + 1)
-}
-
-// retryAfter reads how long a server wants not to be asked. RFC 9110, 10.2.3;
-// retry-after-ms is OpenAI's and Azure's.
-func retryAfter(h http.Header) time.Duration {
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 {
-		return time.Duration(ms * float64(time.Millisecond))
-	}
-	v := h.Get("Retry-After")
-	if s, err := strconv.ParseFloat(v, 64); err == nil && s > 0 {
-		return time.Duration(s * float64(time.Second))
-	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(0, time.Until(t))
-	}
-	return 0
 }
 
 // try asks one target once.
@@ -310,195 +280,4 @@ func (u *upstream) readAll(body io.Reader, watch *time.Timer, began time.Time, a
 			return nil, fmt.Errorf("reading the answer: %w", err)
 		}
 	}
-}
-
-// plain is an answer's body as text, whatever its encoding.
-func plain(h http.Header, body []byte) ([]byte, error) {
-	switch h.Get("Content-Encoding") {
-	case "", "identity":
-		return body, nil
-	case "gzip":
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err != nil {
-			return nil, err
-		}
-		const most = 256 << 20
-		out, err := io.ReadAll(io.LimitReader(z, most+1))
-		if err == nil && len(out) > most {
-			err = errors.New("it unpacks to more than 256 MiB")
-		}
-		return out, err
-	}
-	return nil, fmt.Errorf("its encoding is %q", h.Get("Content-Encoding"))
-}
-
-// judge says what an answer that is no stream comes to. A success must be what
-// the protocol says it is, so that garbage is neither recorded nor passed on.
-func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) error {
-	if r.endpoint == tool && a.status < 500 && a.status != http.StatusRequestTimeout && a.status != http.StatusTooManyRequests {
-		a.class, a.use.found = research.Succeeded, true
-		return nil
-	}
-	body, err := plain(a.header, a.body)
-	switch {
-	case err != nil:
-		a.class, a.why = research.Transient, "the answer cannot be unpacked: "+err.Error()
-		return errors.New(a.why)
-	case a.status >= 200 && a.status < 300 && !looksWhole(body):
-		a.class, a.why = research.Transient, "the answer is not a JSON object"
-		return errors.New(a.why)
-	case a.status >= 200 && a.status < 300:
-		a.use.read(t.endpointOf(r), body)
-		a.class = research.Succeeded
-		if convert != nil {
-			return convert.answer(r, a, body)
-		}
-		return nil
-	case a.status < 400:
-		a.class, a.why = research.ProgramFault, fmt.Sprintf("status %d", a.status)
-		return nil
-	}
-	v := guard.Answer(a.status, retryAfter(a.header).Seconds(), string(body))
-	a.class, a.why = v.Class, v.Message
-	if a.class == research.RateLimited {
-		u.leaveAlone(t, a)
-	}
-	if convert != nil {
-		convert.fault(r, a, body)
-	}
-	if a.class == research.Transient {
-		return errors.New(a.why)
-	}
-	return nil
-}
-
-// looksWhole reports whether a body is a JSON object.
-func looksWhole(body []byte) bool {
-	b := bytes.TrimSpace(body)
-	return len(b) > 1 && b[0] == '{' && gjson.ValidBytes(b)
-}
-
-// leaveAlone keeps others from a provider that is asked too much.
-func (u *upstream) leaveAlone(t target, a *answer) {
-	wait := retryAfter(a.header)
-	if wait <= 0 || wait > mostWait {
-		return
-	}
-	_ = u.shared.hold(t.name(), u.shared.now().Add(wait)) // they find out themselves, too
-}
-
-// obey reads the headers in which providers say how much is left. Where nothing
-// is, nobody asks before there is more.
-func (u *upstream) obey(t target, h http.Header) {
-	for _, names := range [][2]string{
-		{"X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
-		{"X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens"},
-		{"Anthropic-Ratelimit-Requests-Remaining", "Anthropic-Ratelimit-Requests-Reset"},
-		{"Anthropic-Ratelimit-Tokens-Remaining", "Anthropic-Ratelimit-Tokens-Reset"},
-	} {
-		if h.Get(names[0]) != "0" {
-			continue
-		}
-		now := u.shared.now()
-		until := now
-		if d, err := time.ParseDuration(h.Get(names[1])); err == nil {
-			until = now.Add(d)
-		} else if t, err := time.Parse(time.RFC3339, h.Get(names[1])); err == nil {
-			until = t
-		}
-		if until.After(now) && until.Before(now.Add(mostWait)) {
-			_ = u.shared.hold(t.name(), until) // a 429 would say it once more
-		}
-	}
-}
-
-// stream reads a stream of events and passes on what may be: all but the event
-// that makes the answer whole, which waits for the journal.
-func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error) error {
-	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
-	}
-	header := passed(resp.Header)
-	room := chunkPool.Get().(*[]byte)
-	defer chunkPool.Put(room)
-	chunk := *room
-	var body []byte
-	at := 0 // up to which the events were read
-	ended, finished := false, false
-	for {
-		n, err := resp.Body.Read(chunk)
-		if n > 0 {
-			if len(body) == 0 {
-				a.first = time.Since(began)
-			}
-			watch.Reset(u.settings.Stall)
-			body = append(body, chunk[:n]...)
-			for !ended {
-				e, ok := nextEvent(body[at:])
-				if !ok {
-					break
-				}
-				switch e.is(r.endpoint) {
-				case last:
-					ended = true // it and what follows waits
-					a.use.read(r.endpoint, e.data)
-					continue
-				case wrong:
-					v := guard.Answer(http.StatusServiceUnavailable, 0, string(e.data))
-					a.class, a.why, a.body = v.Class, "the stream broke with an error: "+research.Printable(string(e.data), 300), body
-					if a.begun {
-						f.change(func() { f.body, f.visible = body, at+e.end }) // it says so itself
-					}
-					return errors.New(a.why)
-				}
-				if bytes.Contains(e.data, []byte(`"finish_reason":"`)) || bytes.Contains(e.data, []byte(`"finish_reason": "`)) {
-					finished = true
-				}
-				a.use.read(r.endpoint, e.data)
-				at += e.end
-			}
-			if at > 0 {
-				a.begun = true
-				f.change(func() { f.status, f.header, f.body, f.visible = resp.StatusCode, header, body, at })
-			}
-		}
-		switch {
-		case int64(len(body)) > u.settings.MaxAnswer:
-			return fail(fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer))
-		case errors.Is(err, io.EOF) && (ended || finished && r.endpoint != messages && r.endpoint != responses):
-			// Some servers leave the last line of chat completions out.
-			a.body, a.class, a.begun = body, research.Succeeded, false
-			return nil
-		case errors.Is(err, io.EOF):
-			return fail(errors.New("the stream ended before the answer was whole"))
-		case err != nil && ended:
-			a.body, a.class, a.begun = body[:wholeEvents(body)], research.Succeeded, false // all that counts is there
-			return nil
-		case err != nil:
-			return fail(fmt.Errorf("reading the stream: %w", err))
-		}
-	}
-}
-
-// wholeEvents is the length of the whole events of a stream.
-func wholeEvents(b []byte) (n int) {
-	for {
-		e, ok := nextEvent(b[n:])
-		if !ok {
-			return n
-		}
-		n += e.end
-	}
-}
-
-// notPassed are headers that belong to a connection, or to nobody else.
-var notPassed = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Set-Cookie", "Alt-Svc"}
-
-// passed are the headers of an answer that its client gets.
-func passed(h http.Header) http.Header {
-	out := h.Clone()
-	for _, name := range notPassed {
-		out.Del(name)
-	}
-	return out
 }

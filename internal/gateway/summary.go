@@ -1,0 +1,66 @@
+package gateway
+
+import (
+	"slices"
+)
+
+// Summary is what a run's calls, or those of one attempt, come to.
+type Summary struct {
+	Calls    int      `json:"calls"` // that were sent
+	Answered int      `json:"answered"`
+	Failed   int      `json:"failed,omitempty"` // and not answered since
+	Again    int      `json:"again,omitempty"`  // delivered out of the record
+	Lost     int      `json:"lost,omitempty"`   // in flight at a crash
+	Refused  int      `json:"refused,omitempty"`
+	Retries  int      `json:"retries,omitempty"`
+	Tokens   Tokens   `json:"tokens,omitzero"`
+	Spent    Spending `json:"spent,omitzero"`
+	Saved    Spending `json:"saved,omitzero"` // by the record
+}
+
+// Summary sums up. attempt: of what this attempt sent and got; "": of all.
+func (l *Ledger) Summary(attempt string) Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var s Summary
+	for _, c := range l.order {
+		got := attempt != "" && slices.Contains(c.Delivered, attempt) && c.Attempt != attempt
+		if attempt != "" && c.Attempt != attempt && !got {
+			continue
+		}
+		if got {
+			s.Again++
+			s.Saved = s.Saved.plus(c.Answered.Spent)
+			continue
+		}
+		s.Calls++
+		s.Lost += c.Lost
+		if c.Open {
+			s.Lost++
+		}
+		s.Spent = s.Spent.plus(c.Spent())
+		switch {
+		case c.Answered != nil:
+			s.Answered++
+			s.Retries += len(c.Answered.Retries)
+			s.Tokens = s.Tokens.plus(c.Answered.Tokens)
+			if attempt == "" {
+				s.Again += c.Again
+				s.Saved = s.Saved.plus(c.Answered.Spent.times(c.Again))
+			}
+		case c.Failed != nil:
+			s.Failed++
+			s.Retries += len(c.Failed.Retries)
+		}
+	}
+	for _, r := range l.refused {
+		if attempt == "" || r.Attempt == attempt {
+			s.Refused++
+		}
+	}
+	return s
+}
+
+func (t Tokens) plus(o Tokens) Tokens {
+	return Tokens{t.In + o.In, t.CacheRead + o.CacheRead, t.CacheWrite + o.CacheWrite, t.CacheHour + o.CacheHour, t.Out + o.Out, t.Reasoning + o.Reasoning}
+}

@@ -1,0 +1,112 @@
+package gateway
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// target is where a call may go.
+type target struct {
+	provider *Provider
+	model    string // of the provider
+	price    Price
+	priced   bool
+	source   string // of the price
+}
+
+func (t target) name() string { return t.provider.Name + "/" + t.model }
+
+// NoModelError says that a call names no model that may be called.
+type NoModelError struct{ Why string }
+
+func (e *NoModelError) Error() string { return e.Why }
+
+// targets are where a call may go, in order.
+func (g *Gateway) targets(r *request) ([]target, error) {
+	own := r.provider
+	if own == "" {
+		own = string(r.protocol)
+	}
+	if r.endpoint == models {
+		return []target{{provider: g.Settings.Providers[own], model: "models", priced: true}}, nil
+	}
+	if r.model == "" {
+		return nil, &NoModelError{"the request names no model"}
+	}
+	names, alias := g.Settings.Aliases[r.model]
+	if !alias {
+		names = []string{r.model}
+	}
+	var out []target
+	for _, name := range names {
+		t := target{provider: g.Settings.Providers[own], model: name}
+		if p, model, ok := strings.Cut(name, "/"); ok && r.provider == "" && g.Settings.Providers[p] != nil {
+			t.provider, t.model = g.Settings.Providers[p], model
+		}
+		if t.provider.URL == "" {
+			return nil, &NoModelError{fmt.Sprintf("the provider %s has no address; set models.providers.%s.url in config.yaml", t.provider.Name, t.provider.Name)}
+		}
+		if !g.allowed(t.name()) {
+			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
+		}
+		t.price, t.source, t.priced = g.Settings.priceOf(t.provider, t.model)
+		if r.endpoint == countTokens {
+			t.price, t.priced = Price{}, true // it costs nothing
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+func (g *Gateway) allowed(name string) bool {
+	if g.Allow == nil {
+		return true
+	}
+	for _, pattern := range g.Allow {
+		if ok, err := path.Match(pattern, name); ok && err == nil {
+			return true
+		}
+		if p, rest, ok := strings.Cut(pattern, "/"); ok && rest == "*" && strings.HasPrefix(name, p+"/") {
+			return true // names of models can have slashes in them
+		}
+	}
+	return false
+}
+
+// UnpricedError says that nobody knows what a call would cost.
+type UnpricedError struct{ Model string }
+
+func (e *UnpricedError) Error() string {
+	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; set models.prices.%q: {in: …, out: …} in config.yaml, or models.allow_unpriced: true", e.Model, e.Model)
+}
+
+// most is what a call may cost at most, at whichever target.
+func (g *Gateway) most(r *request, targets []target) (Spending, error) {
+	most := Spending{Calls: 1}
+	for _, t := range targets {
+		if !t.priced && !g.Settings.AllowUnpriced {
+			return most, &UnpricedError{t.name()}
+		}
+		out := r.out
+		switch {
+		case r.endpoint == embeddings || r.endpoint == models || r.endpoint == countTokens:
+			out = 0
+		case out == 0 && t.price.MaxOutput > 0:
+			out = t.price.MaxOutput
+		case out == 0:
+			out = 32_000 // as most models have it at most
+		}
+		in := r.in
+		if r.endpoint == models || r.endpoint == countTokens || r.endpoint == tool {
+			in, out = 0, 0
+		}
+		out *= r.n
+		most.Tokens = max(most.Tokens, in+out)
+		most.NanoUSD = max(most.NanoUSD, t.price.most(in, out))
+	}
+	if g.Settings.Hedge > 0 {
+		most = most.times(2)
+	}
+	return most, nil
+}
