@@ -204,3 +204,34 @@ func TestARestartedProgramGetsWhatItPaidFor(t *testing.T) {
 		t.Errorf("another trial got %s", other)
 	}
 }
+
+// TestDeliveriesShareRecords: answers that are delivered shortly after one
+// another are noted together, and none is forgotten.
+func TestDeliveriesShareRecords(t *testing.T) {
+	b := newBench(t)
+	b.upstream = b.chat(1)
+	ask := func(attempt string) {
+		for i := range 40 {
+			body := fmt.Sprintf(`{"model":"gpt-4o-mini","max_tokens":9,"messages":[{"role":"user","content":"%d"}]}`, i)
+			if resp, text := b.post(attempt, "/v1/chat/completions", body); resp.StatusCode != http.StatusOK {
+				t.Fatal(text)
+			}
+		}
+	}
+	ask("t1-a1")
+	b.restart()
+	sent := b.ledger.Head().Seq
+	if again := b.ledger.Summary("t1-a1"); again.Calls != 40 {
+		t.Errorf("%+v", again)
+	}
+	ask("t1-a2")
+	b.restart()
+	if n := b.ledger.Head().Seq - sent; n < 1 || n > 20 {
+		t.Errorf("40 deliveries took %d records", n)
+	}
+	for _, c := range b.ledger.Calls() {
+		if len(c.Delivered) != 2 || c.Again != 1 {
+			t.Errorf("call %s was delivered to %v, %d times out of the record", c.Call, c.Delivered, c.Again)
+		}
+	}
+}

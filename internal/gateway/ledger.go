@@ -140,20 +140,22 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		}
 		l.spending.change(c, func() { c.Open, c.Failed, c.Failures = false, &r, c.Failures.plus(r.Spent) })
 	case Delivered:
-		c := l.calls[r.Call]
-		if c == nil {
-			return fmt.Errorf("call %s was delivered and never sent", r.Call)
-		}
-		if !slices.Contains(c.Delivered, r.Attempt) {
-			c.Delivered = append(c.Delivered, r.Attempt)
-		}
-		if r.Again {
-			c.Again++
-		}
 		if l.has[r.Attempt] == nil {
 			l.has[r.Attempt] = map[string]bool{}
 		}
-		l.has[r.Attempt][r.Call] = true
+		for _, id := range append([]string{r.Call}, r.More...) {
+			c := l.calls[id]
+			if c == nil {
+				return fmt.Errorf("call %s was delivered and never sent", id)
+			}
+			if !slices.Contains(c.Delivered, r.Attempt) {
+				c.Delivered = append(c.Delivered, r.Attempt)
+			}
+			if r.Again {
+				c.Again++
+			}
+			l.has[r.Attempt][id] = true
+		}
 	case Began:
 		l.taken[r.Attempt], l.has[r.Attempt] = map[key]int{}, map[string]bool{}
 	case Refused:
@@ -197,7 +199,15 @@ func (l *Ledger) flush() {
 
 func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) {
 	entries := make([]journal.Entry, len(batch))
-	for i, e := range batch {
+	for i := range batch {
+		e := &batch[i]
+		if e.Payload == nil {
+			payload, err := encodeRecord(e.record)
+			if err != nil {
+				return head, err
+			}
+			e.Payload = payload
+		}
 		entries[i] = e.Entry
 	}
 	next, err := l.log.Append(context.Background(), Stream(l.run), head, entries...)
@@ -228,20 +238,22 @@ const lazyFor = 20 * time.Millisecond
 // add appends a record and returns when it is durable and folded; with lazy,
 // at once.
 func (l *Ledger) add(r record, lazy bool) error {
-	payload, err := encodeRecord(r)
-	if err != nil {
-		return err
-	}
-	e := entry{Entry: journal.Entry{Time: l.now(), Type: r.kind(), Version: recordVersion, Payload: payload}, record: r}
+	e := entry{Entry: journal.Entry{Time: l.now(), Type: r.kind(), Version: recordVersion}, record: r}
 	if !lazy {
-		e.done = make(chan error, 1)
+		payload, err := encodeRecord(r)
+		if err != nil {
+			return err
+		}
+		e.Payload, e.done = payload, make(chan error, 1)
 	}
 	l.mu.Lock()
 	if l.closed {
 		l.mu.Unlock()
 		return errLedgerClosed
 	}
-	l.queue = append(l.queue, e)
+	if !l.joins(r) {
+		l.queue = append(l.queue, e)
+	}
 	if lazy && !l.lingers {
 		// It goes with what is waited for, if that comes soon: a sync of its own
 		// would only be in the way.
@@ -261,6 +273,28 @@ func (l *Ledger) add(r record, lazy bool) error {
 	}
 	l.flush()
 	return <-e.done
+}
+
+// joins adds a delivery to one like it that waits to be journaled, if there is
+// one: most deliveries cost no record of their own. The caller holds the lock.
+func (l *Ledger) joins(r record) bool {
+	d, ok := r.(Delivered)
+	if !ok {
+		return false
+	}
+	for i := len(l.queue) - 1; i >= 0; i-- {
+		switch q := l.queue[i].record.(type) {
+		case Began:
+			return false // what it had before does not count any more
+		case Delivered:
+			if q.Attempt == d.Attempt && q.Again == d.Again && len(q.More) < mostBatch {
+				q.More = append(q.More, d.Call)
+				l.queue[i].record = q
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // claim gives the call that an attempt's request is: the first occurrence of

@@ -92,9 +92,10 @@ type Failed struct {
 // waiting: where it is lost with the engine, the attempt, asking the same once
 // more, gets this answer once more.
 type Delivered struct {
-	Call    string `json:"call"`
-	Attempt string `json:"attempt"`
-	Again   bool   `json:"again,omitempty"` // out of the record
+	Call    string   `json:"call"`
+	Attempt string   `json:"attempt"`
+	Again   bool     `json:"again,omitempty"` // out of the record
+	More    []string `json:"more,omitempty"`  // calls that were delivered just after it, in the same way
 }
 
 // Began says that an attempt's process starts: one that starts again under the
