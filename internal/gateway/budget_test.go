@@ -116,6 +116,32 @@ func TestAModelWithoutAPriceIsRefused(t *testing.T) {
 	}
 }
 
+// TestAToolWithoutABoundIsRefused: where money or tokens are bounded, a tool
+// that the provider runs must be allowed.
+func TestAToolWithoutABoundIsRefused(t *testing.T) {
+	b := newBench(t)
+	b.upstream = b.chat(1)
+	with := func(tools string) string { return strings.Replace(hello, "{", "{"+tools+",", 1) }
+	search := with(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"web_search"}]`)
+	ask := func(what, body string, want int) {
+		t.Helper()
+		if resp, text := b.post("t1-a1", "/v1/chat/completions", body); resp.StatusCode != want || want == 400 && !strings.Contains(text, "models.allow_unpriced") {
+			t.Errorf("%s: it got %d %s", what, resp.StatusCode, text)
+		}
+	}
+	ask("nothing is bounded", search, 200)
+	b.options.Budgets.Run = Budget{Name: "limits.run", Calls: 100}
+	b.restart()
+	ask("calls are", strings.Replace(search, "hello", "again", 1), 200)
+	b.options.Budgets.Run.Tokens = 1_000_000
+	b.restart()
+	ask("tokens are", strings.Replace(search, "hello", "once more", 1), 400)
+	ask("an option", with(`"web_search_options":{}`), 400)
+	ask("the program's own tools", with(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"g"}},{"name":"h"}]`), 200)
+	b.settings.AllowUnpriced = true
+	ask("allowed", strings.Replace(search, "hello", "and again", 1), 200)
+}
+
 // TestTheTableOfPrices: every line is read, and what it says is possible.
 func TestTheTableOfPrices(t *testing.T) {
 	n := 0

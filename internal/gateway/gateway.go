@@ -212,7 +212,7 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 			case errors.As(err, &spent):
 				g.refuse(w, r, attempt, research.Quota, 0, err.Error())
 				g.Trouble(research.Quota, err.Error())
-			case errors.As(err, new(*UnpricedError)):
+			case errors.As(err, new(*UnpricedError)), errors.As(err, new(*UnboundedError)):
 				g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 			case hr.Context().Err() == nil:
 				g.answerError(w, r.protocol, research.Transient, 0, err.Error())

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path"
 	"strings"
+
+	"ratchet/internal/research"
 )
 
 // target is where a call may go.
@@ -81,9 +83,30 @@ func (e *UnpricedError) Error() string {
 	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; set models.prices.%q: {in: …, out: …} in config.yaml, or models.allow_unpriced: true", e.Model, e.Model)
 }
 
+// UnboundedError says that what a call may cost has no bound.
+type UnboundedError struct{ Tool string }
+
+func (e *UnboundedError) Error() string {
+	return fmt.Sprintf("the request has its provider run a tool (%s), and nobody knows beforehand what that costs, so that no budget could hold; set models.allow_unpriced: true in config.yaml, or leave the tool out", research.Printable(e.Tool, 60))
+}
+
+// bounds reports whether any budget bounds money or tokens.
+func (g *Gateway) bounds() bool {
+	bound := func(b Budget) bool { return b.Cost > 0 || b.Tokens > 0 }
+	for _, b := range g.Budgets.Model {
+		if bound(b) {
+			return true
+		}
+	}
+	return bound(g.Budgets.Run) || bound(g.Budgets.Stage) || bound(g.Settings.Day)
+}
+
 // most is what a call may cost at most, at whichever target.
 func (g *Gateway) most(r *request, targets []target) (Spending, error) {
 	most := Spending{Calls: 1}
+	if r.runs != "" && g.bounds() && !g.Settings.AllowUnpriced {
+		return most, &UnboundedError{r.runs}
+	}
 	for _, t := range targets {
 		if !t.priced && !g.Settings.AllowUnpriced {
 			return most, &UnpricedError{t.name()}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -42,9 +43,10 @@ type request struct {
 
 	model  string // as the program names it
 	stream bool
-	out    int64 // tokens that the answer may have, as the program says; 0: it does not
-	n      int64 // answers asked for
-	in     int64 // tokens that the request has at most
+	out    int64  // tokens that the answer may have, as the program says; 0: it does not
+	n      int64  // answers asked for
+	in     int64  // tokens that the request has at most
+	runs   string // a tool that the provider is to run, whose use nobody can bound; "": none
 }
 
 // NoEndpointError says that a path is none that the gateway carries.
@@ -163,8 +165,32 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 			r.in += conversationTokens
 		}
 	}
+	r.runs = providerTool(v)
 	rules.apply(v)
 	return canonicalJSON(v)
+}
+
+// clientTools are the types of tools that the program runs itself, or begin
+// them: what they cost is in the tokens.
+var clientTools = []string{"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "apply_patch"}
+
+// providerTool is the tool that a request has its provider run, if any: a
+// search in the web, say. What it finds counts as input, and it costs by itself.
+func providerTool(v object) string {
+	for _, name := range []string{"web_search_options", "mcp_servers"} {
+		if s, ok := v[name]; ok && s != nil {
+			return name
+		}
+	}
+	tools, _ := v["tools"].([]any)
+	for _, t := range tools {
+		of, _ := t.(object)
+		kind, _ := of["type"].(string)
+		if kind != "" && !slices.ContainsFunc(clientTools, func(c string) bool { return strings.HasPrefix(kind, c) }) {
+			return kind
+		}
+	}
+	return ""
 }
 
 // weight is what of a body is not text.
