@@ -31,9 +31,9 @@ func namespaces(spec *Spec) uintptr {
 	return uintptr(flags)
 }
 
-// mapUsers gives the first process of a user namespace its own user, and with
-// a root engine, nobody besides: the first process stays root there, to reach
-// what it mounts, and the command becomes nobody.
+// mapUsers gives the first process of a user namespace its own user; with a root
+// engine, all users that this one knows: the first process stays root there, to
+// reach what it mounts whoever it belongs to, and the command becomes nobody.
 func mapUsers(pid int) error {
 	write := func(file, text string) error {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, file), []byte(text), 0); err != nil {
@@ -43,11 +43,16 @@ func mapUsers(pid int) error {
 	}
 	uid, gid := os.Getuid(), os.Getgid()
 	if uid == 0 {
-		lines := fmt.Sprintf("0 0 1\n%d %d 1\n", nobody, nobody)
-		if err := write("uid_map", lines); err != nil {
-			return err
+		for _, file := range []string{"uid_map", "gid_map"} {
+			same, err := sameUsers("/proc/self/" + file)
+			if err != nil {
+				return err
+			}
+			if err := write(file, same); err != nil {
+				return err
+			}
 		}
-		return write("gid_map", fmt.Sprintf("%d %d 1\n%d %d 1\n", gid, gid, nobody, nobody))
+		return nil
 	}
 	if err := write("setgroups", "deny"); err != nil {
 		return err
@@ -56,6 +61,25 @@ func mapUsers(pid int) error {
 		return err
 	}
 	return write("gid_map", fmt.Sprintf("%d %d 1\n", gid, gid))
+}
+
+// sameUsers is a map in which everybody that the map in a file knows is who they
+// are. Such a map has lines of three numbers: the first of a range inside, who
+// that is outside, and how many (user_namespaces(7)).
+func sameUsers(file string) (string, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("mapping users: %w", err)
+	}
+	out := ""
+	for line := range strings.Lines(string(b)) {
+		var inside, outside, count int64
+		if _, err := fmt.Sscan(line, &inside, &outside, &count); err != nil {
+			return "", fmt.Errorf("mapping users: %s has the line %q: %w", file, line, err)
+		}
+		out += fmt.Sprintf("%d %d %d\n", inside, inside, count)
+	}
+	return out, nil
 }
 
 // giveAway makes the box the property of the user that the command runs as.

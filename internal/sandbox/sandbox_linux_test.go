@@ -470,3 +470,31 @@ func TestStallIsDiagnosed(t *testing.T) {
 		}
 	}
 }
+
+// TestSomebodyElsesFolder: a root engine works in a folder that only its owner
+// may enter, and its command still gets no further than its box.
+func TestSomebodyElsesFolder(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can enter what belongs to somebody else; CI does it as root")
+	}
+	home := filepath.Join(t.TempDir(), "home")
+	input := filepath.Join(home, "input")
+	err := errors.Join(os.Mkdir(home, 0o700), os.WriteFile(input, []byte("theirs"), 0o644))
+	err = errors.Join(err, os.Chown(home, 12345, 12345), os.Chown(input, 12345, 12345))
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(home, "attempt")
+	spec := &Spec{
+		Command: []string{"sh", "-c", "cat in; id -u; touch /ratchet/output/x; ls " + home + " || echo not seen"}, Env: []string{"PATH=/usr/bin:/bin"},
+		Isolation: Strict, Limits: limits(), Inputs: []Bind{{input, "in"}},
+	}
+	h, err := (*Launcher)(nil).Start(folder, spec, func(string) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := wait(t, h)
+	if out := output(t, folder); e.Exit != 0 || !strings.HasPrefix(out, "theirs65534\nnot seen\n") {
+		t.Errorf("%+v\n%s", e, out)
+	}
+}
