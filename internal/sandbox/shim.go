@@ -106,9 +106,10 @@ func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) 
 	if !alone {
 		e.Boot = bootID()
 	}
-	err = note(record, keyEnding, e)
-	if alone {
-		err = errors.Join(err, secure(folder))
+	if e.Boot != "" {
+		err = note(record, keyEnding, e)
+	} else if err = secure(folder); err == nil { // first what the ending speaks of
+		err = errors.Join(note(record, keyEnding, e), record.Sync())
 	}
 	if err = errors.Join(err, complainTo(s.null), record.Close()); err != nil {
 		return true, err
