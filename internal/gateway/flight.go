@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -92,6 +93,9 @@ func (f *flight) deliver(ctx context.Context, w http.ResponseWriter) (begun bool
 		if status != 0 && !begun && (len(part) > 0 || over && whole) {
 			begun = true
 			maps.Copy(w.Header(), header)
+			if over && whole && len(part) > 0 {
+				w.Header().Set("Content-Length", strconv.Itoa(len(part)))
+			}
 			w.WriteHeader(status)
 		}
 		if len(part) > 0 {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -285,6 +286,9 @@ func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *Call, r *re
 	}
 	w.Header().Set("X-Ratchet-Call", c.Call)
 	w.Header().Set("X-Ratchet-Replayed", "true")
+	if len(body) > 0 {
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	w.WriteHeader(a.Status)
 	if _, err := w.Write(body); err != nil {
 		return // its client left, and asks again
