@@ -2,16 +2,34 @@ package gateway
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
+
+	"ratchet/internal/research"
 )
 
-// ahead are answers that were read before anybody asked for them: a program
-// that was started again asks in the order in which it did before.
+// answer reads a recorded answer back.
+func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
+	payload, err := l.ready.get(c.answered, func() (json.RawMessage, error) { return l.readAhead(ctx, c.answered) })
+	if err != nil {
+		return Answered{}, nil, err
+	}
+	a, err := decodeAs[Answered](payload)
+	if err != nil {
+		return Answered{}, nil, err
+	}
+	answered := a.(Answered)
+	body, err := answered.Answer.Load(l.store)
+	return answered, body, err
+}
+
+// ahead are records of answers that were read before anybody asked for them: a
+// program that was started again asks in the order in which it did before.
 type ahead struct {
 	mu      sync.Mutex // held while reading: who comes meanwhile finds it read
-	answers map[int64]Answered
-	size    int // bytes, about
+	answers map[int64]json.RawMessage
+	size    int // bytes
 }
 
 // What is read ahead at once, and kept in all, in bytes.
@@ -20,8 +38,8 @@ const (
 	keptAhead  = 8 << 20
 )
 
-// get gives the answer of a record, which read reads where it is not there.
-func (h *ahead) get(seq int64, read func() (Answered, error)) (Answered, error) {
+// get gives a record, which read reads where it is not there.
+func (h *ahead) get(seq int64, read func() (json.RawMessage, error)) (json.RawMessage, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	a, ok := h.answers[seq]
@@ -29,58 +47,45 @@ func (h *ahead) get(seq int64, read func() (Answered, error)) (Answered, error) 
 		return read()
 	}
 	delete(h.answers, seq)
-	h.size -= a.Answer.inline()
+	h.size -= len(a)
 	return a, nil
 }
 
-func (h *ahead) put(seq int64, a Answered) {
+func (h *ahead) put(seq int64, a json.RawMessage) {
 	if _, there := h.answers[seq]; there {
 		return
 	}
 	if h.size > keptAhead || h.answers == nil {
-		h.answers, h.size = map[int64]Answered{}, 0 // what nobody came for
+		h.answers, h.size = map[int64]json.RawMessage{}, 0 // what nobody came for
 	}
 	h.answers[seq] = a
-	h.size += a.Answer.inline()
-}
-
-func (c Content) inline() int { return len(c.Text) + len(c.Bytes) }
-
-// answer reads a recorded answer back.
-func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
-	a, err := l.ready.get(c.answered, func() (Answered, error) { return l.readAhead(ctx, c.answered) })
-	if err != nil {
-		return Answered{}, nil, err
-	}
-	body, err := a.Answer.Load(l.store)
-	return a, body, err
+	h.size += len(a)
 }
 
 // before is how many records in front of an answer are read with it: calls that were
 // made at the same time come in about the same order.
 const before = 256
 
-// readAhead reads the answer of a record, and those around and behind it for
+// readAhead reads the record of an answer, and those around and behind it for
 // later.
-func (l *Ledger) readAhead(ctx context.Context, from int64) (first Answered, err error) {
+func (l *Ledger) readAhead(ctx context.Context, from int64) (first json.RawMessage, err error) {
 	size := 0
 	for rec, err := range l.log.Read(ctx, Stream(l.run), max(1, from-before)) {
 		if err != nil {
-			return first, err
+			return nil, err
 		}
 		if rec.Type == (Answered{}).kind() {
-			r, err := decodeRecord(rec.Type, rec.Version, rec.Payload)
-			if err != nil {
-				return first, err
+			if rec.Version != recordVersion {
+				return nil, &research.UnknownEventError{Type: rec.Type, Version: rec.Version}
 			}
-			if a := r.(Answered); rec.Seq == from {
-				first = a
+			if rec.Seq == from {
+				first = rec.Payload
 			} else {
-				l.ready.put(rec.Seq, a)
+				l.ready.put(rec.Seq, rec.Payload)
 			}
 		}
-		if rec.Seq == from && first.Call == "" {
-			return first, fmt.Errorf("run %s, call record %d is not an answer", l.run, from)
+		if rec.Seq == from && first == nil {
+			return nil, fmt.Errorf("run %s, call record %d is not an answer", l.run, from)
 		}
 		if size += len(rec.Payload); size > readAtOnce && rec.Seq >= from {
 			break

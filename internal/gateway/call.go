@@ -11,9 +11,12 @@ import (
 	"ratchet/internal/research"
 )
 
-// take begins a call: it keeps what it may cost and journals that it leaves.
+// take begins a call: it looks for secrets, keeps what the call may cost and journals that it leaves.
 // When it returns, the call is durable, and fly carries it out to its end.
 func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
+	if kind := g.leaks(r.body); kind != "" {
+		return nil, nil, &LeakError{kind}
+	}
 	most, err := g.most(r, targets)
 	if err != nil {
 		return nil, nil, err

@@ -176,10 +176,6 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 		return
 	}
-	if kind := g.leaks(r.body); kind != "" {
-		g.refuse(w, r, attempt, research.Security, 0, fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", kind))
-		return
-	}
 	g.perform(w, hr, r, targets, attempt, scope, canonical)
 }
 
@@ -210,6 +206,8 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 		if f, fly, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
 			var spent *BudgetError
 			switch {
+			case errors.As(err, new(*LeakError)):
+				g.refuse(w, r, attempt, research.Security, 0, err.Error())
 			case errors.As(err, &spent):
 				g.refuse(w, r, attempt, research.Quota, 0, err.Error())
 				g.Trouble(research.Quota, err.Error())
@@ -254,6 +252,13 @@ func (g *Gateway) flyFor(client context.Context, fly, leave func()) bool {
 	defer g.work.Done()
 	fly()
 	return stays()
+}
+
+// LeakError says that a request has a secret in it.
+type LeakError struct{ Kind string }
+
+func (e *LeakError) Error() string {
+	return fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", e.Kind)
 }
 
 // leaks says what secret a request has in it.
