@@ -58,7 +58,8 @@ func OfEnvironment(environ []string) *Redactor {
 // form is what a kind of secret looks like.
 type form struct {
 	name    string
-	anchors []string // one of them is in every secret of this form
+	anchors []string // one of them is in every secret of this form, or at it
+	fold    bool     // the anchors are in lower case, and the secret's may be in any
 	text    *regexp.Regexp
 	group   int // of text, which is the secret; 0: all
 }
@@ -67,21 +68,24 @@ type form struct {
 // secrets know. Compiled when first used.
 var forms = sync.OnceValue(func() []form {
 	return []form{
-		{"private key", []string{"PRIVATE KEY-----"}, regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*(?:-----END [A-Z ]*PRIVATE KEY-----)?`), 0},
-		{"API key", []string{"sk-"}, regexp.MustCompile(`\bsk-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}`), 0},
-		{"API key", []string{"gsk_", "xai-", "pplx-", "r8_", "sk_live_", "rk_live_", "sk_test_"}, regexp.MustCompile(`\b(?:gsk_|xai-|pplx-|r8_|[sr]k_live_|sk_test_)[A-Za-z0-9]{20,}`), 0},
-		{"Hugging Face token", []string{"hf_"}, regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`), 0},
-		{"Google API key", []string{"AIza"}, regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`), 0},
-		{"AWS key", []string{"AKIA", "ASIA"}, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), 0},
-		{"GitHub token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})`), 0},
-		{"GitLab token", []string{"glpat-"}, regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`), 0},
-		{"package registry token", []string{"npm_", "pypi-"}, regexp.MustCompile(`\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})`), 0},
-		{"Slack token", []string{"xox"}, regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), 0},
-		{"webhook", []string{"hooks.slack.com/", "/api/webhooks/"}, regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[A-Za-z0-9_/-]{20,}`), 0},
-		{"JSON web token", []string{"eyJ"}, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), 0},
-		{"bearer token", []string{"earer "}, regexp.MustCompile(`[Bb]earer +([A-Za-z0-9._~+/=-]{16,})`), 1},
-		{"password", []string{"://"}, regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/@:"']*:([^\s/@"']{3,})@`), 1},
-		{"secret", []string{"=", ":"}, regexp.MustCompile(`(?i)(?:api[_-]?key|secret[_-]?key|secret[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|account[_-]?key|passwd|password)["']?\s*[:=]\s*["']?([^\s"',;}]{12,})`), 1},
+		{"private key", []string{"PRIVATE KEY-----"}, false, regexp.MustCompile(`-----BEGIN [A-Z ]*PRIVATE KEY-----(?:[^-]|-[^-])*(?:-----END [A-Z ]*PRIVATE KEY-----)?`), 0},
+		{"API key", []string{"sk-"}, false, regexp.MustCompile(`\bsk-(?:[A-Za-z0-9]+-)*[A-Za-z0-9_-]{20,}`), 0},
+		{"API key", []string{"gsk_", "xai-", "pplx-", "r8_", "sk_live_", "rk_live_", "sk_test_"}, false, regexp.MustCompile(`\b(?:gsk_|xai-|pplx-|r8_|[sr]k_live_|sk_test_)[A-Za-z0-9]{20,}`), 0},
+		{"Hugging Face token", []string{"hf_"}, false, regexp.MustCompile(`\bhf_[A-Za-z0-9]{30,}`), 0},
+		{"Google API key", []string{"AIza"}, false, regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`), 0},
+		{"AWS key", []string{"AKIA", "ASIA"}, false, regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`), 0},
+		{"GitHub token", []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_"}, false, regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{40,})`), 0},
+		{"GitLab token", []string{"glpat-"}, false, regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`), 0},
+		{"package registry token", []string{"npm_", "pypi-"}, false, regexp.MustCompile(`\b(?:npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{50,})`), 0},
+		{"Slack token", []string{"xox"}, false, regexp.MustCompile(`\bxox[abeoprs]-[A-Za-z0-9-]{10,}`), 0},
+		{"webhook", []string{"hooks.slack.com/", "/api/webhooks/"}, false, regexp.MustCompile(`(?:hooks\.slack\.com/services|discord(?:app)?\.com/api/webhooks)/[A-Za-z0-9_/-]{20,}`), 0},
+		{"JSON web token", []string{"eyJ"}, false, regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`), 0},
+		{"bearer token", []string{"earer "}, false, regexp.MustCompile(`[Bb]earer +([A-Za-z0-9._~+/=-]{16,})`), 1},
+		{"password", []string{"://"}, false, regexp.MustCompile(`\b[a-z][a-z0-9+.-]*://[^\s/@:"']*:([^\s/@"']{3,})@`), 1},
+		{"secret", []string{
+			"apikey", "api_key", "api-key", "secret", "accesstoken", "access_token", "access-token", "authtoken", "auth_token", "auth-token",
+			"accountkey", "account_key", "account-key", "passw",
+		}, true, regexp.MustCompile(`(?i)(?:api[_-]?key|secret[_-]?key|secret[_-]?access[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|account[_-]?key|passwd|password)["']?\s*[:=]\s*["']?([^\s"',;}]{12,})`), 1},
 	}
 })
 
@@ -100,6 +104,9 @@ func (r *Redactor) Text(s string) string {
 }
 
 func (f form) possible(s string) bool {
+	if f.fold {
+		s = strings.ToLower(s)
+	}
 	return slices.ContainsFunc(f.anchors, func(a string) bool { return strings.Contains(s, a) })
 }
 
