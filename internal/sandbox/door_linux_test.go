@@ -116,7 +116,7 @@ import http.client, os, sys
 c = http.client.HTTPConnection(os.environ["DOOR"])
 for i in range(int(sys.argv[1])):
     try:
-        c.request(sys.argv[2], "/x", body=("%d" % i) * int(sys.argv[3]))
+        c.request(sys.argv[2], (sys.argv[4:] or ["/x"])[0], body=("%d" % i) * int(sys.argv[3]))
         r = c.getresponse()
         body = r.read().decode()
         print(r.status, len(body), body[:1], flush=True)
@@ -146,7 +146,8 @@ func TestAnEngineThatDiesIsNotSeen(t *testing.T) {
 		{"no answer to much", []string{"1", "POST", "3000000"}, dies(""), "200 3000000 0\n", 2},
 		{"too much to keep", []string{"1", "POST", "17000000"}, dies(""), "RemoteDisconnected\n", 1},
 		{"half an answer", []string{"1", "POST", "3"}, dies("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"), "IncompleteRead\n", 1},
-		{"a method that may not be made twice", []string{"1", "BREW", "3"}, dies(""), "RemoteDisconnected\n", 1},
+		{"something to be changed elsewhere", []string{"1", "POST", "3", "http://elsewhere.example/x"}, dies(""), "RemoteDisconnected\n", 1},
+		{"something to be read elsewhere", []string{"1", "GET", "3", "http://elsewhere.example/x"}, dies(""), "200 3 0\n", 2},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "s")

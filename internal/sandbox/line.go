@@ -114,9 +114,10 @@ func (l *line) answer() {
 	}
 }
 
-// isRequest matches the beginning of a request that may be made again, as its
-// client would.
-var isRequest = regexp.MustCompile(`^(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) \S+ HTTP/1\.[01]\r?\n`)
+// isRequest matches the beginning of a request that may be made again: any of the
+// gateway itself, and of others, through it as a proxy, those that change nothing
+// (RFC 9110, 9.2.1).
+var isRequest = regexp.MustCompile(`^(?:(?:GET|HEAD|OPTIONS) \S+|[A-Z]+ /\S*) HTTP/1\.[01]\r?\n`)
 
 // unanswered reports whether there is a request of which the answer has not
 // begun.
