@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"ratchet/internal/guard"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
@@ -60,7 +62,8 @@ type Gateway struct {
 	Options
 	up     *upstream
 	server *http.Server
-	ctx    context.Context // of calls; ends with Close
+	bodies *semaphore.Weighted // bytes of requests in memory
+	ctx    context.Context     // of calls; ends with Close
 	cancel context.CancelFunc
 	work   sync.WaitGroup // flights
 
@@ -71,7 +74,7 @@ type Gateway struct {
 
 // New returns a gateway that serves nothing yet.
 func New(o Options) *Gateway {
-	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared), flights: map[string]*flight{}}
+	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared), flights: map[string]*flight{}, bodies: semaphore.NewWeighted(mostBodies)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
 	if g.Trouble == nil {
@@ -81,6 +84,26 @@ func New(o Options) *Gateway {
 		g.Warn = func(error) {}
 	}
 	return g
+}
+
+// mostBodies bounds the requests that are in memory at the same time, in bytes
+// together: others wait.
+const mostBodies = 512 << 20
+
+// body reads a request's body. done gives its room back.
+func (g *Gateway) body(w http.ResponseWriter, hr *http.Request) (body []byte, done func(), err error) {
+	room := hr.ContentLength
+	if room < 0 || room > g.Settings.MaxRequest {
+		room = g.Settings.MaxRequest
+	}
+	room = min(room, mostBodies)
+	if err := g.bodies.Acquire(hr.Context(), room); err != nil {
+		return nil, func() {}, err
+	}
+	body, err = io.ReadAll(http.MaxBytesReader(w, hr.Body, g.Settings.MaxRequest))
+	rest := min(room, int64(len(body))) // it may have said less, or nothing, of how long it is
+	g.bodies.Release(room - rest)
+	return body, func() { g.bodies.Release(rest) }, err
 }
 
 // Serve accepts connections until Close.
@@ -155,7 +178,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		return
 	}
 	r.header = hr.Header
-	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, g.Settings.MaxRequest))
+	body, done, err := g.body(w, hr)
+	defer done()
 	if err != nil {
 		if errors.As(err, new(*http.MaxBytesError)) {
 			g.refuse(w, r, attempt, research.ProgramFault, http.StatusRequestEntityTooLarge, fmt.Sprintf("the request is larger than models.max_request, %d bytes", g.Settings.MaxRequest))

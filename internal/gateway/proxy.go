@@ -228,7 +228,8 @@ func (g *Gateway) fetch(w http.ResponseWriter, hr *http.Request, attempt, scope,
 		method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.RawQuery, endpoint: tool, protocol: web,
 		provider: u.String(), header: hr.Header, n: 1,
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, hr.Body, g.Settings.MaxRequest))
+	body, done, err := g.body(w, hr)
+	defer done()
 	if err != nil {
 		http.Error(w, "ratchet: "+err.Error(), http.StatusRequestEntityTooLarge)
 		return

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -158,4 +159,40 @@ func TestStrictReplaySendsNothing(t *testing.T) {
 	if _, text := b.post("t1-a3", "/v1/chat/completions", hello); text != chatAnswer(1) || b.seen.Load() != 2 {
 		t.Errorf("without replay: %s, %d calls", text, b.seen.Load())
 	}
+}
+
+// TestRequestsOfUnknownLengthAreMany: what does not say how long it is takes the
+// room of the longest only until it was read.
+func TestRequestsOfUnknownLengthAreMany(t *testing.T) {
+	b := newBench(t)
+	const many = 3 * mostBodies / (64 << 20)
+	var arrived sync.WaitGroup
+	arrived.Add(many)
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		arrived.Done()
+		arrived.Wait() // until all are there
+		b.chat(1)(w, r)
+	}
+	var all sync.WaitGroup
+	for i := range many {
+		all.Go(func() {
+			body := strings.Replace(hello, "hello", fmt.Sprint(i), 1)
+			req, err := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", io.MultiReader(strings.NewReader(body)))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.Header.Set("X-Api-Key", Token([]byte("k"), "t1-a1"))
+			resp, err := b.front.Client().Do(req)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer resp.Body.Close()
+			if text, err := io.ReadAll(resp.Body); err != nil || string(text) != chatAnswer(1) {
+				t.Errorf("%s, %v", text, err)
+			}
+		})
+	}
+	all.Wait()
 }

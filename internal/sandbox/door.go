@@ -4,6 +4,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,7 @@ type doorway struct {
 	address string
 	closing chan struct{}
 	wait    sync.WaitGroup
+	kept    atomic.Int64 // bytes of requests, see line
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -97,6 +99,17 @@ func (d *doorway) carry(from net.Conn) {
 	_ = from.Close()
 	d.drop(l.to)
 	both.Wait()
+	l.forget() // nobody else has it any more
+}
+
+// keep counts bytes of requests that are kept; false: there would be too many,
+// and they are not counted.
+func (d *doorway) keep(n int) bool {
+	if d.kept.Add(int64(n)) <= mostKeptInAll || n < 0 {
+		return true
+	}
+	d.kept.Add(-int64(n))
+	return false
 }
 
 // dial connects to who listens behind the door, and waits where nobody does.

@@ -28,10 +28,12 @@ type line struct {
 	tunnel   bool   // what is said and answered is not for the other side
 }
 
-// Bounds on what is made again: bytes of a request, and times.
+// Bounds on what is made again: bytes of a request and of all of a door's
+// together, and times.
 const (
-	mostKept  = 16 << 20
-	mostAgain = 100
+	mostKept      = 16 << 20
+	mostKeptInAll = 64 << 20
+	mostAgain     = 100
 )
 
 // ask carries what the program says, until it has said all.
@@ -56,13 +58,11 @@ func (l *line) say(part []byte) {
 	defer l.send.Unlock()
 	l.mu.Lock()
 	if l.answered {
-		l.request, l.sent, l.answered, l.long = nil, 0, false, false
+		l.forget()
+		l.answered, l.long = false, false
 	}
 	l.tunnel = l.tunnel || len(l.request) == 0 && bytes.HasPrefix(part, []byte("CONNECT "))
-	if len(l.request)+len(part) > mostKept {
-		l.long = true
-	}
-	if l.long {
+	if l.long = l.long || len(l.request)+len(part) > mostKept || !l.door.keep(len(part)); l.long {
 		l.mu.Unlock()
 		_, _ = l.to.Write(part)
 		return
@@ -70,6 +70,12 @@ func (l *line) say(part []byte) {
 	l.request = append(l.request, part...)
 	l.mu.Unlock()
 	l.flush()
+}
+
+// forget lets go of a request. The caller holds send and mu.
+func (l *line) forget() {
+	l.door.keep(-len(l.request))
+	l.request, l.sent = nil, 0
 }
 
 // flush writes what is not written yet. The caller holds send.
