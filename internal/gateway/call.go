@@ -11,8 +11,9 @@ import (
 	"ratchet/internal/research"
 )
 
-// take begins a call: it looks for secrets, keeps what the call may cost and journals that it leaves.
-// When it returns, the call is durable, and fly carries it out to its end.
+// take begins a call: it looks for secrets, keeps what the call may cost and
+// journals that it leaves. When it returns, the call is durable, and fly carries
+// it out to its end.
 func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
 	if kind := g.leaks(r.body); kind != "" {
 		return nil, nil, &LeakError{kind}
