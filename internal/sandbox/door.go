@@ -89,15 +89,14 @@ func (d *doorway) carry(from net.Conn) {
 		return
 	}
 	defer d.drop(from)
-	l := &line{door: d, from: from}
-	if l.to = d.dial(); l.to == nil {
-		return
-	}
+	l := &line{door: d, from: from, there: make(chan struct{}), gone: make(chan struct{})}
 	var both sync.WaitGroup
 	both.Go(l.ask)
-	l.answer()
+	if l.connect() {
+		l.answer()
+		d.drop(l.to)
+	}
 	_ = from.Close()
-	d.drop(l.to)
 	both.Wait()
 	l.forget() // nobody else has it any more
 }
@@ -113,8 +112,8 @@ func (d *doorway) keep(n int) bool {
 }
 
 // dial connects to who listens behind the door, and waits where nobody does.
-// nil: the door was closed.
-func (d *doorway) dial() net.Conn {
+// nil: the door was closed, or who wants it is gone.
+func (d *doorway) dial(gone <-chan struct{}) net.Conn {
 	for {
 		to, err := net.Dial("unix", d.socket)
 		if err == nil {
@@ -123,16 +122,19 @@ func (d *doorway) dial() net.Conn {
 			}
 			return to
 		}
-		if !d.pause() {
+		if !d.pause(gone) {
 			return nil
 		}
 	}
 }
 
-// pause waits a moment; false: the door was closed meanwhile.
-func (d *doorway) pause() bool {
+// pause waits a moment; false: the door was closed meanwhile, or who waits is
+// gone.
+func (d *doorway) pause(gone <-chan struct{}) bool {
 	select {
 	case <-d.closing:
+		return false
+	case <-gone:
 		return false
 	case <-time.After(doorRetry):
 		return true

@@ -234,3 +234,67 @@ print(len(s.recv(100)))
 		t.Errorf("exit %d: %q, %d connections", e.Exit, output(t, folder), n)
 	}
 }
+
+// TestWhoLeavesIsNotAskedFor: a program that gives up and asks once more while
+// nobody is behind the door has asked once, whether its first request had been
+// passed on or not.
+func TestWhoLeavesIsNotAskedFor(t *testing.T) {
+	const impatient = `
+import http.client, os, sys
+for i in range(3):
+    c = http.client.HTTPConnection(os.environ["DOOR"], timeout=0.2 if i < 2 else 20)
+    try:
+        c.request("POST", "/x", body="hello")
+        r = c.getresponse()
+        print(r.status, r.read().decode(), flush=True)
+    except Exception as e:
+        print("gave up", flush=True)
+    c.close()
+`
+	for _, passedOn := range []bool{false, true} {
+		socket := filepath.Join(t.TempDir(), "s")
+		if passedOn {
+			l, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dies := make(chan struct{})
+			go func() {
+				defer close(dies)
+				if c, err := l.Accept(); err == nil {
+					_, _ = http.ReadRequest(bufio.NewReader(c))
+					l.Close() // nobody comes after it
+					c.Close()
+				}
+			}()
+			defer func() { l.Close(); <-dies }()
+		}
+		h, folder := begin(t, Strict, []string{"python3", "-c", impatient}, func(s *Spec) {
+			s.Door = &Door{Socket: socket, Env: []string{"DOOR=ADDRESS"}}
+		})
+		eventually(t, "it has given up twice", func() bool {
+			b, err := os.ReadFile(Stdout(folder))
+			return err == nil && strings.Count(string(b), "gave up") == 2
+		})
+		l, err := net.Listen("unix", socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked atomic.Int64
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked.Add(1)
+			_, _ = io.Copy(w, r.Body)
+		})}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = server.Serve(l)
+		}()
+		e := wait(t, h)
+		server.Close()
+		<-done
+		if out := output(t, folder); e.Exit != 0 || out != "gave up\ngave up\n200 hello\n" || asked.Load() != 1 {
+			t.Errorf("passed on: %t: exit %d, %q, asked %d times", passedOn, e.Exit, out, asked.Load())
+		}
+	}
+}

@@ -12,19 +12,21 @@ import (
 // request again, of whoever comes after it: whatever was done for it is in the
 // gateway's record. So a program whose engine is killed waits, and sees nothing
 // of it. What has been answered in part is cut off, since no two answers fit
-// together.
+// together; and what the program does not wait for any more is not asked for.
 type line struct {
-	door *doorway
-	from net.Conn
+	door  *doorway
+	from  net.Conn
+	there chan struct{} // closed when it is connected
+	gone  chan struct{} // closed when the program has left
 
 	send sync.Mutex // guards the following; taken before mu
-	to   net.Conn   // changed by answer alone
+	to   net.Conn   // nil: not connected yet
 	sent int        // of the request
 
 	mu       sync.Mutex
 	request  []byte // what was asked since the last answer
 	answered bool   // the answer has begun
-	long     bool   // the request is not kept whole, or nobody waits for its answer
+	long     bool   // the request is not kept whole
 	tunnel   bool   // what is said and answered is not for the other side
 }
 
@@ -62,14 +64,32 @@ func (l *line) say(part []byte) {
 		l.answered, l.long = false, false
 	}
 	l.tunnel = l.tunnel || len(l.request) == 0 && bytes.HasPrefix(part, []byte("CONNECT "))
-	if l.long = l.long || len(l.request)+len(part) > mostKept || !l.door.keep(len(part)); l.long {
-		l.mu.Unlock()
-		_, _ = l.to.Write(part)
-		return
+	l.long = l.long || len(l.request)+len(part) > mostKept || !l.door.keep(len(part))
+	long := l.long
+	if !long {
+		l.request = append(l.request, part...)
 	}
-	l.request = append(l.request, part...)
 	l.mu.Unlock()
-	l.flush()
+	switch {
+	case !long:
+		l.flush()
+	case l.connected():
+		_, _ = l.to.Write(part)
+	}
+}
+
+// connected waits until the line leads somewhere; false: it never will. The
+// caller holds send.
+func (l *line) connected() bool {
+	if l.to == nil {
+		l.send.Unlock()
+		select {
+		case <-l.there:
+		case <-l.door.closing:
+		}
+		l.send.Lock()
+	}
+	return l.to != nil
 }
 
 // forget lets go of a request. The caller holds send and mu.
@@ -78,20 +98,21 @@ func (l *line) forget() {
 	l.request, l.sent = nil, 0
 }
 
-// flush writes what is not written yet. The caller holds send.
+// flush writes what is not written yet, once there is where to. The caller holds
+// send.
 func (l *line) flush() {
+	if l.to == nil {
+		return
+	}
 	_, _ = l.to.Write(l.request[l.sent:])
 	l.sent = len(l.request)
 }
 
-// leave passes on that nothing more will be said. An answer that nobody waits
-// for is not asked for again.
+// leave passes on that the program has left.
 func (l *line) leave() {
 	l.send.Lock()
 	defer l.send.Unlock()
-	l.mu.Lock()
-	l.long = true
-	l.mu.Unlock()
+	close(l.gone)
 	if half, ok := l.to.(*net.UnixConn); ok {
 		_ = half.CloseWrite()
 	}
@@ -114,7 +135,11 @@ func (l *line) answer() {
 		if err == nil {
 			continue
 		}
-		if again++; again > mostAgain || !l.unanswered() || !l.reconnect() {
+		if again++; again > mostAgain || !l.unanswered() {
+			return
+		}
+		l.door.drop(l.to)
+		if !l.door.pause(l.gone) || !l.connect() {
 			return
 		}
 	}
@@ -133,18 +158,24 @@ func (l *line) unanswered() bool {
 	return !l.answered && !l.long && !l.tunnel && isRequest.Match(l.request[:min(len(l.request), 64<<10)])
 }
 
-// reconnect makes the request again; false: the door was closed.
-func (l *line) reconnect() bool {
-	l.door.drop(l.to)
-	if !l.door.pause() {
-		return false
-	}
-	to := l.door.dial()
+// connect leads the line to who is behind the door, and passes on what was
+// asked; false: the door was closed, or the program has left.
+func (l *line) connect() bool {
+	to := l.door.dial(l.gone)
 	if to == nil {
 		return false
 	}
 	l.send.Lock()
 	defer l.send.Unlock()
+	select {
+	case <-l.gone:
+		l.door.drop(to)
+		return false
+	default:
+	}
+	if l.to == nil {
+		close(l.there)
+	}
 	l.to, l.sent = to, 0
 	l.flush()
 	return true
