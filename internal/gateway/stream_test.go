@@ -31,6 +31,21 @@ func sse(w http.ResponseWriter) func(string) {
 	}
 }
 
+// stream begins a streamed call.
+func (b *bench) stream(attempt string) *http.Response {
+	b.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", strings.NewReader(streamed))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("X-Api-Key", Token([]byte("k"), attempt))
+	resp, err := b.front.Client().Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return resp
+}
+
 func TestAStreamIsPassedOnAsItComesAndPlayedBackWhole(t *testing.T) {
 	b := newBench(t)
 	next := make(chan struct{})
@@ -44,12 +59,7 @@ func TestAStreamIsPassedOnAsItComesAndPlayedBackWhole(t *testing.T) {
 		}
 	}
 	want := strings.Join(chunks("one", "two"), "")
-	req, _ := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", strings.NewReader(streamed))
-	req.Header.Set("X-Api-Key", Token([]byte("k"), "t1-a1"))
-	resp, err := b.front.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := b.stream("t1-a1")
 	defer resp.Body.Close()
 	first := make([]byte, len(chunks()[0]))
 	if _, err := io.ReadFull(resp.Body, first); err != nil || string(first) != chunks()[0] {
@@ -128,12 +138,7 @@ func TestAnEngineThatDiesOverAStreamIsRemembered(t *testing.T) {
 			say(c)
 		}
 	}
-	req, _ := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", strings.NewReader(streamed))
-	req.Header.Set("X-Api-Key", Token([]byte("k"), "t1-a1"))
-	resp, err := b.front.Client().Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp := b.stream("t1-a1")
 	defer resp.Body.Close()
 	<-halfway
 	if b.ledger.CutOff("t1-a1") {
