@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -49,11 +50,11 @@ var modelFaults = []struct {
 	}},
 }
 
-// asks is a program that asks a model each question twice, and writes down what
-// it was told.
-const asks = `for fault in 0 1 2 3 4; do for time in 1 2; do
+// asks is a program that asks a model a question for each fault and one more
+// after it, and writes down what it was told.
+const asks = `for fault in 0 1 2 3 4; do for question in "$fault" "after $fault"; do
 curl -sSf -H "Authorization: Bearer $OPENAI_API_KEY" -H "Content-Type: application/json" \
-  -d "{\"model\":\"demo/m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"$fault\"}]}" \
+  -d "{\"model\":\"demo/m\",\"max_tokens\":9,\"messages\":[{\"role\":\"user\",\"content\":\"$question\"}]}" \
   "$OPENAI_BASE_URL/chat/completions" >> "$RATCHET_OUTPUT/answers" || exit 1
 done; done
 `
@@ -78,16 +79,16 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	question := asked.Messages[0].Content
+	n, err := strconv.Atoi(question)
 	p.mu.Lock()
-	first := p.wronged[question] == 0
-	if first {
+	wrong := err == nil && n < len(modelFaults) && p.wronged[question] == 0
+	if wrong {
 		p.wronged[question]++
 	} else {
 		p.right[question]++
 	}
 	p.mu.Unlock()
-	var n int
-	if _, err := fmt.Sscan(question, &n); first && err == nil && n < len(modelFaults) {
+	if wrong {
 		modelFaults[n].wrong(w)
 		return
 	}
@@ -174,7 +175,7 @@ func (d *demo) judgeCalls(s *research.State, ledger *gateway.Ledger, p *provider
 	lost := 0 // in flight at a kill: made again, and counted
 	for i, fault := range modelFaults {
 		row := Row{Fault: fault.name, Injected: p.wronged[fmt.Sprint(i)], As: string(fault.class), Recovery: []float64{}, Lost: 1}
-		if 2*i < len(calls) && calls[2*i].Answered != nil { // two of each question, in their order
+		if 2*i < len(calls) && calls[2*i].Answered != nil { // one with each fault and one after it, in their order
 			c := calls[2*i]
 			row.Recovered, row.Lost, row.Recovery = 1, 0, append(row.Recovery, c.Answered.Took)
 			if c.Lost > 0 || slices.ContainsFunc(c.Answered.Retries, func(r gateway.Retry) bool { return r.Class == fault.class }) {
