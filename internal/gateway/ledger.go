@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -178,6 +179,11 @@ func (l *Ledger) flush() {
 	}
 	l.writing = true
 	for len(l.queue) > 0 {
+		// Who is about to add something goes first, and shares the sync. Where
+		// nobody is, this takes no time.
+		l.mu.Unlock()
+		runtime.Gosched()
+		l.mu.Lock()
 		n := min(len(l.queue), mostBatch)
 		batch := l.queue[:n:n]
 		l.queue = l.queue[n:]

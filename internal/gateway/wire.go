@@ -246,33 +246,21 @@ type tokenReader struct {
 }
 
 func (u *tokenReader) read(e endpoint, data []byte) {
-	v := gjson.ParseBytes(data)
-	usage := v.Get("usage")
-	switch e {
-	case responses:
-		if r := v.Get("response.usage"); r.Exists() {
-			usage = r
-		}
-		u.text += int64(len(v.Get("delta").String()))
-	case messages:
-		if m := v.Get("message.usage"); m.Exists() {
-			usage = m
-		}
-		u.text += int64(len(v.Get("delta.text").String()) + len(v.Get("delta.partial_json").String()) + len(v.Get("delta.thinking").String()))
-	case countTokens, models:
+	if e == countTokens || e == models {
 		u.found = true
 		return
-	default:
-		v.Get("choices").ForEach(func(_, c gjson.Result) bool {
-			u.text += int64(len(c.Get("delta.content").String()) + len(c.Get("delta.reasoning_content").String()) + len(c.Get("message.content").String()) + len(c.Get("text").String()))
-			c.Get("delta.tool_calls.#.function.arguments").ForEach(func(_, a gjson.Result) bool {
-				u.text += int64(len(a.String()))
-				return true
-			})
-			return true
-		})
+	}
+	v := gjson.ParseBytes(data)
+	usage := v.Get("usage")
+	switch {
+	case usage.IsObject():
+	case e == responses:
+		usage = v.Get("response.usage")
+	case e == messages:
+		usage = v.Get("message.usage")
 	}
 	if !usage.IsObject() {
+		u.text += textOf(e, v)
 		return
 	}
 	u.found = true
@@ -304,6 +292,26 @@ func (u *tokenReader) read(e endpoint, data []byte) {
 	set(&t.Reasoning, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens")
 	t.CacheRead = min(t.CacheRead, t.In)
 	t.CacheWrite = min(t.CacheWrite, t.In-t.CacheRead)
+}
+
+// textOf is how much text is in an answer, or in an event of one, in bytes.
+func textOf(e endpoint, v gjson.Result) (n int64) {
+	long := func(v gjson.Result, path string) int64 { return int64(len(v.Get(path).String())) }
+	switch e {
+	case responses:
+		return long(v, "delta")
+	case messages:
+		return long(v, "delta.text") + long(v, "delta.partial_json") + long(v, "delta.thinking")
+	}
+	v.Get("choices").ForEach(func(_, c gjson.Result) bool {
+		n += long(c, "delta.content") + long(c, "delta.reasoning_content") + long(c, "message.content") + long(c, "text")
+		c.Get("delta.tool_calls.#.function.arguments").ForEach(func(_, a gjson.Result) bool {
+			n += int64(len(a.String()))
+			return true
+		})
+		return true
+	})
+	return n
 }
 
 // refusal is an answer of the gateway's own, in a protocol's form of an error.

@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
+	"github.com/tidwall/gjson"
 )
 
 // MaxPayload is the largest payload of a record, in bytes. Anything bigger is
@@ -144,7 +146,7 @@ func Chain(run string, head Head, entries []Entry) ([]Record, error) {
 		if len(e.Payload) > MaxPayload {
 			return nil, fmt.Errorf("run %s: the payload of a %s record has %d bytes; at most %d fit", run, e.Type, len(e.Payload), MaxPayload)
 		}
-		if !json.Valid(e.Payload) {
+		if !gjson.ValidBytes(e.Payload) {
 			return nil, fmt.Errorf("run %s: the payload of a %s record is not JSON", run, e.Type)
 		}
 		e.Time = e.Time.UTC().Truncate(time.Microsecond)
