@@ -206,6 +206,9 @@ func put(s Store, body []byte) (Content, error) {
 // escaped is the length of a text in JSON, at most.
 func escaped(body []byte) int {
 	n := len(body)
+	if n*len(`\u0000`) <= mostEscaped {
+		return n * len(`\u0000`) // near enough
+	}
 	for _, b := range body {
 		switch {
 		case b == '"' || b == '\\' || b == '\n' || b == '\r' || b == '\t':

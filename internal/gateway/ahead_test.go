@@ -1,0 +1,37 @@
+package gateway
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"ratchet/internal/objects"
+)
+
+// What a client gets again is what the record says, whatever is in it.
+func TestDeliverable(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := Answered{Call: "c000001", Status: rapid.IntRange(200, 499).Draw(t, "status"), Header: map[string]string{}}
+		for range rapid.IntRange(0, 3).Draw(t, "headers") {
+			want.Header[rapid.String().Draw(t, "name")] = rapid.String().Draw(t, "value")
+		}
+		switch rapid.IntRange(0, 2).Draw(t, "kind") {
+		case 0:
+			want.Answer.Text = rapid.String().Draw(t, "text")
+		case 1:
+			want.Answer.Bytes = rapid.SliceOfN(rapid.Byte(), 1, -1).Draw(t, "bytes")
+		case 2:
+			want.Answer.Object = objects.Digest(rapid.StringMatching("sha256:[0-9a-f]{64}").Draw(t, "object"))
+		}
+		payload, err := encodeRecord(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := deliverable(payload)
+		got.Call = want.Call
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
