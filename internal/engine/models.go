@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"ratchet/internal/executor"
@@ -65,10 +66,11 @@ func (d *driver) openModels(ctx context.Context) error {
 	}
 	if tools != nil {
 		w.tools = gateway.Tools{Hosts: tools.Hosts, Record: tools.Record}
-		if w.tools.Record {
-			if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
-				return err
-			}
+	}
+	// Whoever has the machine's network reaches providers without the gateway.
+	if w.tools.Record || d.study.Models != nil && d.study.Limits.Attempt.Network == study.NetworkNone {
+		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
+			return err
 		}
 	}
 	rules := gateway.Rules{Fields: m.IgnoreFields}
@@ -197,12 +199,12 @@ func (w *door) lead(job *executor.Job) {
 	for _, name := range gateway.KeyNames() {
 		env = append(env, name+"="+token)
 	}
-	if len(w.tools.Hosts) > 0 || w.tools.Record {
+	if len(w.tools.Hosts) > 0 || w.tools.Authority != nil {
 		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 			env = append(env, name+"=http://ratchet:"+token+"@ADDRESS")
 		}
 	}
-	if w.tools.Record {
+	if w.tools.Authority != nil {
 		for _, name := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"} {
 			env = append(env, name+"=BOX/"+authorityFile)
 		}
@@ -213,13 +215,33 @@ func (w *door) lead(job *executor.Job) {
 		if err := w.ledger.Begin(job.ID); err != nil {
 			return err
 		}
-		if w.tools.Record {
-			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), authorityFile), w.tools.Authority.PEM(), 0o644); err != nil {
+		if w.tools.Authority != nil {
+			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), authorityFile), w.trusted(), 0o644); err != nil {
 				return err
 			}
 		}
 		return fill(dir)
 	}
+}
+
+// trusted are the certificate authorities that a program is told to trust: that
+// of its run and, where it reaches hosts in whose place nobody speaks, those of
+// the machine.
+func (w *door) trusted() []byte {
+	own := w.tools.Authority.PEM()
+	if len(w.tools.Hosts) == 0 || w.tools.Record {
+		return own
+	}
+	// Where distributions keep them, as crypto/x509 has it.
+	for _, path := range []string{
+		os.Getenv("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+		"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem",
+	} {
+		if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+			return slices.Concat(own, b)
+		}
+	}
+	return own
 }
 
 // use is what an attempt's calls were; nil: it made none.

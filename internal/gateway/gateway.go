@@ -331,7 +331,7 @@ func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *Call, r *re
 
 // refuse answers a call that is not let through, and journals that.
 func (g *Gateway) refuse(w http.ResponseWriter, r *request, attempt string, class research.Class, status int, why string) {
-	err := g.Ledger.add(Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
+	err := g.Ledger.refuse(Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
 	if err != nil {
 		g.Warn(err)
 	}

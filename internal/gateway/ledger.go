@@ -30,6 +30,7 @@ type Ledger struct {
 	busy     map[*Call]bool             // those that somebody waits for
 	last     int                        // number of the last call
 	refused  []RefusedCall
+	told     map[Refused]bool // what is on record as refused, or is about to be
 	spending spending
 	inFlight int // calls that are with their providers
 
@@ -63,7 +64,7 @@ type entry struct {
 func OpenLedger(ctx context.Context, run string, log journal.Journal, store Store, now func() time.Time) (*Ledger, error) {
 	l := &Ledger{
 		run: run, log: log, store: store, now: now,
-		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{},
+		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{}, told: map[Refused]bool{},
 		spending: newSpending(), changed: make(chan struct{}),
 	}
 	l.idle = sync.NewCond(&l.mu)
@@ -160,7 +161,7 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 	case Began:
 		l.taken[r.Attempt], l.has[r.Attempt] = map[key]int{}, map[string]bool{}
 	case Refused:
-		l.refused = append(l.refused, RefusedCall{r, at})
+		l.refused, l.told[r] = append(l.refused, RefusedCall{r, at}), true
 	}
 	return nil
 }
@@ -279,6 +280,19 @@ func (l *Ledger) add(r record, lazy bool) error {
 	}
 	l.flush()
 	return <-e.done
+}
+
+// refuse journals that a call was not let through, once: a program that asks
+// the same for hours fills no journal.
+func (l *Ledger) refuse(r Refused, lazy bool) error {
+	l.mu.Lock()
+	known := l.told[r]
+	l.told[r] = true
+	l.mu.Unlock()
+	if known {
+		return nil
+	}
+	return l.add(r, lazy)
 }
 
 // joins adds a delivery to one like it that waits to be journaled, if there is

@@ -29,9 +29,11 @@ const (
 type Tools struct {
 	Hosts []string // that may be reached; * and ? stand for any part
 	// Record what is fetched, and give it again to a program that was started
-	// again. For that the proxy speaks TLS in the place of the hosts, with
-	// certificates of Authority, which programs must trust.
-	Record    bool
+	// again. For that the proxy speaks TLS in the place of the hosts.
+	Record bool
+	// Authority makes the certificates for it, which programs must trust. Where
+	// there is one, the addresses of model providers lead to the gateway, too,
+	// recorded or not: many a program has them written down itself.
 	Authority *Authority
 }
 
@@ -61,19 +63,25 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 			host = h
 		}
 	}
-	if model := g.Tools.Record && g.providerAt(host) != nil; !model && !g.Tools.allows(host) {
+	var model *Provider
+	if g.Tools.Authority != nil {
+		model = g.providerAt(host)
+	}
+	if model == nil && !g.Tools.allows(host) {
 		why := fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", research.Printable(host, 200))
-		if err := g.Ledger.add(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
+		if err := g.Ledger.refuse(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
 			g.Warn(err)
 		}
 		http.Error(w, "ratchet: "+why, http.StatusForbidden)
 		return
 	}
 	switch {
+	case hr.Method != http.MethodConnect && model != nil:
+		g.asModel(w, hr, model)
 	case hr.Method != http.MethodConnect:
 		g.fetch(w, hr, attempt, scope, hr.URL.Scheme, hr.URL.Host)
-	case g.Tools.Record:
-		g.intercept(w, hr, attempt, scope)
+	case model != nil || g.Tools.Record:
+		g.intercept(w, hr, model, attempt, scope)
 	default:
 		tunnel(w, hr)
 	}
@@ -133,9 +141,16 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 	return c, nil
 }
 
+// asModel takes a request to a provider's own address as the model call that it
+// is.
+func (g *Gateway) asModel(w http.ResponseWriter, r *http.Request, p *Provider) {
+	r.URL.Scheme, r.URL.Host, r.URL.Path = "", "", "/p/"+p.Name+p.below(r.URL.Path)
+	g.ServeHTTP(w, r)
+}
+
 // intercept speaks TLS with a program in a host's place, and fetches what it
-// asks for.
-func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, attempt, scope string) {
+// asks for. model is the provider whose address it is; nil: of none.
+func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, model *Provider, attempt, scope string) {
 	host := hr.Host
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
@@ -148,12 +163,9 @@ func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, attempt, sc
 	secure := tls.Server(c, &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return g.Tools.Authority.certificate(name)
 	}})
-	model := g.providerAt(name)
 	s := &http.Server{ReadHeaderTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if model != nil {
-			// The program has the provider's address written down itself.
-			r.URL.Path = "/p/" + model.Name + model.below(r.URL.Path)
-			g.ServeHTTP(w, r)
+			g.asModel(w, r, model)
 			return
 		}
 		g.fetch(w, r, attempt, scope, "https", host)
