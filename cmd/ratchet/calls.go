@@ -117,13 +117,13 @@ func (a *app) printCalls(l *gateway.Ledger) {
 	for _, r := range refused {
 		a.printf("refused at %s in attempt %s: %s\n", r.Time.Local().Format("15:04:05"), r.Attempt, r.Why)
 	}
-	a.printf("\n%d calls sent, %d tokens, %s", sum.Calls, sum.Spent.Tokens, gateway.Dollars(sum.Spent.NanoUSD))
+	a.printf("\n%s sent, %d tokens, %s", plural(sum.Calls, "call"), sum.Spent.Tokens, gateway.Dollars(sum.Spent.NanoUSD))
 	if sum.Again > 0 {
-		a.printf("; %d answers out of the record saved %s", sum.Again, gateway.Dollars(sum.Saved.NanoUSD))
+		a.printf("; %s out of the record saved %s", plural(sum.Again, "answer"), gateway.Dollars(sum.Saved.NanoUSD))
 	}
 	a.printf("\n")
 	if sum.Lost > 0 {
-		a.printf("%d times a call was in flight at a crash and may have been paid for twice; it is counted as such\n", sum.Lost)
+		a.printf("%s in flight at a crash, which may have been paid for twice, and counts so\n", plural(sum.Lost, "call"))
 	}
 }
 
@@ -134,10 +134,13 @@ func outcome(d callDocument) string {
 		s = fmt.Sprintf("%s %d", s, d.HTTPStatus)
 	}
 	if n := len(d.Retries); n > 0 {
-		s += fmt.Sprintf(", %d retries", n)
+		s += fmt.Sprintf(", tried %d times", n+1)
 	}
-	if d.Lost > 0 {
-		s += fmt.Sprintf(", lost %d times", d.Lost)
+	switch {
+	case d.Lost == 1:
+		s += ", lost once before"
+	case d.Lost > 1:
+		s += fmt.Sprintf(", lost %d times before", d.Lost)
 	}
 	if d.Why != "" {
 		s += ": " + strings.TrimSpace(d.Why)

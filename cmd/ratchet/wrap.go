@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -32,6 +33,7 @@ type wrapOptions struct {
 	limit                                                                       time.Duration
 	memory, disk                                                                string
 	gpus                                                                        float64
+	seed                                                                        int64
 	retries                                                                     int
 	detach                                                                      bool
 }
@@ -74,6 +76,7 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.StringVar(&o.memory, "memory", "", "memory that it may use, like 16GiB (default three quarters of the machine's)")
 	f.StringVar(&o.disk, "disk", "20GiB", "disk that it may use")
 	f.Float64Var(&o.gpus, "gpus", 0, "GPUs that it needs")
+	f.Int64Var(&o.seed, "seed", 0, "$RATCHET_SEED, with which Python's random begins in every attempt (default another for each run)")
 	f.IntVar(&o.retries, "retries", 100, "how often it is started again after a crash")
 	f.BoolVar(&o.detach, "detach", false, "go on in the background")
 	f.StringVar(&o.interrupt, "on-interrupt", engine.Leave, "what an interrupt does to the program: leave it, to be picked up by resume, or stop it")
@@ -112,7 +115,10 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	options := ratchet.RunOptions{Output: o.output, Isolation: level}
+	if o.seed == 0 {
+		o.seed = 1 + rand.Int64N(9999)
+	}
+	options := ratchet.RunOptions{Seed: o.seed, Output: o.output, Isolation: level}
 	file := filepath.Join(dir, "the command line")
 	if _, err := engine.Check(file, data, options); err != nil {
 		return err

@@ -374,6 +374,10 @@ func (d *driver) follow(events []research.Payload) ([]research.Payload, []journa
 	var entries []journal.Entry
 	for len(events) > 0 || all == nil {
 		for _, p := range events {
+			if end, ok := p.(research.RunCompleted); ok {
+				end.Models = d.models.use("")
+				p = end
+			}
 			now := d.clock.now()
 			entry, err := encode(p, now)
 			if err != nil {

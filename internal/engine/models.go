@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	_ "embed" // what Python begins with
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -182,8 +183,15 @@ func (e *Engine) gatewaySocket(run string) (string, error) {
 	return "", fmt.Errorf("opening the gateway: the path of %s is too long for a socket, and there is no folder of this user's in /dev/shm or /tmp; use a home with a shorter path", path)
 }
 
-// authorityFile is what a program is to trust, in its box.
-const authorityFile = "ca.pem"
+// What a program with model calls has in its box: whom it is to trust, and what
+// Python begins with.
+const (
+	authorityFile = "ca.pem"
+	pythonFolder  = "python"
+)
+
+//go:embed sitecustomize.py
+var sitecustomize []byte
 
 // lead gives a job its way to the gateway, by the variables that the official
 // clients read. No real key is among them.
@@ -195,6 +203,7 @@ func (w *door) lead(job *executor.Job) {
 	env := []string{
 		"OPENAI_BASE_URL=http://ADDRESS/v1", "OPENAI_API_BASE=http://ADDRESS/v1", "ANTHROPIC_BASE_URL=http://ADDRESS",
 		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost",
+		"PYTHONPATH=BOX/" + pythonFolder,
 	}
 	for _, name := range gateway.KeyNames() {
 		env = append(env, name+"="+token)
@@ -215,10 +224,18 @@ func (w *door) lead(job *executor.Job) {
 		if err := w.ledger.Begin(job.ID); err != nil {
 			return err
 		}
+		box := filepath.Dir(dir)
 		if w.tools.Authority != nil {
-			if err := os.WriteFile(filepath.Join(filepath.Dir(dir), authorityFile), w.trusted(), 0o644); err != nil {
+			if err := os.WriteFile(filepath.Join(box, authorityFile), w.trusted(), 0o644); err != nil {
 				return err
 			}
+		}
+		python := filepath.Join(box, pythonFolder)
+		if err := os.Mkdir(python, 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(python, "sitecustomize.py"), sitecustomize, 0o644); err != nil {
+			return err
 		}
 		return fill(dir)
 	}
@@ -244,7 +261,8 @@ func (w *door) trusted() []byte {
 	return own
 }
 
-// use is what an attempt's calls were; nil: it made none.
+// use is what an attempt's calls were, or with "" all calls; nil: there were
+// none.
 func (w *door) use(attempt string) *research.ModelUse {
 	if w == nil {
 		return nil

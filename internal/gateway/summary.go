@@ -18,14 +18,16 @@ type Summary struct {
 	Saved    Spending `json:"saved,omitzero"` // by the record
 }
 
-// Summary sums up. attempt: of what this attempt sent and got; "": of all.
+// Summary sums up. attempt: of what this attempt sent and got; "": of all. A
+// call that was in flight when its engine died is the attempt's that makes it
+// again, and before that only in the sum of all.
 func (l *Ledger) Summary(attempt string) Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var s Summary
 	for _, c := range l.order {
 		got := attempt != "" && slices.Contains(c.Delivered, attempt) && c.Attempt != attempt
-		if attempt != "" && c.Attempt != attempt && !got {
+		if attempt != "" && !got && (c.Attempt != attempt || c.Open) {
 			continue
 		}
 		if got {

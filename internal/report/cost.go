@@ -72,6 +72,7 @@ func CostOf(s *research.State, storage int64, p Prices) Costs {
 		Experiments: []CostLine{}, Trials: []CostLine{}, Prices: p, Advice: []string{},
 	}
 	c.Monthly = float64(storage) / (1 << 30) * dollars(p.GiBMonth)
+	asked := 0.0 // USD of model calls
 	for _, x := range s.Experiments {
 		line := CostLine{Name: x.Experiment}
 		for _, t := range x.Trials {
@@ -88,6 +89,9 @@ func CostOf(s *research.State, storage int64, p Prices) Costs {
 				for _, l := range lines {
 					l.add(a, gpus, p)
 				}
+				if a.Models != nil {
+					asked += a.Models.USD
+				}
 			}
 			if len(t.Attempts) > 0 {
 				c.Trials = append(c.Trials, trial)
@@ -95,6 +99,8 @@ func CostOf(s *research.State, storage int64, p Prices) Costs {
 		}
 		c.Experiments = append(c.Experiments, line)
 	}
+	// Of calls that were lost in a crash, and that nobody made again, only the run knows.
+	c.Total.Tokens, c.Total.USD = s.Tally.Models.Tokens, c.Total.USD+s.Tally.Models.USD-asked
 	c.advise(s)
 	return c
 }

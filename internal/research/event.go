@@ -294,6 +294,9 @@ type RunCompleted struct {
 	v1
 	Status Status `json:"status"`
 	Why    string `json:"why,omitempty"`
+	// Models is what all model calls were, with those that were in flight when
+	// an engine died and that no attempt made again; nil: none were allowed.
+	Models *ModelUse `json:"models,omitempty"`
 }
 
 func (RunCreated) Type() string          { return "run.created" }

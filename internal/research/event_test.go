@@ -111,6 +111,7 @@ func samples() []research.Payload {
 			ID: "e0001-s1-a4", Trial: "e0001-s1", Number: 4, Class: research.Transient, Started: when, Ended: when, Lost: true,
 			Models: &research.ModelUse{Calls: 1, Again: 2, Tokens: 3, USD: 0.5, Head: "h", HeadSeq: 4},
 		}},
+		research.RunCompleted{Status: research.Completed, Models: &research.ModelUse{Calls: 1, Again: 2, Tokens: 3, USD: 0.5, Head: "h", HeadSeq: 4}},
 	}
 }
 

@@ -168,6 +168,10 @@ func (s *State) apply(e Event) error {
 		s.Blocked, s.Idle = d.Why, true
 	case RunCompleted:
 		s.Status, s.Why = d.Status, d.Why
+		if d.Models != nil {
+			s.Tally.Models = ModelUse{}
+			s.Tally.Models.add(d.Models)
+		}
 		s.settledBy(d)
 	default:
 		return fmt.Errorf("the fold has no case for it")
