@@ -26,11 +26,12 @@ class _Chance:
 
 
 _chance = _Chance(os.environ["RATCHET_SEED"])
-os.register_at_fork(before=_chance.fork, after_in_child=_chance.forked)
+if hasattr(os, "register_at_fork"):  # from Python 3.7 on
+    os.register_at_fork(before=_chance.fork, after_in_child=_chance.forked)
 
 # The machine's own, in whose place this one was found.
-del sys.modules["sitecustomize"]
+_this = sys.modules.pop("sitecustomize")
 try:
     import sitecustomize  # noqa: F401
 except ImportError:
-    pass
+    sys.modules["sitecustomize"] = _this
