@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -152,6 +153,31 @@ func decodeRecord(kind string, version int, payload json.RawMessage) (record, er
 		return decodeAs[Began](payload)
 	}
 	return nil, &research.UnknownEventError{Type: kind, Version: version}
+}
+
+// withoutBody cuts a request's or an answer's body out of a record as
+// encodeRecord writes it: what is folded has no use for it, and it is most of
+// the record.
+func withoutBody(payload json.RawMessage) json.RawMessage {
+	for _, before := range []string{`"request":{"text":"`, `"answer":{"text":"`, `"request":{"bytes":"`, `"answer":{"bytes":"`} {
+		// Within a string its quotes would be escaped.
+		at := bytes.Index(payload, []byte(before))
+		if at < 0 {
+			continue
+		}
+		at += len(before)
+		for end := at; ; end++ {
+			quote := bytes.IndexByte(payload[end:], '"')
+			if quote < 0 {
+				return payload
+			}
+			end += quote
+			if escapes := len(payload[at:end]) - len(bytes.TrimRight(payload[at:end], `\`)); escapes%2 == 0 {
+				return slices.Concat(payload[:at], payload[end:])
+			}
+		}
+	}
+	return payload
 }
 
 func decodeAs[R record](b json.RawMessage) (record, error) {
