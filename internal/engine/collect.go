@@ -60,6 +60,7 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	}
 	ev := evidence(out)
 	ev.CutOff = d.models.cutOff(a.ID)
+	ev.NoNetwork = d.closed
 	if a.Purpose == research.ForSearch {
 		at.Halted = halted(st, rungs, series)
 		at.Rungs = rungValues(st, series, at.Halted)

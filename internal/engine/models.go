@@ -69,7 +69,7 @@ func (d *driver) openModels(ctx context.Context) error {
 		w.tools = gateway.Tools{Hosts: tools.Hosts, Record: tools.Record}
 	}
 	// Whoever has the machine's network reaches providers without the gateway.
-	if w.tools.Record || d.study.Models != nil && d.study.Limits.Attempt.Network == study.NetworkNone {
+	if w.tools.Record || d.study.Models != nil && d.closed {
 		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
 			return err
 		}
@@ -183,6 +183,9 @@ func (e *Engine) gatewaySocket(run string) (string, error) {
 	return "", fmt.Errorf("opening the gateway: the path of %s is too long for a socket, and there is no folder of this user's in /dev/shm or /tmp; use a home with a shorter path", path)
 }
 
+// ownHosts are those that a program reaches without a proxy: servers of its own.
+const ownHosts = "localhost,127.0.0.1,127.0.0.0/8,::1,0.0.0.0"
+
 // What a program with model calls has in its box: whom it is to trust, and what
 // Python begins with.
 const (
@@ -202,7 +205,7 @@ func (w *door) lead(job *executor.Job) {
 	token := gateway.Token(w.key, job.ID)
 	env := []string{
 		"OPENAI_BASE_URL=http://ADDRESS/v1", "OPENAI_API_BASE=http://ADDRESS/v1", "ANTHROPIC_BASE_URL=http://ADDRESS",
-		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost",
+		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
 		"PYTHONPATH=BOX/" + pythonFolder,
 	}
 	for _, name := range gateway.KeyNames() {

@@ -27,6 +27,8 @@ type Evidence struct {
 	Stderr  string // its last part
 	// BadOutput says what is wrong with what a program that succeeded left.
 	BadOutput string
+	// NoNetwork: nothing of the machine's network was within its reach.
+	NoNetwork bool
 	// CutOff: the engine died over a model call of it, whose answer it never got.
 	CutOff bool
 }
@@ -105,6 +107,10 @@ func Classify(e Evidence) Verdict {
 		v.Message = research.SilentFailure(e.Exit)
 	default:
 		v.Message = how
+	}
+	if e.NoNetwork && (v.Pattern == nameResolution || v.Pattern == unreachable) {
+		v.Class = research.ProgramFault // it stays closed
+		v.Message += "; the network is closed to it, but for hosts that tools.hosts names, through the proxy in HTTPS_PROXY"
 	}
 	if e.CutOff && v.Class == research.ProgramFault && !v.Certain {
 		v.Class = research.Transient

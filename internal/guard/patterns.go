@@ -18,6 +18,9 @@ type pattern struct {
 	text    *regexp.Regexp
 }
 
+// What is found where the network is away, or closed.
+const nameResolution, unreachable = "name-resolution", "network-unreachable"
+
 // patterns are tried in this order; the first that is found counts. What is
 // more particular comes first. Each has a sample of real text in
 // testdata/patterns.txt. Compiled when first used: a shim never needs them, and
@@ -55,8 +58,9 @@ var patterns = sync.OnceValue(func() []pattern {
 		{"provider-overloaded", research.RateLimited, false, regexp.MustCompile(`overloaded_error|Overloaded\b|Error code: 529|currently overloaded|"status": ?"UNAVAILABLE"`)},
 		{"provider-failed", research.Transient, false, regexp.MustCompile(`InternalServerError: |Error code: 50[0-4]|"type": ?"(?:server_error|api_error|timeout_error)"|50[234] (?:Server Error|Bad Gateway|Service (?:Temporarily )?Unavailable|Gateway Time-?out)`)},
 		// The network.
-		{"name-resolution", research.Transient, false, regexp.MustCompile(`Temporary failure in name resolution|Name or service not known|Could not resolve host|getaddrinfo (?:EAI_AGAIN|ENOTFOUND)|no such host`)},
-		{"connection", research.Transient, false, regexp.MustCompile(`Connection reset by peer|Connection refused|Connection timed out|Connection aborted|Read timed out|ReadTimeout|ConnectTimeout|APIConnectionError|Remote end closed connection|\bECONNRESET\b|\bETIMEDOUT\b|i/o timeout|No route to host|Network is unreachable|TLS handshake timeout`)},
+		{nameResolution, research.Transient, false, regexp.MustCompile(`Temporary failure in name resolution|Name or service not known|Could not resolve host|getaddrinfo (?:EAI_AGAIN|ENOTFOUND)|no such host`)},
+		{unreachable, research.Transient, false, regexp.MustCompile(`No route to host|Network is unreachable`)},
+		{"connection", research.Transient, false, regexp.MustCompile(`Connection reset by peer|Connection refused|Connection timed out|Connection aborted|Read timed out|ReadTimeout|ConnectTimeout|APIConnectionError|Remote end closed connection|\bECONNRESET\b|\bETIMEDOUT\b|i/o timeout|TLS handshake timeout`)},
 		{"stale-file", research.Transient, false, regexp.MustCompile(`Stale (?:NFS )?file handle|Transport endpoint is not connected|Remote I/O error|Input/output error`)},
 		// What is so whenever it is tried.
 		{"python-module-missing", research.ProgramFault, true, regexp.MustCompile(`(?m)^(?:ModuleNotFoundError|ImportError): `)},
