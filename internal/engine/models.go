@@ -184,7 +184,8 @@ func (e *Engine) gatewaySocket(run string) (string, error) {
 }
 
 // ownHosts are those that a program reaches without a proxy: servers of its own.
-const ownHosts = "localhost,127.0.0.1,127.0.0.0/8,::1,0.0.0.0"
+// Some versions of httpx, and with it of OpenAI's client, fail over an ::1 here.
+const ownHosts = "localhost,127.0.0.1,0.0.0.0"
 
 // What a program with model calls has in its box: whom it is to trust, and what
 // Python begins with.
@@ -212,6 +213,7 @@ func (w *door) lead(job *executor.Job) {
 		env = append(env, name+"="+token)
 	}
 	if len(w.tools.Hosts) > 0 || w.tools.Authority != nil {
+		env = append(env, "NODE_USE_ENV_PROXY=1") // from Node.js 22.21 on
 		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 			env = append(env, name+"=http://ratchet:"+token+"@ADDRESS")
 		}
