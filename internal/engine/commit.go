@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"ratchet/internal/journal"
+	"ratchet/internal/planted"
+	"ratchet/internal/research"
+)
+
+// commit folds events, decides all that follows, and journals the whole in
+// one append. Nothing is acted on before. If somebody wrote to the journal
+// meanwhile, the run is folded anew and decided again.
+func (d *driver) commit(ctx context.Context, events []research.Payload) error {
+	outcomes := events
+	for {
+		marks := len(d.state.Checkpoints)
+		all, entries, err := d.follow(outcomes)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		if planted.Bug("launched-first") && d.leaving != nil {
+			d.launch(context.WithoutCancel(ctx))
+		}
+		// An append that was handed over is not taken back by an interrupt.
+		began := time.Now()
+		head, err := d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
+		d.watch.appended(time.Since(began))
+		switch {
+		case errors.As(err, new(*journal.ConflictError)):
+			if conflict := new(journal.ConflictError); planted.Bug("stale-state") && errors.As(err, &conflict) {
+				d.head = conflict.Actual
+				continue
+			}
+			if err := d.reload(ctx); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return fmt.Errorf("journaling: %w", err)
+		}
+		d.head = head
+		if len(d.state.Checkpoints) > marks {
+			d.engine.keepState(d.run, d.state, head)
+		}
+		d.models.stage(d.state.Stage)
+		d.options.Observe(d.state, all)
+		d.watch.see(d.state, all)
+		d.backups.see(all)
+		return nil
+	}
+}
+
+// follow applies events and everything that the core decides from them to the
+// state in memory, and gives their journal entries. What is a pure function of
+// the state, a proposal or a verdict, is there at once: the decision and its
+// outcome are in one append.
+func (d *driver) follow(events []research.Payload) ([]research.Payload, []journal.Entry, error) {
+	var all []research.Payload
+	var entries []journal.Entry
+	for len(events) > 0 || all == nil {
+		for _, p := range events {
+			if end, ok := p.(research.RunCompleted); ok {
+				end.Models = d.models.use("")
+				p = end
+			}
+			now := d.clock.now()
+			entry, err := encode(p, now)
+			if err != nil {
+				return nil, nil, err
+			}
+			if err := d.state.Apply(research.Event{Seq: d.state.Seq + 1, Time: now, Data: p}); err != nil {
+				return nil, nil, fmt.Errorf("run %s: %w", d.run, err)
+			}
+			all, entries = append(all, p), append(entries, entry)
+		}
+		if events = d.computed(); len(events) > 0 {
+			continue
+		}
+		if events = research.Decide(d.state, d.clock.now()); len(events) == 0 {
+			break
+		}
+	}
+	return all, entries, nil
+}
+
+// reload folds the run anew after somebody else wrote to its journal, and
+// stops if that was another engine.
+func (d *driver) reload(ctx context.Context) error {
+	s, head, err := d.engine.Load(context.WithoutCancel(ctx), d.run)
+	if err != nil {
+		return err
+	}
+	d.state, d.head = s, head
+	d.clock.notBefore(s.Time)
+	if d.began && s.Engine.Engine != d.id {
+		return &FencedError{d.run, s.Engine.Host}
+	}
+	return nil
+}
+
+// listen looks whether somebody wrote to the journal.
+func (d *driver) listen(ctx context.Context) error {
+	// As all that the loop does with the journal: an interrupt is met in one place.
+	head, err := d.engine.journal.Head(context.WithoutCancel(ctx), d.run)
+	if err != nil || head == d.head {
+		return err
+	}
+	if err := d.reload(ctx); err != nil {
+		return err
+	}
+	d.options.Observe(d.state, nil)
+	return nil
+}
