@@ -9,7 +9,6 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"ratchet/internal/objects"
 	"ratchet/internal/research"
 )
 
@@ -19,26 +18,29 @@ func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) 
 	if err != nil {
 		return Answered{}, nil, err
 	}
-	a := deliverable(payload)
+	a, err := deliverable(payload)
+	if err != nil {
+		return Answered{}, nil, err
+	}
 	body, err := a.Answer.Load(l.store)
 	return a, body, err
 }
 
-// deliverable reads of an answer's record what its client gets: most of a record
-// is the answer's text, and a program that was started again wants thousands.
-func deliverable(payload json.RawMessage) (a Answered) {
-	v := gjson.ParseBytes(payload)
-	a.Status, a.Header = int(v.Get("status").Int()), map[string]string{}
-	v.Get("header").ForEach(func(name, value gjson.Result) bool {
-		a.Header[name.String()] = value.String()
-		return true
-	})
-	answer := v.Get("answer")
-	a.Answer.Text, a.Answer.Object = answer.Get("text").String(), objects.Digest(answer.Get("object").String())
-	if b := answer.Get("bytes"); b.Exists() {
-		a.Answer.Bytes, _ = base64.StdEncoding.DecodeString(b.String()) // as it was encoded, or the chain would not hold
+// deliverable decodes an answer's record, its body apart: that is most of it, and
+// a program that was started again wants thousands.
+func deliverable(payload json.RawMessage) (Answered, error) {
+	rest, body := cutBody(payload)
+	r, err := decodeAs[Answered](rest)
+	if err != nil {
+		return Answered{}, err
 	}
-	return a
+	a, text := r.(Answered), gjson.ParseBytes(body).String()
+	if a.Answer.Bytes == nil {
+		a.Answer.Text = text
+		return a, nil
+	}
+	a.Answer.Bytes, err = base64.StdEncoding.DecodeString(text)
+	return a, err
 }
 
 // ahead are records of answers that were read before anybody asked for them: a

@@ -72,7 +72,8 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 		if err != nil {
 			return nil, err
 		}
-		r, err := decodeRecord(rec.Type, rec.Version, withoutBody(rec.Payload))
+		payload, _ := cutBody(rec.Payload)
+		r, err := decodeRecord(rec.Type, rec.Version, payload)
 		if err != nil {
 			return nil, fmt.Errorf("run %s, call record %d: %w", run, rec.Seq, err)
 		}

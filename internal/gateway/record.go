@@ -155,29 +155,29 @@ func decodeRecord(kind string, version int, payload json.RawMessage) (record, er
 	return nil, &research.UnknownEventError{Type: kind, Version: version}
 }
 
-// withoutBody cuts a request's or an answer's body out of a record as
-// encodeRecord writes it: what is folded has no use for it, and it is most of
-// the record.
-func withoutBody(payload json.RawMessage) json.RawMessage {
-	for _, before := range []string{`"request":{"text":"`, `"answer":{"text":"`, `"request":{"bytes":"`, `"answer":{"bytes":"`} {
+// cutBody cuts a request's or an answer's body out of a record as encodeRecord
+// writes it, and gives it as it stands there, in its quotes; nil: it has none.
+// What is folded has no use for it, and it is most of the record.
+func cutBody(payload json.RawMessage) (rest, body json.RawMessage) {
+	for _, before := range []string{`"request":{"text":`, `"answer":{"text":`, `"request":{"bytes":`, `"answer":{"bytes":`} {
 		// Within a string its quotes would be escaped.
-		at := bytes.Index(payload, []byte(before))
+		at := bytes.Index(payload, []byte(before+`"`))
 		if at < 0 {
 			continue
 		}
 		at += len(before)
-		for end := at; ; end++ {
+		for end := at + 1; ; end++ {
 			quote := bytes.IndexByte(payload[end:], '"')
 			if quote < 0 {
-				return payload
+				return payload, nil
 			}
 			end += quote
-			if escapes := len(payload[at:end]) - len(bytes.TrimRight(payload[at:end], `\`)); escapes%2 == 0 {
-				return slices.Concat(payload[:at], payload[end:])
+			if escapes := end - at - len(bytes.TrimRight(payload[at:end], `\`)); escapes%2 == 0 {
+				return slices.Concat(payload[:at], []byte(`""`), payload[end+1:]), payload[at : end+1]
 			}
 		}
 	}
-	return payload
+	return payload, nil
 }
 
 func decodeAs[R record](b json.RawMessage) (record, error) {
