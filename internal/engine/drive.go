@@ -114,7 +114,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	}
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
-		closed:   s.Created.Study.Limits.Attempt.Network == study.NetworkNone && sandbox.Isolation(s.Created.Isolation) != sandbox.Process,
+		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
 	}

@@ -20,7 +20,7 @@ const nobody = 65534
 const maxFiles = 4096
 
 // ownNetwork reports whether a command gets a network of its own.
-func ownNetwork(spec *Spec) bool { return spec.Isolation == Strict && !spec.sharesNetwork() }
+func ownNetwork(spec *Spec) bool { return spec.Isolation.ClosesNetwork(spec.Limits) }
 
 // namespaces are the new ones of the sandbox's first process.
 func namespaces(spec *Spec) uintptr {

@@ -92,6 +92,12 @@ type HaltRung struct {
 	Bar  float64
 }
 
+// ClosesNetwork reports whether this level keeps a command with such limits from
+// the machine's network.
+func (i Isolation) ClosesNetwork(l study.AttemptLimits) bool {
+	return i == Strict && l.Network != study.NetworkHost
+}
+
 // sharesNetwork reports whether the command has the machine's network.
 func (s *Spec) sharesNetwork() bool { return s.Limits.Network == study.NetworkHost }
 
