@@ -32,6 +32,7 @@ type door struct {
 	socket  string
 	key     []byte
 	tools   gateway.Tools
+	trust   []byte // certificates of those whom programs are to trust; nil: whom they like
 	trouble chan research.ModelsBlocked
 	serving chan struct{} // closed when nobody serves any more
 }
@@ -73,6 +74,7 @@ func (d *driver) openModels(ctx context.Context) error {
 		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
 			return err
 		}
+		w.trust = trusted(w.tools)
 	}
 	rules := gateway.Rules{Fields: m.IgnoreFields}
 	for _, t := range m.IgnoreText {
@@ -212,13 +214,13 @@ func (w *door) lead(job *executor.Job) {
 	for _, name := range gateway.KeyNames() {
 		env = append(env, name+"="+token)
 	}
-	if len(w.tools.Hosts) > 0 || w.tools.Authority != nil {
+	if len(w.tools.Hosts) > 0 || w.trust != nil {
 		env = append(env, "NODE_USE_ENV_PROXY=1") // from Node.js 22.21 on
 		for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
 			env = append(env, name+"=http://ratchet:"+token+"@ADDRESS")
 		}
 	}
-	if w.tools.Authority != nil {
+	if w.trust != nil {
 		for _, name := range []string{"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"} {
 			env = append(env, name+"=BOX/"+authorityFile)
 		}
@@ -230,8 +232,8 @@ func (w *door) lead(job *executor.Job) {
 			return err
 		}
 		box := filepath.Dir(dir)
-		if w.tools.Authority != nil {
-			if err := os.WriteFile(filepath.Join(box, authorityFile), w.trusted(), 0o644); err != nil {
+		if w.trust != nil {
+			if err := os.WriteFile(filepath.Join(box, authorityFile), w.trust, 0o644); err != nil {
 				return err
 			}
 		}
@@ -249,9 +251,9 @@ func (w *door) lead(job *executor.Job) {
 // trusted are the certificate authorities that a program is told to trust: that
 // of its run and, where it reaches hosts in whose place nobody speaks, those of
 // the machine.
-func (w *door) trusted() []byte {
-	own := w.tools.Authority.PEM()
-	if len(w.tools.Hosts) == 0 || w.tools.Record {
+func trusted(tools gateway.Tools) []byte {
+	own := tools.Authority.PEM()
+	if len(tools.Hosts) == 0 || tools.Record {
 		return own
 	}
 	// Where distributions keep them, as crypto/x509 has it.

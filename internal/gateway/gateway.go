@@ -150,11 +150,14 @@ func (g *Gateway) attempt(h http.Header) (attempt, scope string, ok bool) {
 			continue
 		}
 		attempt, _, _ := strings.Cut(rest, ".")
-		if _, known := g.tokens.Load(token); known || hmac.Equal([]byte(token), []byte(Token(g.Key, attempt))) {
+		if _, known := g.tokens.Load(token); !known {
+			if !hmac.Equal([]byte(token), []byte(Token(g.Key, attempt))) {
+				continue
+			}
 			g.tokens.Store(token, nil)
-			scope := g.Scope(attempt)
-			return attempt, scope, scope != ""
 		}
+		scope := g.Scope(attempt)
+		return attempt, scope, scope != ""
 	}
 	return "", "", false
 }

@@ -63,10 +63,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 			host = h
 		}
 	}
-	var model *Provider
-	if g.Tools.Authority != nil {
-		model = g.providerAt(host)
-	}
+	model := g.providerAt(host)
 	if model == nil && !g.Tools.allows(host) {
 		why := fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", research.Printable(host, 200))
 		if err := g.Ledger.refuse(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
@@ -183,8 +180,12 @@ func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, model *Prov
 	close(stop)
 }
 
-// providerAt is the provider of models that has a host of its own; nil: none.
+// providerAt is the provider of models in the place of whose host the gateway
+// speaks; nil: of none.
 func (g *Gateway) providerAt(host string) *Provider {
+	if g.Tools.Authority == nil {
+		return nil
+	}
 	for _, p := range g.Settings.Providers {
 		if slices.Contains(p.Hosts, strings.ToLower(host)) {
 			return p
