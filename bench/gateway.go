@@ -189,9 +189,9 @@ func gatewayBench(b *bench) ([]row, error) {
 	}, nil
 }
 
-// keepingProxy is the least that can keep its promise: a reverse proxy that
-// writes a request to a file and syncs it before it passes it on, and the answer
-// before it delivers it. The file has its full length beforehand, so that a sync
+// keepingProxy does no more than keep the promise: a reverse proxy that writes a
+// request to a file and syncs it before it passes it on, and the answer before
+// it delivers it. The file has its full length beforehand, so that a sync
 // is of the content alone.
 func keepingProxy(plain http.Handler, path string) (http.Handler, error) {
 	const length = 4 << 20
@@ -216,9 +216,7 @@ func keepingProxy(plain http.Handler, path string) (http.Handler, error) {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
-		if err == nil {
-			err = keep(body)
-		}
+		err = errors.Join(err, keep(body))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		answer := httptest.NewRecorder()
 		plain.ServeHTTP(answer, r)

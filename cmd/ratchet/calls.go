@@ -123,8 +123,16 @@ func (a *app) printCalls(l *gateway.Ledger) {
 	}
 	a.printf("\n")
 	if sum.Lost > 0 {
-		a.printf("%s in flight at a crash, which may have been paid for twice, and counts so\n", plural(sum.Lost, "call"))
+		a.printf("%s a call was in flight at a crash and may have been paid for twice; it is counted as such\n", often(sum.Lost))
 	}
+}
+
+// often is how often something was.
+func often(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // outcome is how a call ended, for a person.
@@ -136,11 +144,8 @@ func outcome(d callDocument) string {
 	if n := len(d.Retries); n > 0 {
 		s += fmt.Sprintf(", tried %d times", n+1)
 	}
-	switch {
-	case d.Lost == 1:
-		s += ", lost once before"
-	case d.Lost > 1:
-		s += fmt.Sprintf(", lost %d times before", d.Lost)
+	if d.Lost > 0 {
+		s += ", lost " + often(d.Lost) + " before"
 	}
 	if d.Why != "" {
 		s += ": " + strings.TrimSpace(d.Why)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,10 +116,7 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	if o.seed == 0 {
-		o.seed = 1 + rand.Int64N(9999)
-	}
-	options := ratchet.RunOptions{Seed: o.seed, Output: o.output, Isolation: level}
+	options := ratchet.RunOptions{Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
 	file := filepath.Join(dir, "the command line")
 	if _, err := engine.Check(file, data, options); err != nil {
 		return err
