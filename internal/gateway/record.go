@@ -125,13 +125,11 @@ func (Began) kind() string     { return "call.attempt" }
 const recordVersion = 1
 
 func encodeRecord(r record) (json.RawMessage, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false) // answers are full of it
-	if err := e.Encode(r); err != nil {
+	b, err := canonicalJSON(r)
+	if err != nil {
 		return nil, fmt.Errorf("encoding a %s record: %w", r.kind(), err)
 	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
+	return b, nil
 }
 
 func decodeRecord(kind string, version int, payload json.RawMessage) (record, error) {

@@ -242,7 +242,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	if streaming {
 		return u.stream(r, resp, f, began, watch, a, fail)
 	}
-	body, err := u.readAll(resp.Body, watch, began, a)
+	body, err := u.readAll(resp, watch, began, a)
 	if err != nil {
 		return fail(err)
 	}
@@ -257,13 +257,16 @@ var chunkPool = sync.Pool{New: func() any {
 }}
 
 // readAll reads an answer that is no stream, up to the largest that is allowed.
-func (u *upstream) readAll(body io.Reader, watch *time.Timer, began time.Time, a *answer) ([]byte, error) {
+func (u *upstream) readAll(resp *http.Response, watch *time.Timer, began time.Time, a *answer) ([]byte, error) {
 	var b bytes.Buffer
+	if n := resp.ContentLength; n > 0 && n <= mostInline { // what says that it is larger may not be
+		b.Grow(int(n))
+	}
 	room := chunkPool.Get().(*[]byte)
 	defer chunkPool.Put(room)
 	chunk := *room
 	for {
-		n, err := body.Read(chunk)
+		n, err := resp.Body.Read(chunk)
 		if n > 0 {
 			if b.Len() == 0 {
 				a.first = time.Since(began)

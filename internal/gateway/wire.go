@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -226,16 +227,25 @@ func (w *weight) add(v any) {
 }
 
 // canonicalJSON writes a value with sorted keys and no spaces. Numbers stay as
-// they were written.
+// they were written, and so does what HTML would escape: answers are full of it.
 func canonicalJSON(v any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	b := buffers.Get().(*bytes.Buffer)
+	defer func() {
+		if b.Cap() <= mostInline*2 {
+			buffers.Put(b)
+		}
+	}()
+	b.Reset()
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimRight(b.Bytes(), "\n"), nil
+	return bytes.Clone(bytes.TrimRight(b.Bytes(), "\n")), nil
 }
+
+// buffers are those that JSON is written to.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // tokenReader reads the use out of answers, or out of the events of a stream,
 // the later of which count more.
@@ -250,17 +260,16 @@ func (u *tokenReader) read(e endpoint, data []byte) {
 		u.found = true
 		return
 	}
-	v := gjson.ParseBytes(data)
-	usage := v.Get("usage")
+	usage := gjson.GetBytes(data, "usage")
 	switch {
 	case usage.IsObject():
 	case e == responses:
-		usage = v.Get("response.usage")
+		usage = gjson.GetBytes(data, "response.usage")
 	case e == messages:
-		usage = v.Get("message.usage")
+		usage = gjson.GetBytes(data, "message.usage")
 	}
 	if !usage.IsObject() {
-		u.text += textOf(e, v)
+		u.text += textOf(e, gjson.ParseBytes(data))
 		return
 	}
 	u.found = true

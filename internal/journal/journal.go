@@ -123,7 +123,8 @@ const hashDomain = "ratchet journal record v1\n"
 // Sum is the hash of a record, over all of it but the hash itself. The
 // encoding is given byte by byte in docs/journal.md.
 func Sum(run string, r Record) Hash {
-	b := make([]byte, 0, len(hashDomain)+len(r.Prev)+len(run)+len(r.Type)+len(r.Payload)+40)
+	var room [512]byte // all but the payload fits, as a rule
+	b := room[:0]
 	b = append(b, hashDomain...)
 	b = append(b, r.Prev[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(run)))
@@ -134,8 +135,10 @@ func Sum(run string, r Record) Hash {
 	b = append(b, r.Type...)
 	b = binary.BigEndian.AppendUint32(b, uint32(r.Version))
 	b = binary.BigEndian.AppendUint32(b, uint32(len(r.Payload)))
-	b = append(b, r.Payload...)
-	return sha256.Sum256(b)
+	h := sha256.New()
+	h.Write(b)
+	h.Write(r.Payload)
+	return Hash(h.Sum(b[:0]))
 }
 
 // Chain makes the records that entries become behind a head. It refuses what

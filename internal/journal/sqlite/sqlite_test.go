@@ -66,7 +66,18 @@ func TestTwoAtOnce(t *testing.T) {
 	if _, err := b.Append(context.Background(), "x", journal.Head{}, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
 		t.Errorf("the second writer got %v", err)
 	}
-	journaltest.Append(t, b, "x", head, journaltest.Entries(1)...)
+	next := journaltest.Append(t, b, "x", head, journaltest.Entries(1)...)
+	// The first remembers the head that it made, and finds that it is not any more.
+	if _, err := a.Append(context.Background(), "x", head, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+		t.Errorf("the first writer, after the second, got %v", err)
+	}
+	next = journaltest.Append(t, a, "x", next, journaltest.Entries(1)...)
+	if err := b.Replace(context.Background(), "x", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Append(context.Background(), "x", next, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+		t.Errorf("after its records were replaced, the first writer got %v", err)
+	}
 }
 
 func TestReopened(t *testing.T) {

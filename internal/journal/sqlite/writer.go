@@ -26,6 +26,11 @@ type writer struct {
 	begin, commit  *sqlite3.Stmt
 	insert, headOf *sqlite3.Stmt
 	remove         *sqlite3.Stmt
+	changes        *sqlite3.Stmt
+	// heads are those that this connection has seen or made, as long as no
+	// other has written since: version is what SQLite counts for that.
+	heads   map[string]journal.Head
+	version int64
 	// doubt is set after a commit that failed: its frames may lie in the log
 	// behind the last commit that counts. The next commit overwrites them; if
 	// none comes, leaving does.
@@ -43,6 +48,7 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 		{&w.insert, `INSERT INTO records (run, seq, time, type, version, payload, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&w.headOf, headQuery},
 		{&w.remove, `DELETE FROM records WHERE run = ?`},
+		{&w.changes, `PRAGMA data_version`},
 	} {
 		stmt, _, err := c.PrepareFlags(s.sql, sqlite3.PREPARE_PERSISTENT)
 		if err != nil {
@@ -101,7 +107,7 @@ func (w *writer) close() {
 		// opens the journal reads whatever is whole, and no one was told.
 		_ = w.conn.Exec(fmt.Sprintf(`PRAGMA user_version=%d`, format))
 	}
-	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf, w.remove} {
+	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf, w.remove, w.changes} {
 		_ = s.Close()
 	}
 	_ = w.conn.Close() // every commit is durable already
@@ -112,6 +118,9 @@ func (w *writer) close() {
 func (w *writer) write(group []*appendRequest) error {
 	if err := w.begin.Exec(); err != nil {
 		return fmt.Errorf("beginning a transaction of the journal: %w", err)
+	}
+	if err := w.forget(); err != nil {
+		return errors.Join(fmt.Errorf("beginning a transaction of the journal: %w", err), w.undo())
 	}
 	for _, a := range group {
 		if err := w.add(a); err != nil {
@@ -126,10 +135,27 @@ func (w *writer) write(group []*appendRequest) error {
 }
 
 func (w *writer) undo() error {
+	w.heads = nil
 	if w.conn.GetAutocommit() {
 		return nil // SQLite has rolled back already
 	}
 	return w.conn.Exec(`ROLLBACK`)
+}
+
+// mostHeads bounds the heads that are kept in memory.
+const mostHeads = 1024
+
+// forget forgets the heads if another connection has written since. It is called
+// in a transaction, so that none can write meanwhile.
+func (w *writer) forget() error {
+	var version int64
+	if w.changes.Step() {
+		version = w.changes.ColumnInt64(0)
+	}
+	if version != w.version || w.heads == nil || len(w.heads) > mostHeads {
+		w.heads, w.version = map[string]journal.Head{}, version
+	}
+	return errors.Join(w.changes.Err(), w.changes.Reset())
 }
 
 func (w *writer) add(a *appendRequest) error {
@@ -143,9 +169,12 @@ func (w *writer) add(a *appendRequest) error {
 		_, err := w.put(a.run, journal.Head{}, a.records)
 		return err
 	}
-	head, err := headOf(w.headOf, a.run)
-	if err != nil {
-		return err
+	head, known := w.heads[a.run]
+	if !known {
+		var err error
+		if head, err = headOf(w.headOf, a.run); err != nil {
+			return err
+		}
 	}
 	if head != a.expected && !planted.Bug("any-head") {
 		a.err = &journal.ConflictError{Run: a.run, Expected: a.expected, Actual: head}
@@ -175,6 +204,7 @@ func (w *writer) put(run string, head journal.Head, records []journal.Record) (j
 		}
 		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
 	}
+	w.heads[run] = head
 	return head, nil
 }
 
