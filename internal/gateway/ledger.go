@@ -170,6 +170,14 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 // mostBatch bounds what is appended at once.
 const mostBatch = 256
 
+// With so many calls under way, and few of them here yet, others are about to
+// come: whoever appends waits for them, since what a batch costs is shared. See
+// commit_siblings and commit_delay in PostgreSQL's documentation.
+const (
+	siblings    = 32
+	commitDelay = time.Millisecond
+)
+
 // flush appends what is waiting, all of it at once: calls that are made at the
 // same time share a sync. Whoever comes while it is done leaves it to whoever
 // does it.
@@ -181,10 +189,14 @@ func (l *Ledger) flush() {
 	}
 	l.writing = true
 	for len(l.queue) > 0 {
-		// Who is about to add something goes first, and shares the sync. Where
-		// nobody is, this takes no time.
+		others := len(l.busy)
+		crowd := others >= siblings && len(l.queue) < others/4
 		l.mu.Unlock()
-		runtime.Gosched()
+		if crowd {
+			time.Sleep(commitDelay)
+		} else {
+			runtime.Gosched() // who is ready goes first; where nobody is, this takes no time
+		}
 		l.mu.Lock()
 		n := min(len(l.queue), mostBatch)
 		batch := l.queue[:n:n]
