@@ -193,7 +193,7 @@ func (l *Ledger) flush() {
 		crowd := others >= siblings && len(l.queue) < others/4
 		l.mu.Unlock()
 		if crowd {
-			time.Sleep(commitDelay)
+			<-time.After(commitDelay)
 		} else {
 			runtime.Gosched() // who is ready goes first; where nobody is, this takes no time
 		}
