@@ -226,8 +226,8 @@ func (w *weight) add(v any) {
 	}
 }
 
-// canonicalJSON writes a value with sorted keys and no spaces. Numbers stay as
-// they were written, and so does what HTML would escape: answers are full of it.
+// canonicalJSON writes a value without spaces, maps with sorted keys. Numbers stay
+// as they were written, and so does what HTML would escape: answers are full of it.
 func canonicalJSON(v any) ([]byte, error) {
 	b := buffers.Get().(*bytes.Buffer)
 	defer func() {

@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
-
-	"ratchet/study"
 )
 
 // systemFolders are seen read-only by every command, where the machine has
@@ -114,7 +112,7 @@ func (v *view) system(spec *Spec) error {
 	if spec.Limits.GPUs > 0 {
 		paths = append(paths, "/sys/bus/pci", "/sys/devices")
 	}
-	if spec.Limits.Network == study.NetworkHost {
+	if spec.sharesNetwork() {
 		// What names the machine's name servers is often a link out of /etc.
 		if servers, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
 			paths = append(paths, servers)

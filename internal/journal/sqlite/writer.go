@@ -27,8 +27,9 @@ type writer struct {
 	insert, headOf *sqlite3.Stmt
 	remove         *sqlite3.Stmt
 	changes        *sqlite3.Stmt
-	// heads are those that this connection has seen or made, as long as no
-	// other has written since: version is what SQLite counts for that.
+	statements     []*sqlite3.Stmt // all of these
+	// heads are those that this connection made, as long as no other has
+	// written since: version is what SQLite counts for that.
 	heads   map[string]journal.Head
 	version int64
 	// doubt is set after a commit that failed: its frames may lie in the log
@@ -55,6 +56,7 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 			return nil, err
 		}
 		*s.to = stmt
+		w.statements = append(w.statements, stmt)
 	}
 	return w, nil
 }
@@ -107,7 +109,7 @@ func (w *writer) close() {
 		// opens the journal reads whatever is whole, and no one was told.
 		_ = w.conn.Exec(fmt.Sprintf(`PRAGMA user_version=%d`, format))
 	}
-	for _, s := range []*sqlite3.Stmt{w.begin, w.commit, w.insert, w.headOf, w.remove, w.changes} {
+	for _, s := range w.statements {
 		_ = s.Close()
 	}
 	_ = w.conn.Close() // every commit is durable already
