@@ -256,7 +256,7 @@ func TestStartIsIdempotent(t *testing.T) {
 // whoever waits is told.
 func TestLostShim(t *testing.T) {
 	for _, level := range levels {
-		h, folder := begin(t, level, []string{"sh", "-c", "echo ready; sleep 1000 & sleep 1000"})
+		h, folder := begin(t, level, []string{"sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"})
 		eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
 		below := descendants(shimOf(t, folder).PID)
 		if len(below) < 3 {
