@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"sync"
 
 	"github.com/tidwall/gjson"
 
@@ -14,7 +13,7 @@ import (
 
 // answer reads a recorded answer back.
 func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
-	payload, err := l.ready.get(c.answered, func() (json.RawMessage, error) { return l.readAhead(ctx, c.answered) })
+	payload, err := l.recorded(ctx, c.answered)
 	if err != nil {
 		return Answered{}, nil, err
 	}
@@ -44,71 +43,114 @@ func deliverable(payload json.RawMessage) (Answered, error) {
 }
 
 // ahead are records of answers that were read before anybody asked for them: a
-// program that was started again asks in the order in which it did before.
+// program that was started again asks in the order in which it did before. The
+// ledger's lock guards it.
 type ahead struct {
-	mu      sync.Mutex // held while reading: who comes meanwhile finds it read
 	answers map[int64]json.RawMessage
-	size    int // bytes
+	size    int           // bytes
+	next    int64         // the first record that was not read yet; 0: there is none
+	reading chan struct{} // closed when what is being read is there; nil: nobody reads
 }
 
-// What is read ahead at once, and kept in all, in bytes.
+// What is read at once, and kept in all, in bytes. While half of the former is
+// left, nothing more is read.
 const (
-	readAtOnce = 4 << 20
+	readAtOnce = 2 << 20
 	keptAhead  = 8 << 20
 )
-
-// get gives a record, which read reads where it is not there.
-func (h *ahead) get(seq int64, read func() (json.RawMessage, error)) (json.RawMessage, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	a, ok := h.answers[seq]
-	if !ok {
-		return read()
-	}
-	delete(h.answers, seq)
-	h.size -= len(a)
-	return a, nil
-}
-
-func (h *ahead) put(seq int64, a json.RawMessage) {
-	if _, there := h.answers[seq]; there {
-		return
-	}
-	if h.size > keptAhead || h.answers == nil {
-		h.answers, h.size = map[int64]json.RawMessage{}, 0 // what nobody came for
-	}
-	h.answers[seq] = a
-	h.size += len(a)
-}
 
 // before is how many records in front of an answer are read with it: calls that were
 // made at the same time come in about the same order.
 const before = 256
 
-// readAhead reads the record of an answer, and those around and behind it for
-// later.
-func (l *Ledger) readAhead(ctx context.Context, from int64) (first json.RawMessage, err error) {
-	size := 0
-	for rec, err := range l.log.Read(ctx, Stream(l.run), max(1, from-before)) {
+// take gives a record to the one who asks for it.
+func (h *ahead) take(seq int64) (payload json.RawMessage, there bool) {
+	payload, there = h.answers[seq]
+	delete(h.answers, seq)
+	h.size -= len(payload)
+	return payload, there
+}
+
+// put keeps what was read.
+func (h *ahead) put(read map[int64]json.RawMessage) {
+	if h.size > keptAhead || h.answers == nil {
+		h.answers, h.size = map[int64]json.RawMessage{}, 0 // what nobody came for
+	}
+	for seq, payload := range read {
+		h.size += len(payload) - len(h.answers[seq])
+		h.answers[seq] = payload
+	}
+}
+
+// recorded gives the record of an answer. Where it was not read ahead it is read
+// now; where what was read ahead comes to its end, more is read meanwhile.
+func (l *Ledger) recorded(ctx context.Context, seq int64) (json.RawMessage, error) {
+	h := &l.ready
+	for {
+		l.mu.Lock()
+		payload, there := h.take(seq)
+		from := h.next
+		if !there {
+			from = max(1, seq-before)
+		}
+		others, closed := h.reading, l.closed
+		reads := others == nil && !closed && (!there || from > 0 && h.size < readAtOnce/2)
+		if reads {
+			h.reading = make(chan struct{})
+		}
+		if reads && there {
+			// An error is for the one who asks for what could not be read.
+			l.wait.Go(func() { _, _ = l.readAhead(context.Background(), from, 0) })
+		}
+		l.mu.Unlock()
+		switch {
+		case there:
+			return payload, nil
+		case reads:
+			return l.readAhead(ctx, from, seq)
+		case closed:
+			return nil, errLedgerClosed
+		}
+		select {
+		case <-others:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// readAhead reads records from one on, to beyond the one that is wanted now, and
+// keeps the answers among them for later. wanted 0: none is.
+func (l *Ledger) readAhead(ctx context.Context, from, wanted int64) (payload json.RawMessage, err error) {
+	read, size, next := map[int64]json.RawMessage{}, 0, int64(0)
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.ready.put(read)
+		l.ready.next = next
+		close(l.ready.reading)
+		l.ready.reading = nil
+	}()
+	for rec, err := range l.log.Read(ctx, Stream(l.run), from) {
 		if err != nil {
 			return nil, err
 		}
-		if rec.Type == (Answered{}).kind() {
-			if rec.Version != recordVersion {
-				return nil, &research.UnknownEventError{Type: rec.Type, Version: rec.Version}
-			}
-			if rec.Seq == from {
-				first = rec.Payload
-			} else {
-				l.ready.put(rec.Seq, rec.Payload)
-			}
+		switch {
+		case rec.Type != (Answered{}).kind():
+		case rec.Version != recordVersion:
+			return nil, &research.UnknownEventError{Type: rec.Type, Version: rec.Version}
+		case rec.Seq == wanted:
+			payload = rec.Payload
+		default:
+			read[rec.Seq] = rec.Payload
 		}
-		if rec.Seq == from && first == nil {
-			return nil, fmt.Errorf("run %s, call record %d is not an answer", l.run, from)
-		}
-		if size += len(rec.Payload); size > readAtOnce && rec.Seq >= from {
+		if size += len(rec.Payload); size > readAtOnce && rec.Seq >= wanted {
+			next = rec.Seq + 1
 			break
 		}
 	}
-	return first, nil
+	if payload == nil && wanted > 0 {
+		return nil, fmt.Errorf("run %s, call record %d is not an answer", l.run, wanted)
+	}
+	return payload, nil
 }

@@ -1,12 +1,22 @@
 package gateway
 
 import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 )
 
@@ -81,6 +91,136 @@ func TestCutBody(t *testing.T) {
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Error(diff)
 			}
+		}
+	})
+}
+
+// reading is a journal that counts the records that are read, and before each
+// reading does what it is told to.
+type reading struct {
+	journal.Journal
+	before  func()
+	records atomic.Int64
+}
+
+func (r *reading) Read(ctx context.Context, run string, from int64) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		r.before()
+		for rec, err := range r.Journal.Read(ctx, run, from) {
+			r.records.Add(1)
+			if !yield(rec, err) {
+				return
+			}
+		}
+	}
+}
+
+// answeredCalls is a ledger with answers enough that they are read in several
+// parts.
+func answeredCalls(t *testing.T) (*Ledger, *reading) {
+	log := &reading{Journal: journal.NewMemory(), before: func() {}}
+	l, err := OpenLedger(context.Background(), "r", log, nil, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 * readAtOnce / mostInline {
+		c, done := l.claim(key{"t", fmt.Sprint(i)}, "t-a1", true)
+		for _, r := range []record{Sent{Call: c.Call, Scope: c.Scope, Digest: c.Digest, Nth: c.Nth}, Answered{Call: c.Call, Answer: Content{Text: c.Call + strings.Repeat("x", mostInline)}}} {
+			if err := l.add(r, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done()
+	}
+	log.records.Store(0)
+	return l, log
+}
+
+// In whatever order recorded answers are asked for, by whoever at the same time,
+// each gets its own; in the order in which they were made, each is read once.
+func TestReadAhead(t *testing.T) {
+	for _, inOrder := range []bool{true, false} {
+		l, log := answeredCalls(t)
+		calls := l.Calls()
+		if !inOrder {
+			rand.Shuffle(len(calls), func(i, j int) { calls[i], calls[j] = calls[j], calls[i] })
+		}
+		var next atomic.Int64
+		var wait sync.WaitGroup
+		for range 8 {
+			wait.Go(func() {
+				for i := next.Add(1) - 1; i < int64(len(calls)); i = next.Add(1) - 1 {
+					a, body, err := l.answer(t.Context(), &calls[i])
+					if err != nil || a.Call != calls[i].Call || !strings.HasPrefix(string(body), a.Call+"xxx") {
+						t.Errorf("call %s got the answer of %s, %v", calls[i].Call, a.Call, err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		l.Close()
+		if n := int(log.records.Load()); inOrder && n > len(calls)*5/2 {
+			t.Errorf("of %d calls %d records were read", len(calls), n)
+		}
+	}
+}
+
+// While more is read, what is there is given out; who wants what is not there
+// waits for it, unless it leaves; and closing waits for the reading.
+func TestReadingAheadHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, log := answeredCalls(t)
+		calls := l.Calls()
+		goOn := make(chan struct{})
+		var readings int
+		log.before = func() {
+			if readings++; readings == 2 {
+				<-goOn
+			}
+		}
+		get := func(ctx context.Context, c *Call) error {
+			_, _, err := l.answer(ctx, c)
+			return err
+		}
+		at := 0
+		for ; readings < 2; at++ {
+			if err := get(t.Context(), &calls[at]); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		if err := get(t.Context(), &calls[at]); err != nil {
+			t.Error(err)
+		}
+		behind := &calls[readAtOnce/mostInline+at]
+		ctx, leave := context.WithCancel(t.Context())
+		left, got, closed := make(chan error, 1), make(chan error, 1), make(chan struct{})
+		go func() { left <- get(ctx, behind) }()
+		go func() { got <- get(t.Context(), behind) }()
+		synctest.Wait()
+		leave()
+		if err := <-left; err == nil {
+			t.Error("who left got an answer")
+		}
+		go func() {
+			l.Close()
+			close(closed)
+		}()
+		synctest.Wait()
+		select {
+		case err := <-got:
+			t.Errorf("what was not read is there: %v", err)
+		case <-closed:
+			t.Error("it is closed and still reads")
+		default:
+		}
+		close(goOn)
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		<-closed
+		if readings != 2 {
+			t.Errorf("it was read %d times", readings)
 		}
 	})
 }

@@ -157,7 +157,7 @@ func decodeRecord(kind string, version int, payload json.RawMessage) (record, er
 // writes it, and gives it as it stands there, in its quotes; nil: it has none.
 // What is folded has no use for it, and it is most of the record.
 func cutBody(payload json.RawMessage) (rest, body json.RawMessage) {
-	for _, before := range []string{`"request":{"text":`, `"answer":{"text":`, `"request":{"bytes":`, `"answer":{"bytes":`} {
+	for _, before := range []string{`"answer":{"text":`, `"request":{"text":`, `"answer":{"bytes":`, `"request":{"bytes":`} {
 		// Within a string its quotes would be escaped.
 		at := bytes.Index(payload, []byte(before+`"`))
 		if at < 0 {
