@@ -123,13 +123,15 @@ func TestCrashes(t *testing.T) {
 
 // run drives a run to its end, over however many kills, and returns its
 // digest. point gives the failpoint of each process; within is the most time,
-// in milliseconds, after which a process is killed, 0 for never.
+// in milliseconds, after which a process is killed, 0 for never. It becomes
+// longer where a machine is too slow for a process to get anywhere in it.
 func (c *crasher) run(point func() string, within int) string {
 	c.t.Helper()
 	r := rand.New(rand.NewPCG(uint64(within), uint64(len(c.home))))
 	args := []string{"run", "-q", "study.yaml", "--output-dir", filepath.Join(c.home, "out")}
+	inVain := 0
 	for range 2000 {
-		limit := within
+		limit, before := within, len(c.seen)
 		if len(c.seen) == 0 && within > 0 {
 			limit = 1000 // looking the machine over takes its time
 		}
@@ -138,6 +140,11 @@ func (c *crasher) run(point func() string, within int) string {
 			continue // it died before the run was acknowledged
 		}
 		c.nothingLost()
+		if inVain++; len(c.seen) > before {
+			inVain = 0
+		} else if inVain%10 == 0 {
+			within += within / 2
+		}
 		args = []string{"resume", "-q"}
 		if !killed {
 			break
