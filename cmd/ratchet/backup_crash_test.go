@@ -6,31 +6,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"testing"
 	"time"
 
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
+	"ratchet/internal/proof"
 )
 
-// TestBackupsKilled kills `ratchet backup create` at random moments
-// ($RATCHET_BACKUP_KILLS times): the backups that were there before restore,
-// and the next one goes through.
+// TestBackupsKilled kills `ratchet backup create` at random moments: the backups
+// that were there before restore, and the next one goes through.
 func TestBackupsKilled(t *testing.T) {
-	kills := 40
-	if os.Getenv("CI") != "" {
-		kills = 500
-	}
-	if v := os.Getenv("RATCHET_BACKUP_KILLS"); v != "" {
-		n, err := strconv.Atoi(v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kills = n
-	}
+	kills := proof.Of(15, 500)
 	dir := t.TempDir()
-	bin := buildRatchet(t)
+	bin := self(t)
 	ratchet := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, args...)
 		cmd.Dir = dir
@@ -59,7 +48,8 @@ func TestBackupsKilled(t *testing.T) {
 	defer r.Close()
 	rnd := rand.New(rand.NewPCG(1, 2))
 	killed := 0
-	tries := 3 * kills // a backup that is done in time does not count
+	tries := 10 * kills // a backup that is done in time does not count
+	took := time.Second // by one that was not killed
 	for i := 0; killed < kills && i < tries; i++ {
 		if i%10 == 0 { // something new to back up
 			if out, err := ratchet("fork", "latest", "--at", "stage-planning").CombinedOutput(); err != nil {
@@ -76,12 +66,15 @@ func TestBackupsKilled(t *testing.T) {
 			}
 		}
 		cmd := ratchet("backup", "create", "--to", to)
+		began := time.Now()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(rnd.IntN(60_000))*time.Microsecond, func() { _ = cmd.Process.Kill() })
+		timer := time.AfterFunc(time.Duration(rnd.Int64N(int64(took))), func() { _ = cmd.Process.Kill() })
 		if cmd.Wait() != nil {
 			killed++
+		} else {
+			took = time.Since(began)
 		}
 		timer.Stop()
 		if i%25 == 24 || killed == kills {
@@ -127,13 +120,3 @@ search: {method: grid, experiments: 6}
 validation: {seeds: 2}
 limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
 `
-
-// buildRatchet builds the command.
-func buildRatchet(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "ratchet")
-	if out, err := exec.Command("go", "build", "-o", bin, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v: %s", err, out)
-	}
-	return bin
-}

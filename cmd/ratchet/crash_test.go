@@ -14,11 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// crashKills is how often TestCrashes kills the engine unless
-// RATCHET_CRASH_KILLS says otherwise.
-const crashKills = 200
+	"ratchet/internal/proof"
+)
 
 // failpoints are the named places at which the engine is killed.
 var failpoints = []string{
@@ -51,6 +49,7 @@ echo "{\"score\": $((base + $2 % 7 + $3 % 3))}" >> "$RATCHET_METRICS"
 type crasher struct {
 	t      *testing.T
 	binary string
+	dir    string // of the study
 	home   string
 	kills  int
 	seen   []record // of the journal, as last read
@@ -67,7 +66,7 @@ type record struct {
 // changed, no trial is executed twice, and every run ends with the digest of
 // one that nobody disturbed.
 func TestCrashes(t *testing.T) {
-	want := crashKills
+	want := proof.Of(30, 200)
 	if s := os.Getenv("RATCHET_CRASH_KILLS"); s != "" {
 		var err error
 		if want, err = strconv.Atoi(s); err != nil {
@@ -75,10 +74,6 @@ func TestCrashes(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "ratchet")
-	if out, err := exec.Command("go", "build", "-tags", "failpoints", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building with failpoints: %v\n%s", err, out)
-	}
 	for name, text := range map[string]string{"study.yaml": crashStudy, "x.sh": crashProgram} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -87,7 +82,7 @@ func TestCrashes(t *testing.T) {
 	runs, kills := 0, 0
 	lap := func() *crasher {
 		runs++
-		return &crasher{t: t, binary: binary, home: filepath.Join(dir, fmt.Sprint("home-", runs))}
+		return &crasher{t: t, binary: self(t), dir: dir, home: filepath.Join(dir, fmt.Sprint("home-", runs))}
 	}
 	digest := lap().run(func() string { return "" }, 0)
 	check := func(c *crasher, got string) {
@@ -99,26 +94,42 @@ func TestCrashes(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, point := range failpoints {
-		// At the first place of that name, the second, the third, …
-		c, n := lap(), 0
+	for _, places := range failpointLaps() {
+		c, next := lap(), 0
 		check(c, c.run(func() string {
-			if n++; n > 6 {
+			if next == len(places) {
 				return ""
 			}
-			return fmt.Sprint(point, ":", n)
+			next++
+			return places[next-1]
 		}, 0))
-		if c.kills == 0 {
-			t.Errorf("the engine never came to %s", point)
+		if c.kills == 0 || !proof.All() && c.kills < len(places) {
+			t.Errorf("the engine died %d times at %v", c.kills, places)
 		}
 	}
 	byPoint := kills
 	r := rand.New(rand.NewPCG(uint64(want), 7))
 	for kills < want && !t.Failed() {
 		c := lap()
-		check(c, c.run(func() string { return "" }, 30+r.IntN(150)))
+		check(c, c.run(func() string { return "" }, proof.Of(150, 30+r.IntN(150))))
 	}
 	t.Logf("%d runs, killed %d times at %d failpoints and %d times at random: nothing lost, nothing done twice, one digest", runs, byPoint, len(failpoints), kills-byPoint)
+}
+
+// failpointLaps are the places at which the processes of each run are killed:
+// in the sample one run comes to the first place of every name; in the proof there
+// is a run for each name, whose processes die at the first place, the second, the
+// third, …
+func failpointLaps() [][]string {
+	all := make([][]string, len(failpoints))
+	var firsts []string
+	for i, name := range failpoints {
+		firsts = append(firsts, name+":1")
+		for n := 1; n <= 6; n++ {
+			all[i] = append(all[i], fmt.Sprint(name, ":", n))
+		}
+	}
+	return proof.Of([][]string{firsts}, all)
 }
 
 // run drives a run to its end, over however many kills, and returns its
@@ -167,7 +178,7 @@ func (c *crasher) run(point func() string, within int) string {
 
 func (c *crasher) cmd(args ...string) *exec.Cmd {
 	cmd := exec.Command(c.binary, append(args, "--home", c.home)...)
-	cmd.Dir = filepath.Dir(c.binary)
+	cmd.Dir = c.dir
 	return cmd
 }
 

@@ -12,23 +12,66 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"ratchet"
+	"ratchet/internal/failpoint"
+	"ratchet/internal/proof"
 )
 
+// TestMain is the command, too, where this program is started as ratchet; then
+// $RATCHET_FAILPOINT=name:n kills it when it reaches the place of that name for
+// the n-th time.
 func TestMain(m *testing.M) {
 	ratchet.Main()
-	testscript.Main(m, map[string]func(){"ratchet": main})
+	testscript.Main(m, map[string]func(){"ratchet": func() {
+		if name, n, ok := strings.Cut(os.Getenv("RATCHET_FAILPOINT"), ":"); ok {
+			failpoint.Arm(killsAt(name, n))
+		}
+		main()
+	}})
+}
+
+// killsAt is what kills this process at the n-th place of a name.
+func killsAt(name, n string) func(string) {
+	var hits atomic.Int64
+	want, err := strconv.ParseInt(n, 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	return func(place string) {
+		if place == name && hits.Add(1) == want {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	}
+}
+
+// self is the path of this program as ratchet.
+func self(t *testing.T) string {
+	t.Helper()
+	path, err := exec.LookPath("ratchet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // TestScripts runs the command line as a person would, in testdata/*.txtar.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
+		Condition: func(name string) (bool, error) {
+			if name != "proof" {
+				return false, fmt.Errorf("there is no condition %q", name)
+			}
+			return proof.All(), nil
+		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home")) // an empty one
 			e.Setenv("GORACE", os.Getenv("GORACE"))

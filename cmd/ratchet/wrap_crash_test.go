@@ -16,13 +16,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"ratchet/internal/proof"
 )
 
 // wrappedCalls and wrappedKills are how many calls the wrapped program makes,
 // and how often the engine is killed meanwhile, mostly with it.
-const (
-	wrappedCalls = 200
-	wrappedKills = 50
+var (
+	wrappedCalls = proof.Of(40, 200)
+	wrappedKills = proof.Of(8, 50)
 )
 
 // wrappedProgram asks one question after the other, each with the answer to the
@@ -89,16 +91,13 @@ func (c *counting) more(n int, done <-chan struct{}) {
 	}
 }
 
-// TestAWrappedProgramIsPaidForOnce: a program that makes 200 calls is killed 50
-// times, with the engine, or the engine alone. What it leaves is what
+// TestAWrappedProgramIsPaidForOnce: a program that makes calls is killed again and
+// again, with the engine, or the engine alone. What it leaves is what
 // an undisturbed one leaves, and its provider was asked each question once, but
 // for those that were under way at a kill, which are on record as such.
 func TestAWrappedProgramIsPaidForOnce(t *testing.T) {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "ratchet")
-	if out, err := exec.Command("go", "build", "-tags", "nocloud", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
-	}
+	binary := self(t)
 	undisturbed, _, _ := runWrapped(t, binary, filepath.Join(dir, "one"), 0)
 	disturbed, provider, kills := runWrapped(t, binary, filepath.Join(dir, "two"), wrappedKills)
 	if disturbed != undisturbed || strings.Count(disturbed, "\n") != wrappedCalls {

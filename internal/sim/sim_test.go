@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ratchet/internal/proof"
 	"ratchet/internal/sandbox"
 )
 
@@ -40,10 +41,7 @@ func play(t *testing.T, seed uint64) (broken, trace []string, boots int) {
 // budget is how many seeds are played and for how long:
 // $RATCHET_SIM_SEEDS (0: no end) and $RATCHET_SIM_TIME, from $RATCHET_SIM_SEED.
 func budget(t *testing.T) (first, seeds uint64, limit time.Duration) {
-	first, seeds, limit = 1, 300, 20*time.Second
-	if os.Getenv("CI") != "" {
-		seeds, limit = 20_000, 3*time.Minute
-	}
+	first, seeds, limit = 1, proof.Of[uint64](60, 20_000), proof.Of(20*time.Second, 3*time.Minute)
 	for name, to := range map[string]*uint64{"RATCHET_SIM_SEED": &first, "RATCHET_SIM_SEEDS": &seeds} {
 		if v := os.Getenv(name); v != "" {
 			n, err := strconv.ParseUint(v, 10, 64)
@@ -97,7 +95,7 @@ func last(lines []string, n int) []string { return lines[max(0, len(lines)-n):] 
 
 // TestReplay: a seed's history is the same each time.
 func TestReplay(t *testing.T) {
-	for seed := range uint64(25) {
+	for seed := range proof.Of[uint64](5, 25) {
 		_, first, _ := play(t, seed)
 		_, second, _ := play(t, seed)
 		for i := range max(len(first), len(second)) {
