@@ -41,6 +41,7 @@ func restore(t *testing.T, e *engine.Engine, l *lab, o engine.RestoreOptions) *e
 // TestRestoreElsewhere: a run that was backed up in its middle goes on in
 // another home, to the same end.
 func TestRestoreElsewhere(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -80,6 +81,7 @@ func TestRestoreElsewhere(t *testing.T) {
 // TestRestoreHere: what is newer is left alone, what is older goes on, and
 // what is replaced is kept aside.
 func TestRestoreHere(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -164,6 +166,7 @@ func TestRestoreOfADamagedBackup(t *testing.T) {
 // TestAutomaticBackups: after each stage, with what is old removed; one that
 // fails harms nothing.
 func TestAutomaticBackups(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -214,6 +217,7 @@ func (l *lab) repair(e *engine.Engine, place engine.BackupPlace) (*engine.Repair
 
 // TestRepairObjects: what a backup has is put back, the rest is named.
 func TestRepairObjects(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -265,6 +269,7 @@ func TestRepairObjects(t *testing.T) {
 // TestRepairJournal, damaged in its first pages, in its middle, at its end, or
 // gone: up to its last good record, and with a backup beyond it.
 func TestRepairJournal(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)

@@ -35,6 +35,7 @@ func (l *lab) whole(e *engine.Engine) {
 // TestRollBackAndForward: from any record a run goes on to the same digest,
 // and what was superseded is there to be rolled forward to.
 func TestRollBackAndForward(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -92,6 +93,7 @@ func TestRollBackAndForward(t *testing.T) {
 
 // TestRollBackDriven: a run that somebody drives is left alone.
 func TestRollBackDriven(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -118,6 +120,7 @@ func TestRollBackDriven(t *testing.T) {
 // TestRolledBackMeanwhile: an engine whose run was rolled back on another
 // machine stops, and writes nothing more.
 func TestRolledBackMeanwhile(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -150,6 +153,7 @@ func TestRolledBackMeanwhile(t *testing.T) {
 // TestFork: a fork shares the past and the objects, goes on by itself, and
 // changes only what may change.
 func TestFork(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, strings.Replace(smallStudy, "[good, bad]", "[good, bad, x, y]", 1)+"checkpoints: {experiments: 2}\n", smallProgram)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -227,6 +231,7 @@ echo "{\"score\": $2}" >> "$RATCHET_METRICS"
 // TestCheckpointsMove: what an attempt kept is there for the next one where
 // the folder is not: on another machine, or after a rollback.
 func TestCheckpointsMove(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, remembering)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -277,6 +282,7 @@ func TestCheckpointsMove(t *testing.T) {
 // TestSnapshotsWhileRunning: what a running attempt keeps is stored at the
 // study's interval, and no half of it.
 func TestSnapshotsWhileRunning(t *testing.T) {
+	t.Parallel()
 	study := strings.Replace(smallStudy, "parallel: 2", "parallel: 2\ncheckpoints: {attempt: 1s}", 1)
 	l := newLab(t, study, `echo state > "$RATCHET_CHECKPOINT/state"
 i=0; while [ ! -e "$RATCHET_CHECKPOINT/go" ] && [ $i -lt 300 ]; do i=$((i+1)); sleep 0.1; done
@@ -302,6 +308,7 @@ i=0; while [ ! -e "$RATCHET_CHECKPOINT/go" ] && [ $i -lt 300 ]; do i=$((i+1)); s
 
 // TestGC: what nobody needs goes, and nothing else.
 func TestGC(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, remembering)
 	e := l.open(engine.Options{})
 	run := l.create(e)
@@ -335,6 +342,7 @@ func TestGC(t *testing.T) {
 
 // TestGCBesideARun: what a run works with is left alone.
 func TestGCBesideARun(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, smallStudy, smallProgram)
 	e, other := l.open(engine.Options{}), l.open(engine.Options{})
 	run := l.create(e)

@@ -19,6 +19,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
+	"ratchet/internal/proof"
 	"ratchet/internal/research"
 )
 
@@ -26,6 +27,7 @@ import (
 // must end under strict isolation.
 type hostile struct {
 	name    string
+	sample  bool   // it runs also where only a sample does
 	program string // of sh; $1 is the seed
 	limits  string // in the place of some of the usual ones
 	more    string // of the study file
@@ -70,26 +72,34 @@ func (h *haunted) output(t *testing.T) string {
 	return string(all)
 }
 
+// first ends the trials behind the first one, which says enough.
+const first = `[ "$1" = 1 ] || exit 0; `
+
 // python wraps a program of Python.
 func python(text string) string { return "exec python3 - \"$@\" <<'END'\n" + text + "\nEND\n" }
 
 var hostiles = []hostile{
 	{name: "1 fork bomb", program: `b() { b | b & }; b; sleep 1`, limits: "processes: 40", want: research.Resource},
-	{name: "1 fork bomb that never ends", program: `b() { b | b; }; b`, limits: "processes: 40, time: 2s", want: research.Resource},
-	{name: "2 a daemon", program: score + `(setsid sh -c 'sleep 4711 & sleep 4712' &) ; sleep 0.1`, want: research.Succeeded},
+	{name: "1 fork bomb that never ends", sample: true, program: `b() { b | b; }; b`, limits: "processes: 40, time: 2s", want: research.Resource},
+	{name: "2 a daemon", sample: true, program: score + `(setsid sh -c 'sleep 4711 & sleep 4712' &) ; sleep 0.1`, want: research.Succeeded},
 	{name: "3 ignores SIGTERM", program: `trap '' TERM; while :; do sleep 0.1; done`, limits: "time: 500ms, grace: 300ms", want: research.Timeout, tries: 2, says: "limits.attempt.time"},
-	{name: "4 eats memory", program: python("x=[]\nwhile True: x.append(bytearray(1<<26))"), want: research.Resource, says: "memory", check: func(t *testing.T, h *haunted) {
-		// Where there are no control groups it is noticed after it has happened.
-		most := map[bool]int64{true: 77 << 20, false: 320 << 20}[os.Getuid() == 0]
-		if u := h.trial.Last().Usage.Memory; u < 40<<20 || u > most {
+	{name: "4 eats memory", sample: true, program: python("x=[]\nwhile True: x.append(bytearray(1<<26))"), want: research.Resource, says: "memory", check: func(t *testing.T, h *haunted) {
+		// Where there are no control groups it is noticed after it has happened:
+		// how much it is by then hangs on the machine.
+		if u := h.trial.Last().Usage.Memory; u < 40<<20 || u > 77<<20 && os.Getuid() == 0 {
 			t.Errorf("the peak was %d bytes of 64 MiB", u)
 		}
 	}},
-	{name: "5 eats memory in children", program: `for i in 1 2 3 4 5 6 7 8 9 10; do python3 -c "import time; x=bytearray(20<<20); x[::4096]=b'1'*len(x[::4096]); time.sleep(9)" & done; wait; ` + score, want: research.Resource, says: "memory"},
+	{name: "5 eats memory in children", program: python(`
+import subprocess, sys, time
+eats = "x=bytearray(20<<20); x[::4096]=b'1'*len(x[::4096]); print('full', flush=True); input()"
+children = [subprocess.Popen([sys.executable, "-c", eats], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(10)]
+full = [c.stdout.readline() for c in children]
+if all(full): time.sleep(60)`), want: research.Resource, says: "memory"},
 	{name: "6 small files", program: `i=0; while :; do head -c 40000 /dev/zero > f$i || exit 1; i=$((i+1)); done`, want: research.Resource},
-	{name: "6 one file", program: `head -c 1000000000 /dev/zero > f || exit 1; ` + score, want: research.Resource},
+	{name: "6 one file", sample: true, program: `head -c 1000000000 /dev/zero > f || exit 1; ` + score, want: research.Resource},
 	{name: "6 a sparse file", program: `truncate -s 1T f || exit 1; ` + score, want: research.Resource},
-	{name: "7 prints 10 GiB", program: score + `dd if=/dev/zero bs=1M count=10240 status=none`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
+	{name: "7 prints 10 GiB", limits: "time: 20m", program: score + first + `dd if=/dev/zero bs=1M count=10240 status=none`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		if n := len(h.output(t)); n > 10<<20 {
 			t.Errorf("%d bytes are kept", n)
 		}
@@ -97,12 +107,12 @@ var hostiles = []hostile{
 			t.Errorf("it does not say what was cut: %s", notes)
 		}
 	}},
-	{name: "8 prints what a terminal obeys", program: `printf '\377\376 \033]0;owned\007\033[2J \342\200\256' >&2; head -c 300000 /dev/zero | tr '\0' a; exit 3`, want: research.ProgramFault, tries: 2, check: func(t *testing.T, h *haunted) {
+	{name: "8 prints what a terminal obeys", sample: true, program: `printf '\377\376 \033]0;owned\007\033[2J \342\200\256' >&2; head -c 300000 /dev/zero | tr '\0' a; exit 3`, want: research.ProgramFault, tries: 2, check: func(t *testing.T, h *haunted) {
 		if m := h.trial.Last().Message; strings.ContainsAny(m, "\x1b\x07\u202e") || !strings.Contains(m, `\x1b]0;owned`) {
 			t.Errorf("the message is %q", m)
 		}
 	}},
-	{name: "9 does nothing", program: `exec sleep 4713`, limits: "stall: 500ms", want: research.Timeout, says: "limits.attempt.stall", check: func(t *testing.T, h *haunted) {
+	{name: "9 does nothing", program: `exec sleep 4713`, limits: "stall: 2s", want: research.Timeout, says: "limits.attempt.stall", check: func(t *testing.T, h *haunted) {
 		if !strings.Contains(h.evidence(t, "diagnosis.txt"), "sleep 4713") {
 			t.Error("there is no diagnosis")
 		}
@@ -112,7 +122,7 @@ var hostiles = []hostile{
 			t.Errorf("it saw %.500q", out)
 		}
 	}},
-	{name: "11 connects", program: python(`
+	{name: "11 connects", sample: true, program: python(`
 import socket, os, sys
 for where in ("127.0.0.1", int(os.environ["PORT"])), ("169.254.169.254", 80), ("1.1.1.1", 53):
     s = socket.socket(); s.settimeout(1)
@@ -139,8 +149,8 @@ time.sleep(1)`), want: research.Succeeded, during: func(t *testing.T, h *haunted
 		}
 	}},
 	{name: "13 kills all it sees", program: score + `kill -9 -1; i=3; while [ $i -lt 2000 ]; do kill -9 $i 2>/dev/null; i=$((i+1)); done`, want: research.Succeeded},
-	{name: "14 calls the kernel", program: score + `mount -t tmpfs x /tmp; chroot / true; unshare -U true; echo "over: $?"`, want: research.Security, tries: 1, says: "mount"},
-	{name: "15 writes elsewhere", program: `for f in "$OUTSIDE/new" "../../../../$OUTSIDE/new" "/proc/self/root$OUTSIDE/new" "/proc/1/root$OUTSIDE/secret" /etc/new /usr/new; do echo harm > "$f" && echo "WROTE $f"; done 2>/dev/null
+	{name: "14 calls the kernel", sample: true, program: score + `mount -t tmpfs x /tmp; chroot / true; unshare -U true; echo "over: $?"`, want: research.Security, tries: 1, says: "mount"},
+	{name: "15 writes elsewhere", sample: true, program: `for f in "$OUTSIDE/new" "../../../../$OUTSIDE/new" "/proc/self/root$OUTSIDE/new" "/proc/1/root$OUTSIDE/secret" /etc/new /usr/new; do echo harm > "$f" && echo "WROTE $f"; done 2>/dev/null
 ln -s "$OUTSIDE/secret" link; echo harm > link && echo WROTE; ln "$OUTSIDE/secret" hard && echo WROTE; mkdir d && cd d && echo harm > ../../../../../x && echo WROTE; ` + score, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		if out := h.output(t); strings.Contains(out, "WROTE") {
 			t.Error(out)
@@ -148,7 +158,7 @@ ln -s "$OUTSIDE/secret" link; echo harm > link && echo WROTE; ln "$OUTSIDE/secre
 	}},
 	{name: "16 leaves odd artifacts", program: `cd "$RATCHET_OUTPUT"; echo good > good; ln -s /etc/shadow shadow; mkfifo pipe; python3 -c "import socket; socket.socket(socket.AF_UNIX).bind('socket')"; mknod device c 1 3 2>/dev/null
 touch 'new
-line'; echo x > none; chmod 0 none; mkdir many; (cd many; seq 1 12000 | xargs touch); (while :; do echo more; done > grows) & sleep 0.3; ` + score, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
+line'; echo x > none; chmod 0 none; mkdir many; [ "$1" = 1 ] && (cd many; seq 1 12000 | xargs touch); (while :; do echo more; done > grows) & sleep 0.3; ` + score, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		if h.evidence(t, "output/good") != "good\n" {
 			t.Error("the good file is not kept")
 		}
@@ -170,15 +180,15 @@ line'; echo x > none; chmod 0 none; mkdir many; (cd many; seq 1 12000 | xargs to
 			t.Error(notes)
 		}
 	}},
-	{name: "17 NaN as the objective", program: `echo '{"score": NaN}' >> "$RATCHET_METRICS"`, want: research.InvalidOutput, tries: 2},
+	{name: "17 NaN as the objective", sample: true, program: `echo '{"score": NaN}' >> "$RATCHET_METRICS"`, want: research.InvalidOutput, tries: 2},
 	{name: "18 removes its metrics", program: score + `rm -f "$RATCHET_METRICS"; rm -rf "$RATCHET_CHECKPOINT" "$RATCHET_OUTPUT" ./* ..; true`, want: research.InvalidOutput},
-	{name: "18 replaces its metrics", program: score + `rm -f "$RATCHET_METRICS"; ln -s /etc/passwd "$RATCHET_METRICS"`, want: research.InvalidOutput},
+	{name: "18 replaces its metrics", sample: true, program: score + `rm -f "$RATCHET_METRICS"; ln -s /etc/passwd "$RATCHET_METRICS"`, want: research.InvalidOutput},
 	{name: "19 says nothing", program: `true`, want: research.InvalidOutput, tries: 2, says: "no value of the objective"},
-	{name: "20 segmentation fault", program: `kill -SEGV $$`, want: research.ProgramFault, says: "SIGSEGV"},
+	{name: "20 segmentation fault", sample: true, program: `kill -SEGV $$`, want: research.ProgramFault, says: "SIGSEGV"},
 	{name: "20 abort", program: `kill -ABRT $$`, want: research.ProgramFault, says: "SIGABRT"},
 	{name: "20 its own 137", program: `exit 137`, want: research.ProgramFault, says: "137"},
 	{name: "20 somebody's SIGKILL", program: score + `[ "$RATCHET_ATTEMPT" = 1 ] && [ "$1" = 1 ] && exec sleep 4714; true`, want: research.Succeeded, tries: 2, during: func(t *testing.T, h *haunted) {
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 			if pids := running(t, "sleep\x004714"); len(pids) > 0 {
 				_ = syscall.Kill(pids[0], syscall.SIGKILL)
 				return
@@ -195,16 +205,16 @@ line'; echo x > none; chmod 0 none; mkdir many; (cd many; seq 1 12000 | xargs to
 			t.Errorf("it began at %s and ended at %s", a.Started, a.Ended)
 		}
 	}},
-	{name: "22 spins", program: `for i in 1 2 3 4; do (while :; do :; done) & done; sleep 2; ` + score, limits: "cpus: 0.5", want: research.Succeeded, check: func(t *testing.T, h *haunted) {
+	{name: "22 spins", program: score + first + `for i in 1 2 3 4; do (while :; do :; done) & done; sleep 4`, limits: "cpus: 0.5", want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		if u := h.trial.Last().Usage; u.CPU/u.Wall > 0.8 {
 			t.Errorf("it had %.2f processors, half a one is allowed", u.CPU/u.Wall)
 		}
 	}},
 	{name: "23 a huge checkpoint", program: `head -c 10737418240 /dev/zero > "$RATCHET_CHECKPOINT/state" || exit 1; ` + score, want: research.Resource},
-	{name: "23 half a checkpoint", program: `cd "$RATCHET_CHECKPOINT"
+	{name: "23 half a checkpoint", sample: true, program: `cd "$RATCHET_CHECKPOINT"
 if [ "$RATCHET_ATTEMPT" = 1 ]; then echo whole > new && mv new state; echo ha > new; kill -SEGV $$; fi
 [ "$(cat state)" = whole ] && ` + score, want: research.Succeeded, tries: 2},
-	{name: "24 prints a key", program: `key=sk-` + "proj-" + `a1B2c3D4a1B2c3D4a1B2c3D4a1B2c3D4; echo "using $key"; echo "ValueError: bad key $key" >&2; echo "{\"score\": 1, \"$key\": 2}" >> "$RATCHET_METRICS"; [ "$1" = 1 ] && exit 1; true`, want: research.ProgramFault, check: func(t *testing.T, h *haunted) {
+	{name: "24 prints a key", sample: true, program: `key=sk-` + "proj-" + `a1B2c3D4a1B2c3D4a1B2c3D4a1B2c3D4; echo "using $key"; echo "ValueError: bad key $key" >&2; echo "{\"score\": 1, \"$key\": 2}" >> "$RATCHET_METRICS"; [ "$1" = 1 ] && exit 1; true`, want: research.ProgramFault, check: func(t *testing.T, h *haunted) {
 		err := filepath.WalkDir(h.dir, func(path string, d os.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Base(path) == "x.sh" {
 				return err
@@ -222,7 +232,7 @@ if [ "$RATCHET_ATTEMPT" = 1 ]; then echo whole > new && mv new state; echo ha > 
 			t.Error("nothing says that something was taken out")
 		}
 	}},
-	{name: "25 markup in names", program: `printf '%s\n' '{"score": 1, "<script>alert(1)</script>": 2, "$x^2\\input{/etc/passwd}": 3, "[a](javascript:b)": 4, "\u001b]0;x": 5, "${jndi:ldap://x}": 6}' >> "$RATCHET_METRICS"; echo x > "$RATCHET_OUTPUT/<img src=x onerror=alert(1)>.txt"; echo '</pre><script>alert(2)</script>' >&2`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
+	{name: "25 markup in names", sample: true, program: `printf '%s\n' '{"score": 1, "<script>alert(1)</script>": 2, "$x^2\\input{/etc/passwd}": 3, "[a](javascript:b)": 4, "\u001b]0;x": 5, "${jndi:ldap://x}": 6}' >> "$RATCHET_METRICS"; echo x > "$RATCHET_OUTPUT/<img src=x onerror=alert(1)>.txt"; echo '</pre><script>alert(2)</script>' >&2`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		for _, name := range []string{"report.html", "report.md"} {
 			b, err := os.ReadFile(filepath.Join(h.dir, "out", name))
 			if err != nil {
@@ -304,6 +314,7 @@ func leftOf(run string) []string {
 // it is left a second later, nothing outside has changed, its neighbour goes
 // on unharmed, and the journal has one outcome for each attempt.
 func TestHostilePrograms(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("python3"); err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal("python3 is missing; install it")
@@ -346,6 +357,9 @@ func TestHostilePrograms(t *testing.T) {
 		}
 	}()
 	for _, p := range hostiles {
+		if !p.sample && !proof.All() {
+			continue
+		}
 		t.Run(p.name, func(t *testing.T) { haunt(t, p, outside, listener.Addr().(*net.TCPAddr).Port) })
 	}
 	close(stop)

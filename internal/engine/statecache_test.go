@@ -79,6 +79,7 @@ func cached(t *testing.T, e *engine.Engine, run string) []string {
 // TestKeptStates: a state that is kept is the state, and whatever becomes of
 // the file, folding gives the same.
 func TestKeptStates(t *testing.T) {
+	t.Parallel()
 	l := &lab{t: t, dir: t.TempDir()}
 	e := l.open(engine.Options{})
 	run := longRun(t, e, 6000)

@@ -33,6 +33,7 @@ parallel: 3
 // TestQuotaPauses: a spent quota pauses the run, raises an alert, burns no
 // retry, and resuming goes on where it was.
 func TestQuotaPauses(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, fmt.Sprintf(watchedStudy, "", "retries: {max: 0}\n"), `if [ "$RATCHET_ATTEMPT" = 1 ]; then echo "{'error': {'code': 'insufficient_quota'}}" >&2; exit 1; fi
 `+score)
 	e := l.open(engine.Options{})
@@ -56,6 +57,7 @@ func TestQuotaPauses(t *testing.T) {
 // TestOnResource: a program that runs out of memory gets half the batch until
 // it fits, and the results say with what it ran.
 func TestOnResource(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, fmt.Sprintf(watchedStudy, "", "on_resource: {parameters: {batch: batch / 2}}\nretries: {max: 9}\n"), `if [ "$1" -gt 2 ]; then echo "torch.OutOfMemoryError: CUDA out of memory." >&2; exit 1; fi
 `+score)
 	e := l.open(engine.Options{})
@@ -90,7 +92,7 @@ esac
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	l := newLab(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 6", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
+	l := newLab(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 3", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
 `+score)
 	e := l.open(engine.Options{})
 	s, err := e.Drive(context.Background(), l.create(e), engine.DriveOptions{Watch: engine.WatchOptions{Every: 20 * time.Millisecond}})
@@ -130,6 +132,7 @@ esac
 // TestWatched: whoever drives a run leaves what it saw, degraded where
 // something does not answer, and alerts reach the journal.
 func TestWatched(t *testing.T) {
+	t.Parallel()
 	l := newLab(t, fmt.Sprintf(watchedStudy, "", ""), "sleep 0.5\n"+score)
 	e := l.open(engine.Options{})
 	run := l.create(e)

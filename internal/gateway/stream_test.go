@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"ratchet/internal/proof"
 )
 
 // chunks are a stream of OpenAI's chat completions.
@@ -303,11 +305,12 @@ func TestGzipIsReadAndPassedOn(t *testing.T) {
 	}
 }
 
-// TestLargeBodies go through whole, both ways, and lie beside the journal.
+// TestLargeBodies: bodies of 8 MiB, and in the proof of 100 MiB, go through whole,
+// both ways, and lie beside the journal.
 func TestLargeBodies(t *testing.T) {
 	b := newBench(t)
 	b.settings.MaxRequest, b.settings.MaxAnswer = 128<<20, 128<<20
-	large := strings.Repeat("0123456789abcdef", 100<<20/16)
+	large := strings.Repeat("0123456789abcdef", proof.Of(8, 100)<<20/16)
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		n, _ := io.Copy(io.Discard, r.Body)
 		fmt.Fprintf(w, `{"n":%d,"usage":{"prompt_tokens":1,"completion_tokens":1},"x":"%s"}`, n, large)

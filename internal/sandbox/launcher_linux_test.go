@@ -184,7 +184,7 @@ func TestAskedFromOutside(t *testing.T) {
 func TestWhoSyncs(t *testing.T) {
 	l := &Launcher{}
 	folder := func() string { return filepath.Join(t.TempDir(), "attempt") }
-	spec := &Spec{Command: []string{"sh", "-c", "echo ready; sleep 0.2"}, Env: []string{"PATH=/usr/bin:/bin"}, Isolation: Strict, Limits: limits()}
+	spec := &Spec{Command: []string{"sh", "-c", "echo ready; sleep 1"}, Env: []string{"PATH=/usr/bin:/bin"}, Isolation: Strict, Limits: limits()}
 	start := func(l *Launcher, folder string) *Handle {
 		h, err := l.Start(folder, spec, func(string) error { return nil })
 		if err != nil {

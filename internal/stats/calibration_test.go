@@ -9,13 +9,14 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"ratchet/internal/proof"
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
 // studies is how many studies a rate is estimated from.
-const studies = 2000
+var studies = proof.Of(200, 2000)
 
 const alpha, pairs = 0.05, 10
 
@@ -80,11 +81,11 @@ func rate(t *testing.T, verdict string, hypotheses int, by float64, draw func(r 
 			}
 		}
 	}
-	return float64(n) / studies
+	return float64(n) / float64(studies)
 }
 
 // bound is alpha and three standard errors of a rate that is alpha.
-var bound = alpha + 3*math.Sqrt(alpha*(1-alpha)/studies)
+var bound = alpha + 3*math.Sqrt(alpha*(1-alpha)/float64(studies))
 
 // TestNullStudies: where nothing is to be found, at most alpha of all studies
 // find something, whatever the noise is like and however many hypotheses one
@@ -132,7 +133,7 @@ func TestPower(t *testing.T) {
 	for _, effect := range []float64{0.5, 1, 1.5} {
 		got := rate(t, research.Supported, 1, 0, func(r *rand.Rand, _ int) float64 { return effect + r.NormFloat64() })
 		want := power(effect, pairs)
-		se := math.Sqrt(want * (1 - want) / studies)
+		se := math.Sqrt(want * (1 - want) / float64(studies))
 		t.Logf("effect %v: power %.4f, theory %.4f", effect, got, want)
 		if math.Abs(got-want) > 3*se {
 			t.Errorf("effect %v: power %.4f, theory says %.4f ± %.4f", effect, got, want, 3*se)

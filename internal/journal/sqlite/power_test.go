@@ -11,14 +11,16 @@ import (
 	"ratchet/internal/journal/faultdisk"
 	"ratchet/internal/journal/journaltest"
 	"ratchet/internal/journal/sqlite"
+	"ratchet/internal/proof"
 )
 
 // TestPowerLoss: the power is cut at any moment, and what was not synced is
 // gone, or some sectors of it are: whatever was acknowledged is there, and the
 // journal goes on.
 func TestPowerLoss(t *testing.T) {
-	lost := 0
-	for seed := range uint64(200) {
+	lost := uint64(0)
+	seeds := proof.Of[uint64](50, 200)
+	for seed := range seeds {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		disk := faultdisk.New()
 		path := filepath.Join(t.TempDir(), "journal.db")
@@ -54,7 +56,7 @@ func TestPowerLoss(t *testing.T) {
 		}
 		disk.Close()
 	}
-	if lost != 800 {
+	if lost != 4*seeds {
 		t.Errorf("the power was cut %d times", lost)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/journaltest"
 	"ratchet/internal/journal/sqlite"
+	"ratchet/internal/proof"
 )
 
 // TestSalvage: of a whole database, in its file or its log, all is found, long
@@ -54,7 +55,7 @@ func TestSalvage(t *testing.T) {
 		t.Fatal(err)
 	}
 	least := 60
-	for at := 0; at < len(whole); at += 1999 {
+	for at := 0; at < len(whole); at += proof.Of(19_999, 1999) {
 		b := append([]byte{}, whole...)
 		for i := at; i < min(at+200, len(b)); i++ {
 			b[i] ^= 0x5a
