@@ -1,17 +1,22 @@
 # What a newcomer guesses: plain go does the rest.
-.PHONY: build test lint fuzz e2e crash sim bench ci
+.PHONY: build test proof lint fuzz crash sim bench ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o ratchet ./cmd/ratchet
 
+# A sample of everything, within three minutes.
 test:
-	go test -timeout 30m ./...
+	go test ./...
+
+# Everything in full: every hostile program, every byte, every failpoint,
+# thousands of simulated histories and studies, planted bugs, fuzzers.
+proof:
+	RATCHET_PROOF=1 go test -timeout 30m ./...
+	go test -timeout 30m -tags planted -run TestPlantedBugsAreFound ./internal/sim
+	$(MAKE) --no-print-directory fuzz TIMES=1
 
 lint:
 	golangci-lint run ./...
-
-e2e:
-	go test -run 'TestScripts|TestCrashes' -v ./cmd/ratchet
 
 # Kills the engine 10,000 times and prints the count.
 crash:
@@ -21,11 +26,23 @@ crash:
 sim:
 	RATCHET_SIM_SEED=$$(date +%s) RATCHET_SIM_SEEDS=0 RATCHET_SIM_TIME=0s go test -run TestSimulation -v -timeout 0 ./internal/sim
 
+# Package, fuzzer, inputs; TIMES as many inputs are tried. By number, since before
+# Go 1.27 a bound in seconds fails now and then, with nothing found, when it ends
+# while an input runs (go.dev/issue/75804).
+TIMES ?= 50
+fuzzers = \
+	study/FuzzParse/60000 \
+	internal/research/FuzzSeries/200000 \
+	internal/journal/sqlite/FuzzSalvage/12000 \
+	internal/journal/sqlite/FuzzRead/12000 \
+	internal/gateway/FuzzRequests/70000 \
+	internal/gateway/FuzzAnswers/50000
 fuzz:
-	go test -run '^$$' -fuzz '^FuzzParse$$' -fuzztime 5m -fuzzminimizetime 10x ./study
-	go test -run '^$$' -fuzz '^FuzzSeries$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/research
-	go test -run '^$$' -fuzz '^FuzzSalvage$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/journal/sqlite
-	go test -run '^$$' -fuzz '^FuzzRead$$' -fuzztime 5m -fuzzminimizetime 10x ./internal/journal/sqlite
+	@set -e; for f in $(fuzzers); do \
+		inputs=$${f##*/}; f=$${f%/*}; name=$${f##*/}; package=./$${f%/*}; \
+		echo "$$package $$name"; \
+		go test -timeout 0 -run '^$$' -fuzz "^$$name$$" -fuzztime $$((inputs * $(TIMES)))x -fuzzminimizetime 10x $$package; \
+	done
 
 # Ours beside our peers': see docs/performance.md.
 bench:
