@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,7 @@ func TestScripts(t *testing.T) {
 			return os.Mkdir(filepath.Join(e.WorkDir, "home"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "isjson": isJSON, "eventually": eventually, "flip": flip, "provider": provider,
+			"exits": exits, "interrupt": interrupt, "isjson": isJSON, "eventually": eventually, "flip": flip, "provider": provider,
 		},
 	})
 }
@@ -100,7 +101,36 @@ func provider(ts *testscript.TestScript, _ bool, _ []string) {
 
 // exits STATUS COMMAND…: the command ends with that exit status.
 func exits(ts *testscript.TestScript, _ bool, args []string) {
-	err := ts.Exec(args[1], args[2:]...)
+	hasStatus(ts, ts.Exec(args[1], args[2:]...), args[0])
+}
+
+// interrupt STATUS TEXT COMMAND…: the command is interrupted when it has said the
+// text on stderr, and ends with that exit status.
+func interrupt(ts *testscript.TestScript, _ bool, args []string) {
+	cmd := command(ts, args[2:])
+	said, err := cmd.StderrPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	late := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer late.Stop()
+	for s := bufio.NewScanner(said); s.Scan(); {
+		fmt.Fprintln(ts.Stderr(), s.Text())
+		if strings.Contains(s.Text(), args[1]) {
+			ts.Check(cmd.Process.Signal(os.Interrupt))
+		}
+	}
+	hasStatus(ts, cmd.Wait(), args[0])
+}
+
+// command is one with the script's folder and what it needs of its environment.
+func command(ts *testscript.TestScript, args []string) *exec.Cmd {
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "WORK=" + ts.Getenv("WORK")}
+	return cmd
+}
+
+// hasStatus checks the exit status of a command that ended with an error or none.
+func hasStatus(ts *testscript.TestScript, err error, want string) {
 	status := 0
 	var exit *exec.ExitError
 	switch {
@@ -109,8 +139,8 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	case err != nil:
 		ts.Fatalf("%v", err)
 	}
-	if want, _ := strconv.Atoi(args[0]); status != want {
-		ts.Fatalf("exit status %d, want %d", status, want)
+	if strconv.Itoa(status) != want {
+		ts.Fatalf("exit status %d, want %s", status, want)
 	}
 }
 
@@ -133,11 +163,9 @@ func isJSON(ts *testscript.TestScript, _ bool, args []string) {
 // eventually TEXT COMMAND…: run again and again, the command comes to print
 // the text.
 func eventually(ts *testscript.TestScript, _ bool, args []string) {
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for tick := time.NewTicker(20 * time.Millisecond); ; {
-		cmd := exec.Command(args[1], args[2:]...)
-		cmd.Dir, cmd.Env = ts.Getenv("WORK"), []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("HOME"), "WORK=" + ts.Getenv("WORK")}
-		out, _ := cmd.CombinedOutput() // it may fail at first
+		out, _ := command(ts, args[1:]).CombinedOutput() // it may fail at first
 		if strings.Contains(string(out), args[0]) {
 			tick.Stop()
 			return

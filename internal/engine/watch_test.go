@@ -165,7 +165,7 @@ func TestWatched(t *testing.T) {
 	if !found || !states[monitor.Degraded] {
 		t.Errorf("nobody says that the GPUs cannot be read: %v %+v", states, w.Dependencies)
 	}
-	if n := len(monitor.Recent(e.Samples(run))); n < 10 {
+	if n := len(monitor.Recent(e.Samples(run))); n < 2 {
 		t.Errorf("%d samples are kept", n)
 	}
 	if s.Status != research.Completed {

@@ -63,7 +63,7 @@ func newBench(t *testing.T) *bench {
 	if b.settings, err = DefaultSettings(); err != nil {
 		t.Fatal(err)
 	}
-	b.settings.Linger = time.Second
+	b.settings.Linger = time.Minute
 	b.options = Options{Run: "r", Settings: b.settings, Deps: guard.NewDependencies(guard.DefaultPolicy), Secrets: redact.New("the-real-key-of-openai_api_key"),
 		Key: []byte("k"), Mode: Resume, Scope: func(attempt string) string { return strings.Split(attempt, "-a")[0] }}
 	b.options.Shared = NewShared(t.TempDir()+"/models.json", time.Now)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -154,6 +155,30 @@ func planLimits(p *plan, spec *Spec) error {
 		p.call("limiting resources", unix.SYS_PRLIMIT64, 0, r.which, address(put(p.shared, unix.Rlimit{Cur: value, Max: value})), 0)
 	}
 	return nil
+}
+
+// sigaction is what rt_sigaction(2) takes.
+type sigaction struct {
+	handler, flags, restorer uintptr
+	mask                     uint64
+}
+
+// sigIgnore is SIG_IGN.
+const sigIgnore = 1
+
+// planSignals has the command hear every signal, and each by its default: execve
+// leaves ignored what somebody had the engine ignore.
+func planSignals(command *plan) {
+	const size = int(unsafe.Sizeof(sigaction{}.mask))
+	byDefault := address(put(command.shared, sigaction{}))
+	for signal := 1; signal <= 64; signal++ {
+		var now sigaction
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(signal), 0, uintptr(unsafe.Pointer(&now)), uintptr(size), 0, 0)
+		if errno == 0 && now.handler == sigIgnore {
+			command.call("hearing signals", unix.SYS_RT_SIGACTION, signal, byDefault, 0, size)
+		}
+	}
+	command.call("hearing signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(put(command.shared, unix.Sigset_t{})), 0, size)
 }
 
 // reap takes the end of a child of this process.

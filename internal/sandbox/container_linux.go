@@ -148,8 +148,7 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 	}
 	// Whoever started the engine may have left files open for its children.
 	command.call("handing nothing down", unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
-	none := unix.Sigset_t{}
-	command.call("hearing signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(put(f.shared, none)), 0, int(unsafe.Sizeof(none.Val[0])))
+	planSignals(command)
 	paths := f.texts(candidates(spec))
 	f.orders.paths = unsafe.Slice(put(f.shared, paths...), len(paths))
 	f.orders.argv, f.orders.env = f.list(spec.Command), f.list(spec.Env)

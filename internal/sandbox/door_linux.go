@@ -50,7 +50,7 @@ func (d *doorway) receive(h *handover) {
 }
 
 // handover is the way of a file descriptor from the first process, or the
-// // command's, to the shim. The shim closes their end once they were forked; to
+// command's, to the shim. The shim closes their end once they were forked; to
 // them it stays at.
 type handover struct {
 	ours, theirs *os.File

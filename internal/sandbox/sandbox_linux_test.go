@@ -11,8 +11,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"ratchet/study"
 )
@@ -395,9 +397,18 @@ func everyProcess(t *testing.T) []string {
 	return all
 }
 
-// TestSignalsAreAsUsual: a command finds every signal at its default, as from
-// a shell.
+// TestSignalsAreAsUsual: a command finds every signal at its default, whatever the
+// engine was started to ignore: make has its children ignore signal 32, and Go
+// leaves that as it is.
 func TestSignalsAreAsUsual(t *testing.T) {
+	handle := func(handler uintptr) {
+		a := sigaction{handler: handler}
+		if _, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, 32, uintptr(unsafe.Pointer(&a)), 0, unsafe.Sizeof(a.mask), 0, 0); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	handle(sigIgnore)
+	defer handle(0)
 	for _, level := range levels {
 		_, folder := attempt(t, level, "grep -E 'Sig(Ign|Blk)' /proc/self/status; yes | head -1")
 		want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\ny\n"
