@@ -202,12 +202,12 @@ func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven 
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for e.Driven(run) != nil {
-		s, _, err := e.Load(ctx, run)
-		if err != nil {
+		if s, _, err := e.Load(ctx, run); err == nil {
+			p.observe(s, nil)
+		} else if ctx.Err() == nil {
 			p.stop()
 			return err
 		}
-		p.observe(s, nil)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -217,6 +217,7 @@ func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven 
 		}
 	}
 	p.stop()
+	ctx = context.WithoutCancel(ctx) // there is nothing left to wait for
 	s, _, err := e.Load(ctx, run)
 	if err != nil {
 		return err

@@ -44,7 +44,7 @@ func (e *Engine) GC(ctx context.Context, dry bool) (*Garbage, error) {
 	case err != nil:
 		return nil, err
 	default:
-		defer lock.Close()
+		defer release(lock)
 		exclusive = true
 		young = young.Add(time.Minute) // whatever the file system's clock says
 	}

@@ -37,7 +37,12 @@ func (e *Engine) lock(run string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	for errors.Is(err, syscall.EWOULDBLOCK) && syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+		// Nobody drives it: somebody looks at this moment whether anybody does.
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	}
+	if err != nil {
 		defer f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking run %s: %w", run, err)
@@ -56,9 +61,18 @@ func (e *Engine) lock(run string) (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("locking run %s: %w", run, err), f.Close())
+		release(f)
+		return nil, fmt.Errorf("locking run %s: %w", run, err)
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { release(f) }, nil
+}
+
+// release lets go of a lock at once. Closing its file alone does not where
+// another goroutine is starting a process: until that executes its program, it
+// has the file open, too.
+func release(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
 }
 
 // Driven reports which process on this machine drives a run; nil: none.
@@ -89,9 +103,10 @@ func (e *Engine) using() (done func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { _ = f.Close() }, nil
+	return func() { release(f) }, nil
 }
 
+// lockHome locks the home; release ends that.
 func (e *Engine) lockHome(how int) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(e.home, "home.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -47,7 +47,7 @@ func Repair(ctx context.Context, home string, place BackupPlace) (*Repaired, err
 	if err != nil {
 		return nil, err
 	}
-	defer lock.Close()
+	defer release(lock)
 	r.aside = filepath.Join(home, "aside", time.Now().UTC().Format("damaged-20060102-150405"))
 	if place.To != "" {
 		if r.backup, err = (&Engine{home: home}).repository(ctx, place, false); err != nil {
