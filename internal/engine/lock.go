@@ -85,7 +85,7 @@ func (e *Engine) Driven(run string) *DrivenError {
 	if err != nil {
 		return nil
 	}
-	defer f.Close()
+	defer release(f)
 	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
 		return nil
 	}
