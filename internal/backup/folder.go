@@ -10,8 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
-	"time"
+
+	"ratchet/internal/filelock"
 )
 
 // folder keeps blobs as files. A file is written under a temporary name,
@@ -128,7 +128,7 @@ func (f *folder) Delete(_ context.Context, name string) error {
 
 // Lock implements Store. The lock is free when its holder is gone, however it
 // went; what that left unfinished goes now.
-func (f *folder) Lock(ctx context.Context, holder string) (func(), error) {
+func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
 	if err := mkdirAll(f.dir); err != nil {
 		return nil, err
 	}
@@ -136,9 +136,9 @@ func (f *folder) Lock(ctx context.Context, holder string) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(ctx, file); err != nil {
+	if err := filelock.Take(file); err != nil {
 		defer file.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("locking %s: %w", f.dir, err)
 		}
 		b, _ := io.ReadAll(io.LimitReader(file, 200)) // its name is a courtesy
@@ -152,29 +152,10 @@ func (f *folder) Lock(ctx context.Context, holder string) (func(), error) {
 		err = f.tidy()
 	}
 	if err != nil {
-		return nil, errors.Join(err, file.Close())
+		filelock.Release(file)
+		return nil, err
 	}
-	return func() { _ = file.Close() }, nil
-}
-
-// flock takes a file's lock. A lock that was let go can be held for a moment by
-// a process that was being forked meanwhile, until it executes its program: one
-// that is held is asked for again for a while.
-func flock(ctx context.Context, file *os.File) error {
-	const tries, pause = 20, 15 * time.Millisecond
-	tick := time.NewTicker(pause)
-	defer tick.Stop()
-	for i := 1; ; i++ {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if i == tries || !errors.Is(err, syscall.EWOULDBLOCK) {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return func() { filelock.Release(file) }, nil
 }
 
 // tidy removes what writers that were killed have left.

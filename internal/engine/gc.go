@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"ratchet/internal/executor/local"
+	"ratchet/internal/filelock"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 )
@@ -44,7 +45,7 @@ func (e *Engine) GC(ctx context.Context, dry bool) (*Garbage, error) {
 	case err != nil:
 		return nil, err
 	default:
-		defer release(lock)
+		defer filelock.Release(lock)
 		exclusive = true
 		young = young.Add(time.Minute) // whatever the file system's clock says
 	}

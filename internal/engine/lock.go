@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"ratchet/internal/filelock"
 )
 
 // DrivenError says that another process drives the run.
@@ -37,14 +39,9 @@ func (e *Engine) lock(run string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	for errors.Is(err, syscall.EWOULDBLOCK) && syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
-		// Nobody drives it: somebody looks at this moment whether anybody does.
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
-	if err != nil {
+	if err := filelock.Take(f); err != nil {
 		defer f.Close()
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
+		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("locking run %s: %w", run, err)
 		}
 		d := &DrivenError{Run: run}
@@ -61,18 +58,10 @@ func (e *Engine) lock(run string) (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		release(f)
+		filelock.Release(f)
 		return nil, fmt.Errorf("locking run %s: %w", run, err)
 	}
-	return func() { release(f) }, nil
-}
-
-// release lets go of a lock at once. Closing its file alone does not where
-// another goroutine is starting a process: until that executes its program, it
-// has the file open, too.
-func release(f *os.File) {
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
-	_ = f.Close()
+	return func() { filelock.Release(f) }, nil
 }
 
 // Driven reports which process on this machine drives a run; nil: none.
@@ -85,8 +74,8 @@ func (e *Engine) Driven(run string) *DrivenError {
 	if err != nil {
 		return nil
 	}
-	defer release(f)
-	if syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil {
+	defer filelock.Release(f)
+	if !filelock.Held(f) {
 		return nil
 	}
 	d := &DrivenError{Run: run}
@@ -103,10 +92,10 @@ func (e *Engine) using() (done func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	return func() { release(f) }, nil
+	return func() { filelock.Release(f) }, nil
 }
 
-// lockHome locks the home; release ends that.
+// lockHome locks the home; filelock.Release ends that.
 func (e *Engine) lockHome(how int) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(e.home, "home.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
+	"ratchet/internal/filelock"
 	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
@@ -47,7 +48,7 @@ func Repair(ctx context.Context, home string, place BackupPlace) (*Repaired, err
 	if err != nil {
 		return nil, err
 	}
-	defer release(lock)
+	defer filelock.Release(lock)
 	r.aside = filepath.Join(home, "aside", time.Now().UTC().Format("damaged-20060102-150405"))
 	if place.To != "" {
 		if r.backup, err = (&Engine{home: home}).repository(ctx, place, false); err != nil {

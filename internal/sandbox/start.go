@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"ratchet/internal/failpoint"
+	"ratchet/internal/filelock"
 )
 
 // The files of an attempt's folder.
@@ -78,16 +79,18 @@ func (l *Launcher) Start(folder string, spec *Spec, prepare func(box string) err
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	defer record.Close() // the shim holds its own copy
-	if err := syscall.Flock(int(record.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err := filelock.Take(record); err != nil {
+		if errors.Is(err, filelock.ErrHeld) {
 			return &Handle{folder: folder}, nil
 		}
 		return nil, fmt.Errorf("starting an attempt: locking %s: %w", record.Name(), err)
 	}
 	if _, began, err := noted[identity](folder, keyShim); began || err != nil {
+		filelock.Release(record)
 		return &Handle{folder: folder}, err // and has ended, or was lost: Wait says so
 	}
 	if err := lay(folder, record, spec, prepare); err != nil {
+		filelock.Release(record)
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	failpoint.Hit("start.before")
@@ -202,8 +205,8 @@ func Live(folder string) bool {
 	if err != nil {
 		return false
 	}
-	defer record.Close()
-	return syscall.Flock(int(record.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) != nil
+	defer filelock.Release(record)
+	return filelock.Held(record)
 }
 
 // End kills the attempt in a folder if it is running, and waits until it is
