@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -159,6 +160,35 @@ func TestARequestIsForOneAttempt(t *testing.T) {
 		}
 		if e := wait(t, h); e.EndedBy != ByRequest || e.Signal != "SIGTERM" {
 			t.Errorf("%s: it ended so: %+v", level, e)
+		}
+	}
+}
+
+// TestLookingDisturbsNoStart: somebody who looks at the moment of a start whether
+// the attempt runs is not taken for one who runs it.
+func TestLookingDisturbsNoStart(t *testing.T) {
+	l := newInTurn(t)
+	for range 20 {
+		folder := filepath.Join(l.dir, fmt.Sprint(l.n+1))
+		stop := make(chan struct{})
+		var looking sync.WaitGroup
+		for range 2 {
+			looking.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						Live(folder)
+					}
+				}
+			})
+		}
+		h, _ := l.start(Process, "true")
+		close(stop)
+		looking.Wait()
+		if e := wait(t, h); e.Exit != 0 {
+			t.Errorf("%+v", e)
 		}
 	}
 }
