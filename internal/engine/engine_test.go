@@ -141,7 +141,7 @@ func TestFaultyDisk(t *testing.T) {
 	for _, fault := range faultdisk.Faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			stops := 0
-			for _, n := range proof.Of([]int{3, 15}, []int{1, 3, 8, 15, 30}) {
+			for _, n := range proof.Of([]int{8}, []int{1, 3, 8, 15, 30}) {
 				l := newLab(t, smallStudy, smallProgram)
 				disk := faultdisk.New()
 				t.Cleanup(disk.Close)

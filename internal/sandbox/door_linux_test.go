@@ -239,6 +239,7 @@ print(len(s.recv(100)))
 // nobody is behind the door has asked once, whether its first request had been
 // passed on or not.
 func TestWhoLeavesIsNotAskedFor(t *testing.T) {
+	t.Parallel()
 	const impatient = `
 import http.client, os, sys
 for i in range(3):

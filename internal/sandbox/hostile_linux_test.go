@@ -372,6 +372,7 @@ func TestOtherProcessesAreOutOfReach(t *testing.T) {
 }
 
 func TestMemory(t *testing.T) {
+	t.Parallel()
 	for _, level := range levels {
 		for _, how := range []string{"eat", "eat in children"} {
 			h, _ := begin(t, level, []string{"./hostile", "hostile", how}, myself, func(s *Spec) { s.Limits.Memory = 200 << 20 })
@@ -387,6 +388,7 @@ func TestMemory(t *testing.T) {
 }
 
 func TestDisk(t *testing.T) {
+	t.Parallel()
 	for _, level := range levels {
 		for name, script := range map[string]string{
 			// It pauses, so that the quickest machine gets not far over the limit.
@@ -410,6 +412,7 @@ func TestDisk(t *testing.T) {
 }
 
 func TestForkBomb(t *testing.T) {
+	t.Parallel()
 	patiently(t, time.Second, func(limit time.Duration) string {
 		e, folder := attempt(t, Strict, `b() { b | b & b; }; b; wait`, func(s *Spec) { s.Limits.Time = study.Duration(limit); s.Limits.Processes = 50 })
 		for _, p := range everyProcess(t) {
@@ -461,6 +464,7 @@ func TestProcessorShare(t *testing.T) {
 // TestStoppedButAlive: a program that is held to its share hears that it shall
 // end.
 func TestStoppedButAlive(t *testing.T) {
+	t.Parallel()
 	var h throttle
 	now := time.Now()
 	h.hold(os.Getpid(), 1, 0, now)

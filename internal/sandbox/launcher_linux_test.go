@@ -68,6 +68,7 @@ func descriptors(t *testing.T, pid int) int {
 // TestShimsAreUsedAgain: few shims watch many attempts, nothing piles up in
 // them, and after a number of attempts they make room for new ones.
 func TestShimsAreUsedAgain(t *testing.T) {
+	t.Parallel()
 	for _, level := range levels {
 		l := newInTurn(t)
 		watched := map[int]int{}
@@ -212,6 +213,7 @@ func TestAskedFromOutside(t *testing.T) {
 // TestWhoSyncs: where the process that started an attempt is there to collect
 // it, its ending holds within this boot only; where it has let go, for good.
 func TestWhoSyncs(t *testing.T) {
+	t.Parallel()
 	l := &Launcher{}
 	folder := func() string { return filepath.Join(t.TempDir(), "attempt") }
 	spec := &Spec{Command: []string{"sh", "-c", "echo ready; sleep 1"}, Env: []string{"PATH=/usr/bin:/bin"}, Isolation: Strict, Limits: limits()}

@@ -495,6 +495,7 @@ func myself(s *Spec) {
 // TestUsageIsPublished: what a command uses is written down while it runs, and
 // is what it uses.
 func TestUsageIsPublished(t *testing.T) {
+	t.Parallel()
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", `x=$(head -c 30000000 /dev/zero | tr '\0' a); head -c 5000000 /dev/zero > f; (sleep 50 & sleep 50 & wait)`})
 		var u Usage
@@ -519,6 +520,7 @@ func TestUsageIsPublished(t *testing.T) {
 // TestStallIsDiagnosed: of a command that hangs, the places in the kernel
 // where its processes hung are kept.
 func TestStallIsDiagnosed(t *testing.T) {
+	t.Parallel()
 	for _, level := range levels {
 		patiently(t, 300*time.Millisecond, func(limit time.Duration) string {
 			e, folder := attempt(t, level, "cat & exec sleep 4321", func(s *Spec) { s.Limits.Stall = study.Duration(limit) })
