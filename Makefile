@@ -1,10 +1,10 @@
 # What a newcomer guesses: plain go does the rest.
-.PHONY: build test proof lint fuzz crash sim bench ci
+.PHONY: build test proof lint fuzz e2e crash sim bench ci
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o ratchet ./cmd/ratchet
 
-# A sample of everything, in one or two minutes.
+# A sample of everything, in two or three minutes.
 test:
 	go test ./...
 
@@ -18,9 +18,12 @@ proof:
 lint:
 	golangci-lint run ./...
 
+e2e:
+	go test -run 'TestScripts|TestCrashes' -v ./cmd/ratchet
+
 # Kills the engine 10,000 times and prints the count.
 crash:
-	RATCHET_CRASH_KILLS=10000 go test -run TestCrashes -v -timeout 3h ./cmd/ratchet
+	RATCHET_PROOF=1 RATCHET_CRASH_KILLS=10000 go test -run TestCrashes -v -timeout 3h ./cmd/ratchet
 
 # Plays seed after seed until one breaks or it is stopped.
 sim:
