@@ -118,5 +118,5 @@ objective: {metric: score, goal: maximize}
 parameters: {a: [1, 2, 3, 4, 5, 6]}
 search: {method: grid, experiments: 6}
 validation: {seeds: 2}
-limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
+limits: {attempt: {time: 10m, memory: 64MiB, disk: 10MiB}}
 `

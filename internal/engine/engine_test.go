@@ -36,7 +36,7 @@ objective: {metric: score, goal: maximize}
 parameters: {kind: [good, bad]}
 search: {method: grid, experiments: 2}
 validation: {seeds: 2}
-limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB}}
+limits: {attempt: {time: 10m, memory: 64MiB, disk: 10MiB}}
 parallel: 2
 `
 

@@ -26,7 +26,7 @@ objective: {metric: score, goal: maximize}
 parameters: {batch: {int: [1, 64]}}
 search: {method: random, experiments: 1}
 validation: {seeds: 2}
-limits: {attempt: {time: 30s, memory: 64MiB, disk: 10MiB%s}}
+limits: {attempt: {time: 10m, memory: 64MiB, disk: 10MiB%s}}
 parallel: 3
 %s`
 

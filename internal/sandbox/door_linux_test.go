@@ -243,7 +243,7 @@ func TestWhoLeavesIsNotAskedFor(t *testing.T) {
 	const impatient = `
 import http.client, os, sys
 for i in range(3):
-    c = http.client.HTTPConnection(os.environ["DOOR"], timeout=0.2 if i < 2 else 20)
+    c = http.client.HTTPConnection(os.environ["DOOR"], timeout=0.2 if i < 2 else 300)
     try:
         c.request("POST", "/x", body="hello")
         r = c.getresponse()
