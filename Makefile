@@ -27,7 +27,7 @@ crash:
 
 # Plays seed after seed until one breaks or it is stopped.
 sim:
-	RATCHET_SIM_SEED=$$(date +%s) RATCHET_SIM_SEEDS=0 RATCHET_SIM_TIME=0s go test -run TestSimulation -v -timeout 0 ./internal/sim
+	RATCHET_SIM_SEED=$$(date +%s) RATCHET_SIM_SEEDS=0 go test -run TestSimulation -v -timeout 0 ./internal/sim
 
 # Package, fuzzer, inputs; TIMES as many inputs are tried. By number, since before
 # Go 1.27 a bound in seconds fails now and then, with nothing found, when it ends

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"ratchet/internal/executor/local"
+	"ratchet/internal/filelock"
 	"ratchet/internal/guard"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
@@ -154,7 +155,7 @@ func (r *room) try(me *waiter, want claim, gpus float64, c capacity) (claim, str
 	if err != nil {
 		return want, "", err
 	}
-	defer lock.Close() // unlocks
+	defer filelock.Release(lock)
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return want, "", err
 	}

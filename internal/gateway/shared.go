@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"ratchet/internal/filelock"
 )
 
 // Shared is what all gateways of a home know together, in whatever process:
@@ -89,7 +91,7 @@ func (s *Shared) change(f func(*sharedState) error) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close() // unlocks
+	defer filelock.Release(file)
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}

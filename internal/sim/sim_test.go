@@ -38,10 +38,10 @@ func play(t *testing.T, seed uint64) (broken, trace []string, boots int) {
 	return broken, trace, boots
 }
 
-// budget is how many seeds are played and for how long:
-// $RATCHET_SIM_SEEDS (0: no end) and $RATCHET_SIM_TIME, from $RATCHET_SIM_SEED.
-func budget(t *testing.T) (first, seeds uint64, limit time.Duration) {
-	first, seeds, limit = 1, proof.Of[uint64](60, 1500), 0
+// budget is how many seeds are played: $RATCHET_SIM_SEEDS (0: no end), from
+// $RATCHET_SIM_SEED.
+func budget(t *testing.T) (first, seeds uint64) {
+	first, seeds = 1, proof.Of[uint64](60, 1500)
 	for name, to := range map[string]*uint64{"RATCHET_SIM_SEED": &first, "RATCHET_SIM_SEEDS": &seeds} {
 		if v := os.Getenv(name); v != "" {
 			n, err := strconv.ParseUint(v, 10, 64)
@@ -51,18 +51,12 @@ func budget(t *testing.T) (first, seeds uint64, limit time.Duration) {
 			*to = n
 		}
 	}
-	if v := os.Getenv("RATCHET_SIM_TIME"); v != "" {
-		var err error
-		if limit, err = time.ParseDuration(v); err != nil {
-			t.Fatalf("$RATCHET_SIM_TIME: %v", err)
-		}
-	}
-	return first, seeds, limit
+	return first, seeds
 }
 
 // TestSimulation plays seeds until one breaks, or the budget is spent.
 func TestSimulation(t *testing.T) {
-	first, seeds, limit := budget(t)
+	first, seeds := budget(t)
 	began := time.Now()
 	var next, played, boots atomic.Uint64
 	next.Store(first)
@@ -70,7 +64,7 @@ func TestSimulation(t *testing.T) {
 	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
-			for !failed.Load() && (limit == 0 || time.Since(began) < limit) {
+			for !failed.Load() {
 				seed := next.Add(1) - 1
 				if seeds > 0 && seed >= first+seeds {
 					return
