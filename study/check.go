@@ -3,8 +3,10 @@ package study
 import (
 	"bytes"
 	"debug/elf"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"ratchet/internal/untrusted"
 	"ratchet/internal/yamlfile"
 )
 
@@ -177,23 +180,7 @@ func (p *parsing) checkFiles() {
 // there, or are not what they should be. dir is the study file's folder.
 func (p *parsing) checkOnDisk(dir string) {
 	s := p.s
-	for _, f := range s.Program.Files {
-		if !filepath.IsLocal(f) {
-			continue // complained about already
-		}
-		at := p.at["file "+f]
-		path, err := filepath.EvalSymlinks(filepath.Join(dir, f))
-		root, err2 := filepath.EvalSymlinks(dir)
-		if err != nil || err2 != nil {
-			p.Complain(at, fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder")
-			continue
-		}
-		if rel, err := filepath.Rel(root, path); err != nil || !filepath.IsLocal(rel) {
-			p.Complain(at, fmt.Sprintf("%q leads out of the study's folder by a link", f), "copy the file here or declare it under program.inputs")
-		} else if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
-			p.Complain(at, fmt.Sprintf("%q is neither a file nor a folder", f), "name a regular file")
-		}
-	}
+	p.checkFilesOnDisk(dir)
 	for _, in := range s.Program.Inputs {
 		if in.Source == "" {
 			continue // complained about already
@@ -208,6 +195,32 @@ func (p *parsing) checkOnDisk(dir string) {
 	if env := s.Program.Environment; env != "" {
 		if info, err := os.Stat(Resolve(dir, env)); err != nil || !info.IsDir() {
 			p.Complain(p.at["program"], fmt.Sprintf("the environment %q is not a folder", env), "looked at %s", Resolve(dir, env))
+		}
+	}
+}
+
+// checkFilesOnDisk complains about what is among the program's files and cannot
+// be given to it.
+func (p *parsing) checkFilesOnDisk(dir string) {
+	folder, err := untrusted.Open(dir)
+	if err != nil {
+		p.Complain(p.at["program"], fmt.Sprintf("the study file's folder %s cannot be opened", dir), "%s", err)
+		return
+	}
+	defer folder.Close()
+	for _, f := range p.s.Program.Files {
+		if !filepath.IsLocal(f) {
+			continue // complained about already
+		}
+		err := folder.Take([]string{f}, func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
+		var unfit *untrusted.UnfitError
+		switch {
+		case errors.As(err, &unfit):
+			p.Complain(p.at["file "+f], unfit.Error(), "a program gets regular files, and links within the study's folder to such; remove it, copy what it stands for here, or declare that under program.inputs")
+		case errors.Is(err, fs.ErrNotExist):
+			p.Complain(p.at["file "+f], fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder")
+		case err != nil:
+			p.Complain(p.at["file "+f], fmt.Sprintf("the file %q cannot be read", f), "%s", err)
 		}
 	}
 }
@@ -230,14 +243,16 @@ func (p *parsing) checkCommands(dir string) {
 				p.Complain(at, fmt.Sprintf("the program %q is not found in $PATH", name), "install it, or give its path")
 			}
 		case filepath.IsAbs(name):
-			if _, err := os.Stat(name); err != nil {
+			path, err := filepath.EvalSymlinks(name)
+			if err != nil {
 				p.Complain(at, fmt.Sprintf("the program %q is not there", name), "install it, or correct the path")
+				continue
 			}
-			p.checkExecutable(at, name, name)
+			p.checkExecutable(at, name, "/", strings.TrimPrefix(path, "/"))
 		case c.key == "command" && len(g.Build) > 0:
 			// It may be there when the program has been built.
 		case g.has(name):
-			p.checkExecutable(at, name, filepath.Join(dir, name))
+			p.checkExecutable(at, name, dir, name)
 		default:
 			p.Complain(at, fmt.Sprintf("the program %q is not among program.files", name), "add it there")
 		}
@@ -252,6 +267,11 @@ func (g Program) has(path string) bool {
 	return slices.ContainsFunc(g.Files, within) || slices.ContainsFunc(g.Inputs, func(in Input) bool { return within(in.Path) })
 }
 
+// HasInput reports whether a path of the working folder is an input, or in one.
+func (g Program) HasInput(path string) bool {
+	return slices.ContainsFunc(g.Inputs, func(in Input) bool { return path == in.Path || strings.HasPrefix(path, in.Path+"/") })
+}
+
 // onPath reports whether a program is in the study's environment or the
 // user's PATH.
 func onPath(name, dir, environment string) bool {
@@ -264,23 +284,26 @@ func onPath(name, dir, environment string) bool {
 	return err == nil
 }
 
-// checkExecutable complains about a file that the kernel will not execute.
-func (p *parsing) checkExecutable(at ast.Node, name, path string) {
-	f, err := os.Open(path)
+// checkExecutable complains about a file that the kernel will not execute. path
+// is below dir, and may lead through links that stay there.
+func (p *parsing) checkExecutable(at ast.Node, name, dir, path string) {
+	folder, err := untrusted.Open(dir)
 	if err != nil {
+		return
+	}
+	defer folder.Close()
+	f, info, err := folder.Follow(path)
+	switch {
+	case errors.Is(err, untrusted.ErrNotRegular):
+		p.Complain(at, fmt.Sprintf("the program %q is not a regular file", name), "name a file")
+		return
+	case err != nil:
 		// An input that is elsewhere, a missing file that was complained about
 		// already, or one that may be executed and not read.
 		return
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return
-	case info.IsDir():
-		p.Complain(at, fmt.Sprintf("the program %q is a folder", name), "name a file in it")
-		return
-	case info.Mode()&0o111 == 0:
+	if info.Mode&0o111 == 0 {
 		p.Complain(at, fmt.Sprintf("the program %q is not executable", name), "set its x bit or name its interpreter, [python3, %s]", name)
 		return
 	}
@@ -299,7 +322,7 @@ func (p *parsing) checkExecutable(at ast.Node, name, path string) {
 		p.Complain(at, fmt.Sprintf("the first line of %q names no interpreter", name), "write #!/bin/sh or the like")
 	} else if _, err := os.Stat(words[0]); err != nil {
 		p.Complain(at, fmt.Sprintf("the interpreter of %q, %s, is not there", name, words[0]), "install it, or change the first line of the file")
-	} else if len(words) == 2 && filepath.Base(words[0]) == "env" && !onPath(words[1], filepath.Dir(path), "") {
+	} else if len(words) == 2 && filepath.Base(words[0]) == "env" && !onPath(words[1], dir, "") {
 		p.Complain(at, fmt.Sprintf("the interpreter of %q, %s, is not found in $PATH", name, words[1]), "install it, or change the first line of the file")
 	}
 }

@@ -333,7 +333,7 @@ func TestFiles(t *testing.T) {
 	}
 	_, err := study.Load("study.yaml", dir, []byte(text))
 	for _, says := range []string{
-		`6:17: the file "y.py" is not there`, `6:23: "link" leads out of the study's folder`,
+		`6:17: the file "y.py" is not there`, `6:23: "link" leads out of the folder by a link`,
 		`7:28: the input "nowhere.csv" is not there`, `the environment ".venv" is not a folder`,
 	} {
 		if err == nil || !strings.Contains(err.Error(), says) {
@@ -382,7 +382,7 @@ func TestPrograms(t *testing.T) {
 		"{command: [./plain.sh], files: [plain.sh]}": `the program "./plain.sh" is not executable; set its x bit`,
 		"{command: [./moon.sh], files: [moon.sh]}":   `the interpreter of "./moon.sh", /usr/bin/moon, is not there`,
 		"{command: [./empty.sh], files: [empty.sh]}": `the first line of "./empty.sh" names no interpreter`,
-		"{command: [./bin], files: [bin]}":           `the program "./bin" is a folder`,
+		"{command: [./bin], files: [bin]}":           `the program "./bin" is not a regular file`,
 		"{command: [sh], build: [./plain.sh]}":       `the program "./plain.sh" is not among program.files`,
 	} {
 		_, err := study.Load("study.yaml", dir, []byte("version: 1\nprogram: "+program+"\nname: n\nobjective: {metric: m, goal: minimize}\n"))

@@ -9,16 +9,17 @@ import (
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/guard"
 	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
 	"ratchet/internal/search"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -47,11 +48,16 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 		at.Class, at.Message = v.Class, v.Message
 		return at, nil
 	}
-	files, notes, err := d.keep(out)
+	box, err := openBox(out.Box)
 	if err != nil {
 		return at, err
 	}
-	series, err := readMetrics(st, out)
+	defer box.Close()
+	files, notes, err := d.keep(out, box)
+	if err != nil {
+		return at, err
+	}
+	series, err := readMetrics(st, out, box)
 	if err != nil {
 		return at, err
 	}
@@ -164,9 +170,9 @@ func badOutput(objective string, values map[string]float64, problems []string) s
 // readMetrics reads all that the program reported: the metrics file up to
 // where it stood at the program's end, metrics.json in the output folder, and
 // what the study extracts.
-func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error) {
+func readMetrics(st *study.Study, out executor.Outcome, box *untrusted.Folder) (*research.Series, error) {
 	s := research.NewSeries()
-	if f, err := os.OpenFile(out.Metrics, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0); err == nil {
+	if f, _, err := box.Open(sandbox.MetricsFile); err == nil {
 		buf := make([]byte, 64<<10)
 		r := io.LimitReader(f, min(out.MetricsSize, mostMetricsFile))
 		for {
@@ -184,7 +190,7 @@ func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error
 			return nil, err
 		}
 	}
-	for name, v := range leaves("", readJSON(filepath.Join(out.Output, "metrics.json"))) {
+	for name, v := range leaves("", readJSON(box, path.Join(sandbox.OutputFolder, "metrics.json"))) {
 		line, err := json.Marshal(map[string]any{name: v})
 		if err != nil {
 			return nil, err
@@ -192,7 +198,7 @@ func readMetrics(st *study.Study, out executor.Outcome) (*research.Series, error
 		s.Write(append(line, '\n'))
 	}
 	for name, x := range st.Metrics {
-		if v, ok := extract(x, out); ok {
+		if v, ok := extract(x, out, box); ok {
 			s.Add(name, research.Point{Step: -1, Value: v})
 		}
 	}
@@ -219,8 +225,8 @@ func leaves(path string, v any) map[string]any {
 	return out
 }
 
-func readJSON(path string) any {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+func readJSON(box *untrusted.Folder, name string) any {
+	f, _, err := box.Open(name)
 	if err != nil {
 		return nil
 	}
@@ -233,9 +239,9 @@ func readJSON(path string) any {
 }
 
 // extract reads a metric of a program that is not to be touched.
-func extract(x study.Extract, out executor.Outcome) (float64, bool) {
+func extract(x study.Extract, out executor.Outcome, box *untrusted.Folder) (float64, bool) {
 	if x.File != "" {
-		v := readJSON(filepath.Join(out.Work, filepath.FromSlash(x.File)))
+		v := readJSON(box, path.Join(sandbox.WorkFolder, x.File))
 		for key := range strings.SplitSeq(x.Key, ".") {
 			m, ok := v.(map[string]any)
 			if !ok {

@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -201,7 +202,12 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 	if err != nil {
 		return err
 	}
-	tree, err := e.objects.PutPaths(c.Folder, c.Study.Program.Files)
+	folder, err := untrusted.Open(c.Folder)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	tree, err := e.objects.PutPaths(folder, c.Study.Program.Files)
 	if err != nil {
 		return err
 	}

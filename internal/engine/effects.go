@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -248,28 +248,28 @@ func (d *driver) build(ctx context.Context, job executor.Job) result {
 	built := research.ProgramBuilt{Action: job.ID}
 	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
 		built.Failure = d.engine.secrets.Text(v.Message)
-	} else if built.Snapshot, err = d.keepBuilt(job, out.Work); err != nil {
+	} else if built.Snapshot, err = d.keepBuilt(out); err != nil {
 		return result{err: fmt.Errorf("keeping the built program: %w", err)}
 	}
-	if log, err := d.engine.putText(out.Stderr); err == nil {
+	if log, err := d.engine.putText(own(out.Stderr)); err == nil {
 		built.Log = string(log.Digest)
 	}
 	return result{events: []research.Payload{built}, stopped: d.wasStopped(out), done: func() error { return d.executor.Clean(context.Background(), job.ID) }}
 }
 
-// keepBuilt stores the regular files of a folder, without the inputs.
-func (d *driver) keepBuilt(job executor.Job, dir string) (string, error) {
-	for _, in := range job.Inputs {
-		if err := os.Remove(filepath.Join(dir, in.Target)); err != nil && !os.IsNotExist(err) {
-			if err := os.RemoveAll(filepath.Join(dir, in.Target)); err != nil {
-				return "", err
-			}
-		}
-	}
-	files, _, err := keepFolder(dir, "", d.engine.putUntrusted)
+// keepBuilt stores the regular files of the working folder of a build, without
+// what inputs were mounted on.
+func (d *driver) keepBuilt(out executor.Outcome) (string, error) {
+	box, err := openBox(out.Box)
 	if err != nil {
 		return "", err
 	}
+	defer box.Close()
+	k := keeper{put: d.engine.put}
+	if err := k.keep(box, sandbox.WorkFolder, "."); err != nil {
+		return "", err
+	}
+	files := slices.DeleteFunc(k.files, func(f objects.File) bool { return d.study.Program.HasInput(f.Path) })
 	digest, err := d.engine.objects.PutTree(files)
 	return string(digest), err
 }

@@ -6,41 +6,69 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"unicode"
 	"unicode/utf8"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/untrusted"
 )
 
+// opener opens a file to be stored.
+type opener func() (*os.File, untrusted.Info, error)
+
+// own opens a file in a folder that no program writes to.
+func own(path string) opener {
+	return func() (*os.File, untrusted.Info, error) {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, untrusted.Info{}, err
+		}
+		info, err := untrusted.InfoOf(f)
+		return f, info, err
+	}
+}
+
+// openBox opens what a program worked in. A program without walls may have
+// removed it: then it has nothing in it.
+func openBox(path string) (*untrusted.Folder, error) {
+	box, err := untrusted.OpenBox(path)
+	if untrusted.Theirs(err) {
+		return nil, nil
+	}
+	return box, err
+}
+
 // keep stores the output and the artifacts of an attempt.
-func (d *driver) keep(out executor.Outcome) (objects.Tree, []string, error) {
+func (d *driver) keep(out executor.Outcome, box *untrusted.Folder) (objects.Tree, []string, error) {
 	files := objects.Tree{}
-	for _, of := range []struct{ name, path string }{{"stdout", out.Stdout}, {"stderr", out.Stderr}, {sandbox.MetricsFile, out.Metrics}, {"diagnosis.txt", out.Diagnosis}} {
-		name, path := of.name, of.path
-		info, err := os.Lstat(path)
-		if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+	metrics := func() (*os.File, untrusted.Info, error) { return box.Open(sandbox.MetricsFile) }
+	for _, of := range []struct {
+		name string
+		open opener
+	}{{"stdout", own(out.Stdout)}, {"stderr", own(out.Stderr)}, {sandbox.MetricsFile, metrics}, {"diagnosis.txt", own(out.Diagnosis)}} {
+		f, err := d.engine.putText(of.open)
+		if untrusted.Theirs(err) || errors.Is(err, errEmpty) {
 			continue
 		}
-		f, err := d.engine.putText(path)
 		if err != nil {
 			return nil, nil, err
 		}
-		f.Path = name
+		f.Path = of.name
 		files = append(files, f)
 	}
-	kept, notes, err := keepFolder(out.Output, "output/", d.engine.putUntrusted)
-	if err != nil {
+	k := keeper{put: d.engine.put}
+	if err := k.keep(box, sandbox.OutputFolder, "output"); err != nil {
 		return nil, nil, err
 	}
-	files = append(files, kept...)
-	kept, more, err := d.keepOutputs(out)
-	return append(files, kept...), append(notes, more...), err
+	outputs, notes, err := d.keepOutputs(out, box)
+	return slices.Concat(files, k.files, outputs), append(k.said(), notes...), err
 }
 
 // workPrefix begins the names of what is kept of a working folder.
@@ -48,7 +76,7 @@ const workPrefix = "work/"
 
 // keepOutputs stores what the study wants of the working folder: what is new
 // there, or not what the program's files were.
-func (d *driver) keepOutputs(out executor.Outcome) (objects.Tree, []string, error) {
+func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder) (objects.Tree, []string, error) {
 	p := d.study.Program
 	if len(p.Outputs) == 0 {
 		return nil, nil, nil
@@ -63,130 +91,157 @@ func (d *driver) keepOutputs(out executor.Outcome) (objects.Tree, []string, erro
 	}
 	var files objects.Tree
 	var notes []string
-	take := func(dir, prefix string, skip func(string) bool) error {
-		kept, more, err := keepFolder(dir, prefix, d.engine.putUntrusted)
-		notes = append(notes, more...)
-		for _, f := range kept {
+	take := func(in *untrusted.Folder, name, prefix string, skip func(string) bool) error {
+		k := keeper{put: d.engine.put}
+		err := k.keep(in, name, prefix)
+		notes = append(notes, k.said()...)
+		for _, f := range k.files {
 			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, workPrefix)) {
 				files = append(files, f)
 			}
 		}
 		return err
 	}
-	input := func(path string) bool { // what inputs were mounted on
-		for _, in := range p.Inputs {
-			if path == in.Path || strings.HasPrefix(path, in.Path+"/") {
-				return true
-			}
-		}
-		return false
-	}
 	for _, o := range p.Outputs {
-		if err := take(filepath.Join(out.Work, o), workPrefix+strings.TrimPrefix(o+"/", "./"), input); err != nil {
+		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(workPrefix, o), p.HasInput); err != nil {
 			return nil, nil, err
 		}
 	}
 	if p.Checkpoint != "" {
-		err = take(out.Checkpoint, workPrefix+p.Checkpoint+"/", func(string) bool { return false })
+		kept, err := openBox(out.Checkpoint)
+		if err != nil {
+			return nil, nil, err
+		}
+		defer kept.Close()
+		if err := take(kept, ".", path.Join(workPrefix, p.Checkpoint), func(string) bool { return false }); err != nil {
+			return nil, nil, err
+		}
 	}
-	return files, notes, err
+	return files, notes, nil
 }
 
-// keepFolder stores the regular files of a folder that a program wrote. What
-// is not a regular file, or has a name that could do harm, is named in notes
-// and skipped: links are not followed, nothing is waited for.
-func keepFolder(dir, prefix string, put func(path string) (objects.File, error)) (objects.Tree, []string, error) {
-	files := objects.Tree{}
-	var notes []string
-	skipped, beyond := 0, 0
-	skip := func(what string) {
-		if skipped++; skipped <= mostNotes {
-			notes = append(notes, "skipped: "+what)
-		}
+// keeper stores the regular files that a program wrote. What is not a regular
+// file, or has a name that could do harm, is named and skipped: links are not
+// followed, nothing is waited for.
+type keeper struct {
+	put             func(opener) (objects.File, error)
+	files           objects.Tree
+	notes           []string
+	skipped, beyond int
+}
+
+// keep stores what is at a name: a file, or all in a folder. What is not there
+// is passed over. prefix is the name by which it is kept.
+func (k *keeper) keep(in *untrusted.Folder, name, prefix string) error {
+	info, err := in.Lstat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case untrusted.Theirs(err):
+		k.skip(prefix, "cannot be opened")
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode.IsDir():
+		return k.file(prefix, info.Mode, func() (*os.File, untrusted.Info, error) { return in.Open(name) })
 	}
-	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		rel, _ := filepath.Rel(dir, path) // below dir by construction
-		shown := strconv.Quote(rel)
-		if len(shown) > 120 {
-			shown = shown[:117] + `..."`
-		}
+	folder, err := in.Folder(name)
+	if untrusted.Theirs(err) {
+		k.skip(prefix, "cannot be opened")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Walk(func(e *untrusted.Entry, err error) error {
+		at := path.Join(prefix, e.Path)
 		switch {
-		case err != nil && path == dir:
-			return nil // the program removed its output folder: nothing is kept
-		case err != nil:
-			skip(shown + " cannot be read")
+		case untrusted.Theirs(err):
+			k.skip(at, "cannot be read")
 			return nil
-		case entry.IsDir():
-			return nil
-		case !entry.Type().IsRegular():
-			skip(shown + " is " + kindOf(entry.Type()))
-			return nil
-		case !goodName(rel):
-			skip(shown + " has a name that is not kept")
-			return nil
-		case len(files) >= mostArtifacts:
-			beyond++
-			return nil
-		}
-		f, err := put(path)
-		switch {
-		case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ELOOP), errors.Is(err, errNotRegular):
-			skip(shown + " cannot be opened")
-			return nil
-		case err != nil:
+		case err != nil || e.Info.Mode.IsDir():
 			return err
 		}
-		f.Path = prefix + filepath.ToSlash(rel)
-		files = append(files, f)
-		return nil
+		return k.file(at, e.Info.Mode, e.Open)
 	})
-	if beyond > 0 {
-		notes = append([]string{fmt.Sprintf("skipped: %d files beyond the first %d", beyond, mostArtifacts)}, notes...)
-	}
-	if skipped > mostNotes {
-		notes = append(notes, fmt.Sprintf("skipped: %d files in all", skipped))
-	}
-	return files, notes, err
 }
 
-var errNotRegular = errors.New("not a regular file")
+func (k *keeper) file(at string, mode fs.FileMode, open opener) error {
+	switch {
+	case !mode.IsRegular():
+		k.skip(at, "is "+untrusted.Kind(mode))
+		return nil
+	case !goodName(at):
+		k.skip(at, "has a name that is not kept")
+		return nil
+	case len(k.files) >= mostArtifacts:
+		k.beyond++
+		return nil
+	}
+	f, err := k.put(open)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil // gone meanwhile
+	case untrusted.Theirs(err):
+		k.skip(at, "cannot be opened")
+		return nil
+	case err != nil:
+		return err
+	}
+	f.Path = at
+	k.files = append(k.files, f)
+	return nil
+}
 
-// putText stores what a program wrote for people to read, without secrets.
-func (e *Engine) putText(path string) (objects.File, error) {
-	f, info, err := openUntrusted(path)
+func (k *keeper) skip(at, why string) {
+	shown := strconv.Quote(at)
+	if len(shown) > 120 {
+		shown = shown[:117] + `..."`
+	}
+	if k.skipped++; k.skipped <= mostNotes {
+		k.notes = append(k.notes, "skipped: "+shown+" "+why)
+	}
+}
+
+// said are the notes on what was skipped.
+func (k *keeper) said() []string {
+	notes := k.notes
+	if k.beyond > 0 {
+		notes = append([]string{fmt.Sprintf("skipped: %d files beyond the first %d", k.beyond, mostArtifacts)}, notes...)
+	}
+	if k.skipped > mostNotes {
+		notes = append(notes, fmt.Sprintf("skipped: %d files in all", k.skipped))
+	}
+	return notes
+}
+
+var errEmpty = errors.New("the file is empty")
+
+// putText stores what a program wrote for people to read, without secrets, if
+// it wrote anything.
+func (e *Engine) putText(open opener) (objects.File, error) {
+	f, info, err := open()
 	if err != nil {
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	digest, size, err := e.objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size())))
+	if info.Size == 0 {
+		return objects.File{}, errEmpty
+	}
+	digest, size, err := e.objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size)))
 	return objects.File{Digest: digest, Size: size}, err
 }
 
-func (e *Engine) putUntrusted(path string) (objects.File, error) {
-	f, info, err := openUntrusted(path)
+// put stores a file that a program wrote, as long as it is now.
+func (e *Engine) put(open opener) (objects.File, error) {
+	f, info, err := open()
 	if err != nil {
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	digest, size, err := e.objects.Put(io.LimitReader(f, info.Size()))
-	return objects.File{Digest: digest, Size: size, Executable: info.Mode()&0o111 != 0}, err
-}
-
-// openUntrusted opens a regular file that a program wrote; it follows no link
-// and waits for nobody.
-func openUntrusted(path string) (*os.File, fs.FileInfo, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = errNotRegular
-	}
-	if err != nil {
-		return nil, nil, errors.Join(err, f.Close())
-	}
-	return f, info, nil
+	digest, size, err := e.objects.Put(io.LimitReader(f, info.Size))
+	return objects.File{Digest: digest, Size: size, Executable: info.Mode&0o111 != 0}, err
 }
 
 func goodName(rel string) bool {
@@ -199,18 +254,4 @@ func goodName(rel string) bool {
 		}
 	}
 	return filepath.IsLocal(rel)
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case m&fs.ModeNamedPipe != 0:
-		return "a named pipe"
-	case m&fs.ModeSocket != 0:
-		return "a socket"
-	case m&fs.ModeDevice != 0:
-		return "a device"
-	}
-	return "not a regular file"
 }

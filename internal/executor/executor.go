@@ -46,15 +46,16 @@ type Outcome struct {
 	sandbox.Ending
 	Lost    bool // it is gone without an ending
 	Host    string
-	Work    string // folder
-	Output  string // folder
-	Metrics string // file
-	Stdout  string // file
-	Stderr  string // file
+	// Box is the folder that the job's command wrote to, with the names of
+	// package sandbox in it. It may be gone, and anything may be in it: package
+	// untrusted reaches into it.
+	Box    string
+	Stdout string // file
+	Stderr string // file
 	// Diagnosis is a file that says what a stalled job was doing; "": none.
 	Diagnosis string
 	// Checkpoint is the folder with what the trial keeps for its next attempt.
-	// It outlives Clean.
+	// It outlives Clean, and is no more to be trusted than Box.
 	Checkpoint string
 }
 

@@ -14,7 +14,7 @@ type Evidence struct {
 	Lost      bool   // its supervisor is gone, and it with it
 	SetUp     string // why it could not be started
 	Missing   bool   // with SetUp: the command is not there or not executable
-	EndedBy   string // why its supervisor ended it: time, stall, memory, disk, requested
+	EndedBy   string // why its supervisor ended it: time, stall, memory, disk, depth, requested
 	OOMKilled bool
 	// ForksRefused: it met the limit of its processes.
 	ForksRefused bool
@@ -64,6 +64,8 @@ func Classify(e Evidence) Verdict {
 		return is(research.Resource, "it used more memory than limits.attempt.memory")
 	case e.EndedBy == "disk":
 		return is(research.Resource, "it used more disk than limits.attempt.disk")
+	case e.EndedBy == "depth":
+		return is(research.Resource, "it nested folders so deep that limits.attempt.disk could not be held")
 	case e.EndedBy == "requested":
 		return is(research.Transient, "it was stopped on request")
 	case e.Signal == "SIGXFSZ":

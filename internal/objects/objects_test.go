@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ratchet/internal/objects"
+	"ratchet/internal/untrusted"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -288,7 +289,15 @@ func TestTree(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	tree, err := s.PutPaths(src, []string{"run.sh", "lib"})
+	put := func(dir string, names ...string) (objects.Tree, error) {
+		folder, err := untrusted.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer folder.Close()
+		return s.PutPaths(folder, names)
+	}
+	tree, err := put(src, "run.sh", "lib")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,7 +316,7 @@ func TestTree(t *testing.T) {
 	if err := s.CopyOut(back, dst); err != nil {
 		t.Fatal(err)
 	}
-	again, err := s.PutPaths(dst, []string{"lib", "run.sh"})
+	again, err := put(dst, "lib", "run.sh")
 	if err != nil {
 		t.Fatal(err)
 	}

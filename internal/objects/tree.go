@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"ratchet/internal/untrusted"
 )
 
 // File is one file of a tree.
@@ -58,47 +60,22 @@ func parseTree(d Digest, b []byte) (Tree, error) {
 	return t, nil
 }
 
-// PutFile stores one file of a folder.
-func (s *Store) PutFile(dir, path string) (File, error) {
-	f, err := os.Open(filepath.Join(dir, path))
-	if err != nil {
-		return File{}, err
-	}
-	defer f.Close() // only read from
-	info, err := f.Stat()
-	if err != nil {
-		return File{}, err
-	}
-	if !info.Mode().IsRegular() {
-		return File{}, fmt.Errorf("%s is not a regular file", path)
-	}
-	d, size, err := s.Put(f)
-	if err != nil {
-		return File{}, fmt.Errorf("%s: %w", path, err)
-	}
-	return File{Path: filepath.ToSlash(path), Digest: d, Size: size, Executable: info.Mode()&0o111 != 0}, nil
-}
-
-// PutPaths stores the named files, and all regular files of the named
-// folders, relative to dir, as a tree.
-func (s *Store) PutPaths(dir string, paths []string) (Tree, error) {
+// PutPaths stores the named files of a folder, and all files of the named
+// folders in it, as a tree; see untrusted.Folder.Take.
+func (s *Store) PutPaths(dir *untrusted.Folder, names []string) (Tree, error) {
 	t := Tree{}
-	for _, p := range paths {
-		err := filepath.WalkDir(filepath.Join(dir, p), func(path string, e fs.DirEntry, err error) error {
-			if err != nil || e.IsDir() {
-				return err
-			}
-			rel, err := filepath.Rel(dir, path)
-			if err != nil {
-				return err
-			}
-			f, err := s.PutFile(dir, rel)
-			t = append(t, f)
-			return err
-		})
+	err := dir.Take(names, func(path string, open func() (*os.File, untrusted.Info, error)) error {
+		f, info, err := open()
 		if err != nil {
-			return nil, fmt.Errorf("storing %s: %w", p, err)
+			return err
 		}
+		defer f.Close() // only read from
+		d, size, err := s.Put(f)
+		t = append(t, File{Path: path, Digest: d, Size: size, Executable: info.Mode&0o111 != 0})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("storing a folder's files: %w", err)
 	}
 	return t, nil
 }

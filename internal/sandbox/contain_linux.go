@@ -3,7 +3,6 @@ package sandbox
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"ratchet/internal/untrusted"
 )
 
 // nobody is the user that commands of a root engine run as: kernel and
@@ -92,17 +93,26 @@ func giveAway(spec *Spec, folder string) error {
 		if dir == "" {
 			continue
 		}
-		err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			return os.Lchown(path, nobody, nobody)
-		})
-		if err != nil {
+		if err := giveFolder(dir); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func giveFolder(dir string) error {
+	box, err := untrusted.OpenBox(dir)
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	err = box.Walk(func(e *untrusted.Entry, err error) error {
+		if err == nil {
+			err = e.Give(nobody, nobody)
+		}
+		return err
+	})
+	return errors.Join(err, box.Give(nobody, nobody))
 }
 
 // candidates are the paths at which a command may be, as a shell looks for it.

@@ -169,7 +169,7 @@ func (s *shim) supervise(folder string, spec *Spec) (Ending, *container) {
 	} else {
 		e.CPU = max(e.CPU, cpu)
 	}
-	e.Disk = diskUse(filepath.Join(folder, boxFolder), filepath.Join(folder, tmpFolder), spec.Checkpoint)
+	e.Disk, _ = diskUse(folder, spec)
 	return finish(nil), c
 }
 

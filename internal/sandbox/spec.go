@@ -117,6 +117,7 @@ const (
 	ByStall   = "stall"     // limits.attempt.stall
 	ByMemory  = "memory"    // limits.attempt.memory
 	ByDisk    = "disk"      // limits.attempt.disk
+	ByDepth   = "depth"     // folders nested too deep for what they hold to be counted
 	ByHalving = "halving"   // see Halt
 	ByRequest = "requested" // Handle.Stop
 )

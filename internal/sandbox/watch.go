@@ -1,13 +1,14 @@
 package sandbox
 
 import (
-	"io/fs"
+	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
 	"time"
 
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // How often a watch looks. Looking at the disk costs by the file, so it is
@@ -83,7 +84,7 @@ func (w *watch) run() string {
 		case <-tick.C:
 			switch reason := w.look(); reason {
 			case ByItself:
-			case ByMemory, ByDisk:
+			case ByMemory, ByDisk, ByDepth:
 				// Every further moment makes it worse: no grace.
 				killAll(w.child.pid, w.child.isolated)
 				<-w.child.ended
@@ -147,10 +148,14 @@ func (w *watch) look() string {
 	now := time.Now()
 	disk := int64(0)
 	if now.After(w.nextDisk) {
-		disk = diskUse(filepath.Join(w.folder, boxFolder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
+		var counted bool
+		disk, counted = diskUse(w.folder, w.spec)
 		w.nextDisk = now.Add(diskMaxLoad * time.Since(now))
-		if disk > int64(w.spec.Limits.Disk) {
+		switch {
+		case disk > int64(w.spec.Limits.Disk):
 			return ByDisk
+		case !counted:
+			return ByDepth
 		}
 	}
 	is := sign{cpu, w.child.stdout.seen() + w.child.stderr.seen(), fileSize(w.metricsPath())}
@@ -174,7 +179,12 @@ func (w *watch) behind() bool {
 		return false
 	}
 	if w.series == nil {
-		f, err := openRegular(w.metricsPath())
+		box, err := untrusted.OpenBox(Box(w.folder))
+		if err != nil {
+			return false
+		}
+		f, _, err := box.Open(MetricsFile)
+		_ = box.Close() // only a way to the file
 		if err != nil {
 			return false
 		}
@@ -196,29 +206,26 @@ func (w *watch) behind() bool {
 	return false
 }
 
-// diskUse is the blocks that the files below some folders occupy, in bytes.
-func diskUse(dirs ...string) int64 {
-	var total int64
-	for _, dir := range dirs {
+// diskUse is the blocks that the files in all folders of an attempt's command
+// occupy, in bytes. counted is false where some are nested too deep to be.
+func diskUse(folder string, spec *Spec) (total int64, counted bool) {
+	counted = true
+	for _, dir := range []string{Box(folder), filepath.Join(folder, tmpFolder), spec.Checkpoint} {
 		if dir == "" {
 			continue
 		}
-		// A file that vanishes meanwhile occupies nothing.
-		_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-			if err != nil {
-				return nil
+		box, err := untrusted.OpenBox(dir)
+		if err != nil {
+			continue // gone: it occupies nothing
+		}
+		_ = box.Walk(func(e *untrusted.Entry, err error) error {
+			if err == nil {
+				total += e.Info.Disk
 			}
-			if info, err := e.Info(); err == nil {
-				if st, ok := info.Sys().(*syscall.Stat_t); ok {
-					total += st.Blocks * 512
-				}
-			}
+			counted = counted && !errors.Is(err, untrusted.ErrDepth)
 			return nil
 		})
+		_ = box.Close() // only read from
 	}
-	return total
-}
-
-func openRegular(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	return total, counted
 }

@@ -181,8 +181,8 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	}
 	f := h.j.folder
 	out := executor.Outcome{
-		Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Work: f, Output: filepath.Join(f, "output"),
-		Metrics: filepath.Join(f, "metrics"), Stdout: filepath.Join(f, "stdout"), Stderr: filepath.Join(f, "stderr"),
+		Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Box: f,
+		Stdout: filepath.Join(f, "stdout"), Stderr: filepath.Join(f, "stderr"),
 	}
 	if stopped {
 		out.Exit, out.Signal, out.EndedBy = -1, "terminated", sandbox.ByRequest
@@ -190,8 +190,9 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	files := map[string]string{out.Stdout: "output of " + h.j.id + "\n"}
 	if out.Exit == 0 && !out.Lost {
 		trial := h.j.id[:len(h.j.id)-len("-a1")]
-		files[out.Metrics] = fmt.Sprintf("{\"score\": %v}\n", h.c.w.score(trial))
-		out.MetricsSize = int64(len(files[out.Metrics]))
+		metrics := filepath.Join(f, sandbox.MetricsFile)
+		files[metrics] = fmt.Sprintf("{\"score\": %v}\n", h.c.w.score(trial))
+		out.MetricsSize = int64(len(files[metrics]))
 	} else if out.Exit == 3 {
 		files[out.Stderr] = "it always fails\n"
 	}

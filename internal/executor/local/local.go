@@ -14,6 +14,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -81,7 +82,7 @@ func (e *Executor) restore(job executor.Job) error {
 		return nil
 	}
 	half := e.checkpoint("." + job.ID)
-	if err := removeAll(half); err != nil {
+	if err := untrusted.RemoveAll(half); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(half, 0o700); err != nil {
@@ -128,7 +129,7 @@ func (e *Executor) Clean(ctx context.Context, id string) error {
 	if err := sandbox.End(ctx, e.Folder(id)); err != nil {
 		return fmt.Errorf("ending attempt %s: %w", id, err)
 	}
-	if err := removeAll(e.Folder(id)); err != nil {
+	if err := untrusted.RemoveAll(e.Folder(id)); err != nil {
 		return fmt.Errorf("removing the files of attempt %s: %w", id, err)
 	}
 	return nil
@@ -144,27 +145,11 @@ func (e *Executor) Forget(which func(trial string) bool) error {
 		if !which(entry.Name()) {
 			continue
 		}
-		if err := removeAll(filepath.Join(e.checkpoints, entry.Name())); err != nil {
+		if err := untrusted.RemoveAll(filepath.Join(e.checkpoints, entry.Name())); err != nil {
 			return fmt.Errorf("removing the checkpoint of trial %s: %w", entry.Name(), err)
 		}
 	}
 	return err
-}
-
-// removeAll removes a folder even where a program has taken the rights on its
-// own folders away.
-func removeAll(dir string) error {
-	if os.RemoveAll(dir) == nil {
-		return nil
-	}
-	// What cannot be opened for its owner now is reported by the second try.
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, _ error) error {
-		if e != nil && e.IsDir() {
-			_ = os.Chmod(path, 0o700)
-		}
-		return nil
-	})
-	return os.RemoveAll(dir)
 }
 
 // Jobs implements executor.Executor.
@@ -194,14 +179,13 @@ func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Using(h.folder) 
 
 // Wait implements executor.Handle.
 func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
-	box := sandbox.Box(h.folder)
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	out := executor.Outcome{
-		Host: host, Work: filepath.Join(box, sandbox.WorkFolder), Output: filepath.Join(box, sandbox.OutputFolder),
-		Metrics: filepath.Join(box, sandbox.MetricsFile), Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder), Checkpoint: h.checkpoint,
+		Host: host, Box: sandbox.Box(h.folder), Checkpoint: h.checkpoint,
+		Stdout: sandbox.Stdout(h.folder), Stderr: sandbox.Stderr(h.folder),
 	}
 	end, err := h.Handle.Wait(ctx)
 	switch {

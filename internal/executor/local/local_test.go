@@ -76,7 +76,7 @@ C.UTF-8 UTC
 		if text != want || out.Exit != 0 {
 			t.Errorf("%s: exit %d, %s", level, out.Exit, text)
 		}
-		for path, want := range map[string]string{out.Metrics: "{\"loss\": 1}\n", filepath.Join(out.Output, "artifact"): "left\n"} {
+		for path, want := range map[string]string{filepath.Join(out.Box, sandbox.MetricsFile): "{\"loss\": 1}\n", filepath.Join(out.Box, sandbox.OutputFolder, "artifact"): "left\n"} {
 			if b, err := os.ReadFile(path); err != nil || string(b) != want {
 				t.Errorf("%s: %s is %q (%v)", level, path, b, err)
 			}

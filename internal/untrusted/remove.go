@@ -1,0 +1,93 @@
+package untrusted
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// How deep RemoveAll goes, and how often it looks at a folder that does not
+// become empty.
+const (
+	deepRemoval = 100
+	mostLooks   = 10_000
+)
+
+// RemoveAll removes what is at a path, and if it is a folder all that is in it,
+// whatever rights were taken away there and however deep it nests. A link is
+// removed, not followed. What is not there is no error.
+func RemoveAll(path string) error {
+	above, err := Open(filepath.Dir(path))
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer above.Close()
+	above.box = true // and so all below it
+	r := removal{}
+	if err := r.remove(above, filepath.Base(path), 0); err != nil {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	return nil
+}
+
+// removal is one under way.
+type removal struct {
+	top   *Folder // where folders are brought that lie too deep
+	moved int
+}
+
+func (r *removal) remove(in *Folder, name string, depth int) error {
+	err := again(func() error { return unix.Unlinkat(in.fd(), name, 0) })
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	// A folder. Systems do not agree by which error they say so.
+	info, statErr := in.stat(name)
+	if statErr != nil || !info.Mode.IsDir() {
+		return err
+	}
+	if depth >= deepRemoval {
+		r.moved++
+		return unix.Renameat(in.fd(), name, r.top.fd(), fmt.Sprintf(".ratchet-deep-%d", r.moved))
+	}
+	if info.Mode.Perm()&0o700 != 0o700 {
+		if lock, ok := in.unlock(name); ok { // entering says if that was no use
+			lock(false)
+		}
+	}
+	f, err := in.enter(name)
+	if err != nil {
+		return err
+	}
+	if r.top == nil {
+		r.top = f
+	}
+	if err := errors.Join(r.empty(f, depth), f.Close()); err != nil {
+		return err
+	}
+	return again(func() error { return unix.Unlinkat(in.fd(), name, unix.AT_REMOVEDIR) })
+}
+
+// empty removes what is in a folder. To the top one, more may come meanwhile.
+func (r *removal) empty(f *Folder, depth int) error {
+	for range mostLooks {
+		names, err := f.names()
+		if err != nil || len(names) == 0 {
+			return err
+		}
+		for _, name := range names {
+			if err := r.remove(f, name, depth+1); err != nil {
+				return err
+			}
+		}
+		if f != r.top {
+			return nil
+		}
+	}
+	return unix.ENOTEMPTY
+}
