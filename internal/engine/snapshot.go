@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"time"
 
 	"ratchet/internal/executor"
@@ -16,102 +18,38 @@ import (
 // errChanging says that a program wrote to its checkpoint while it was read.
 var errChanging = errors.New("it changes while it is read")
 
-// mostPasses is how often a folder is gone through for one snapshot.
-const mostPasses = 8
+// How often a folder is looked at for one snapshot, and how many of its files
+// are held open for it.
+const (
+	mostPasses = 20
+	mostHeld   = 512
+)
 
 // snapshot stores what a trial keeps for its next attempt, in chunks, so that
 // what did not change since the last time is not stored again. before is the
 // digest of the last time. No event: there is nothing, or nothing new.
 //
 // The program may be at work meanwhile. A snapshot is what was there together
-// at some moment: the folder is gone through until two passes on end find the
-// same. Later passes read only what is new to them, so that they are quick.
+// at some moment: the folder is looked at until twice on end the same is there,
+// and its files are opened by then, so that they can be read after they were
+// replaced or removed. One that is written to while it is read is errChanging.
 func (d *driver) snapshot(a research.Action, folder, before string) ([]research.Payload, error) {
 	box, err := openBox(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer box.Close()
-	read := map[untrusted.Info]objects.File{}
-	var last map[string]untrusted.Info
-	for range mostPasses {
-		now, err := d.pass(box, read)
+	m := instant{held: map[untrusted.Info]*os.File{}}
+	defer m.close()
+	if err := m.catch(box); err != nil || len(m.files) == 0 {
+		return nil, err
+	}
+	tree, size := objects.Tree{}, int64(0)
+	for path, info := range m.files {
+		file, err := d.readWhole(path, info, func() (*os.File, untrusted.Info, error) { return m.open(box, path) })
 		if err != nil {
 			return nil, err
 		}
-		if last != nil && maps.Equal(now, last) {
-			return d.snapshotOf(a, now, read, before)
-		}
-		last = now
-	}
-	return nil, errChanging
-}
-
-// pass reads the files in a folder that were not read before, and says what is
-// there.
-func (d *driver) pass(box *untrusted.Folder, read map[untrusted.Info]objects.File) (map[string]untrusted.Info, error) {
-	found := map[string]untrusted.Info{}
-	k := keeper{}
-	err := box.Walk(func(e *untrusted.Entry, err error) error {
-		if untrusted.Theirs(err) {
-			return nil
-		}
-		if err != nil || !e.Info.Mode.IsRegular() {
-			return err
-		}
-		info := e.Info
-		k.put = func(open opener) (objects.File, error) {
-			if f, ok := read[info]; ok {
-				return f, nil
-			}
-			f, now, err := d.readWhole(open)
-			if err == nil {
-				info = now
-				read[info] = f
-			}
-			return f, err
-		}
-		kept := len(k.files)
-		if err := k.file(e.Path, e.Info.Mode, e.Open); err != nil {
-			return err
-		}
-		if len(k.files) > kept {
-			found[e.Path] = info
-		}
-		return nil
-	})
-	return found, err
-}
-
-// readWhole stores a file that nobody wrote to while it was read, and says
-// which that was.
-func (d *driver) readWhole(open opener) (objects.File, untrusted.Info, error) {
-	f, was, err := open()
-	if err != nil {
-		return objects.File{}, was, err
-	}
-	defer f.Close() // only read from
-	file, err := d.engine.objects.PutChunked(f)
-	if err != nil {
-		return file, was, err
-	}
-	file.Executable = was.Mode&0o111 != 0
-	now, err := untrusted.InfoOf(f)
-	if err == nil && (file.Size != was.Size || now.Size != was.Size || !now.Modified.Equal(was.Modified)) {
-		err = errChanging
-	}
-	return file, was, err
-}
-
-// snapshotOf is the event of a snapshot of files that were read.
-func (d *driver) snapshotOf(a research.Action, found map[string]untrusted.Info, read map[untrusted.Info]objects.File, before string) ([]research.Payload, error) {
-	if len(found) == 0 {
-		return nil, nil
-	}
-	tree, size := objects.Tree{}, int64(0)
-	for path, info := range found {
-		file := read[info]
-		file.Path = path
 		tree = append(tree, file)
 		size += file.Size
 	}
@@ -120,6 +58,110 @@ func (d *driver) snapshotOf(a research.Action, found map[string]untrusted.Info, 
 		return nil, err
 	}
 	return []research.Payload{research.AttemptCheckpointed{Trial: a.Trial, Attempt: a.ID, Snapshot: string(digest), Size: size}}, nil
+}
+
+// readWhole stores a file that nobody writes to while it is read.
+func (d *driver) readWhole(path string, was untrusted.Info, open opener) (objects.File, error) {
+	f, now, err := open()
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !sameContent(now, was) {
+		err = errChanging
+	}
+	if err != nil {
+		return objects.File{}, err
+	}
+	defer f.Close() // only read from
+	file, err := d.engine.objects.PutChunked(f)
+	if err != nil {
+		return file, err
+	}
+	if now, err = untrusted.InfoOf(f); err == nil && (file.Size != was.Size || !sameContent(now, was)) {
+		err = errChanging
+	}
+	file.Path, file.Executable = path, was.Mode&0o111 != 0
+	return file, err
+}
+
+// sameContent reports whether a file is the same, with the same content. Its name may
+// have changed.
+func sameContent(a, b untrusted.Info) bool {
+	return a.Dev == b.Dev && a.Ino == b.Ino && a.Size == b.Size && a.Modified.Equal(b.Modified)
+}
+
+// instant is what is in a folder at some moment.
+type instant struct {
+	files map[string]untrusted.Info
+	held  map[untrusted.Info]*os.File
+}
+
+// catch looks until it has seen the same twice on end.
+func (m *instant) catch(box *untrusted.Folder) error {
+	for range mostPasses {
+		last := m.files
+		if err := m.look(box); err != nil {
+			return err
+		}
+		if last != nil && maps.Equal(m.files, last) {
+			return nil
+		}
+	}
+	return errChanging
+}
+
+func (m *instant) look(box *untrusted.Folder) error {
+	m.files = map[string]untrusted.Info{}
+	err := box.Walk(func(e *untrusted.Entry, err error) error {
+		if untrusted.Theirs(err) {
+			return nil
+		}
+		if err != nil || !e.Info.Mode.IsRegular() || !goodName(e.Path) || len(m.files) >= mostArtifacts {
+			return err
+		}
+		info := e.Info
+		if m.held[info] == nil && len(m.held) < mostHeld {
+			f, now, err := e.Open()
+			if untrusted.Theirs(err) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if info = now; m.held[info] != nil {
+				_ = f.Close()
+			} else {
+				m.held[info] = f
+			}
+		}
+		m.files[e.Path] = info
+		return nil
+	})
+	there := map[untrusted.Info]bool{}
+	for _, info := range m.files {
+		there[info] = true
+	}
+	for info, f := range m.held {
+		if !there[info] {
+			_ = f.Close()
+			delete(m.held, info)
+		}
+	}
+	return err
+}
+
+// open gives a file to be read from its beginning, whoever read it before.
+func (m *instant) open(box *untrusted.Folder, path string) (*os.File, untrusted.Info, error) {
+	held := m.held[m.files[path]]
+	if held == nil {
+		return box.Open(path)
+	}
+	delete(m.held, m.files[path]) // a second name of the same file opens it anew
+	info, err := untrusted.InfoOf(held)
+	return held, info, err
+}
+
+func (m *instant) close() {
+	for _, f := range m.held {
+		_ = f.Close()
+	}
 }
 
 // keepSnapshots stores what a running attempt keeps for the next one, every

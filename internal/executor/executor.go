@@ -44,8 +44,8 @@ type Job struct {
 // until Clean.
 type Outcome struct {
 	sandbox.Ending
-	Lost    bool // it is gone without an ending
-	Host    string
+	Lost bool // it is gone without an ending
+	Host string
 	// Box is the folder that the job's command wrote to, with the names of
 	// package sandbox in it. It may be gone, and anything may be in it: package
 	// untrusted reaches into it.

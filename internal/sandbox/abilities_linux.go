@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -29,39 +28,14 @@ var probes = map[Isolation]func() error{
 }
 
 func try(level Isolation) error {
-	dir, err := os.MkdirTemp("", "ratchet-probe-")
-	if err != nil {
-		return fmt.Errorf("trying %s isolation: %w", level, err)
-	}
-	err = probe(level, filepath.Join(dir, "attempt"))
-	if removal := os.RemoveAll(dir); err == nil {
-		err = removal
-	}
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s isolation cannot be had here: %w%s", level, err, remedy(err))
-}
-
-func probe(level Isolation, folder string) error {
-	spec := &Spec{
+	_, err := Ask(context.Background(), &Spec{
 		Command: []string{"true"}, Env: []string{"PATH=/usr/bin:/bin:/run/current-system/sw/bin"}, Isolation: level,
 		Limits: study.AttemptLimits{
 			Time: study.Duration(10 * time.Second), Memory: 64 << 20, CPUs: 1, Disk: 1 << 20, Output: 1 << 10, Processes: 16, Network: study.NetworkNone,
 		},
-	}
-	h, err := (*Launcher)(nil).Start(folder, spec, func(string) error { return nil })
+	}, func(string) error { return nil })
 	if err != nil {
-		return err
-	}
-	e, err := h.Wait(context.Background())
-	switch {
-	case err != nil:
-		return err
-	case e.SetUp != "":
-		return errors.New(e.SetUp)
-	case e.Exit != 0:
-		return fmt.Errorf("a trivial command ended with exit status %d %s", e.Exit, e.Signal)
+		return fmt.Errorf("%s isolation cannot be had here: %w%s", level, err, remedy(err))
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"ratchet/internal/untrusted"
 )
 
 // Sweep removes what shims that were killed have left outside their folders:
@@ -32,10 +34,10 @@ func Sweep() {
 			_ = os.Remove(dir) // next time, if the kernel is not done with it
 		}
 	}
-	probes, _ := filepath.Glob(filepath.Join(os.TempDir(), "ratchet-probe-*"))
+	probes, _ := filepath.Glob(filepath.Join(os.TempDir(), askFolder+"*"))
 	for _, dir := range probes {
 		if info, err := os.Lstat(dir); err == nil && time.Since(info.ModTime()) > time.Hour {
-			_ = os.RemoveAll(dir)
+			_ = untrusted.RemoveAll(dir)
 		}
 	}
 }
