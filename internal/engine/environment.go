@@ -61,10 +61,11 @@ func inspect(ctx context.Context, c *research.RunCreated) (Environment, error) {
 		f.path = append(f.path, filepath.Join(root, "bin"))
 		f.base(root)
 	}
+	asked := false
 	for _, name := range []string{c.Study.Program.Command[0], first(c.Study.Program.Build), "python3", "python"} {
 		found, err := f.find(name)
-		if err == nil && f.python == nil && strings.HasPrefix(filepath.Base(found), "python") {
-			err = f.askPython(ctx, found)
+		if err == nil && !asked && strings.HasPrefix(filepath.Base(found), "python") {
+			asked, err = true, f.askPython(ctx, found)
 		}
 		if err != nil {
 			return env, err

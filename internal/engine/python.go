@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,8 +61,11 @@ print(json.dumps({"executable": sys.executable, "version": sys.version.split()[0
 		*text = research.Printable(*text, 500)
 	}
 	f.python = &p
-	if !inSystem(p.Executable) {
-		f.lead(filepath.Dir(p.Executable))
+	// In the place of what chose it, which in the program's sandbox, without the
+	// user's home, may choose another.
+	if bin := filepath.Dir(p.Executable); bin != filepath.Dir(path) {
+		f.path = slices.DeleteFunc(f.path, func(dir string) bool { return dir == filepath.Dir(path) })
+		f.lead(bin)
 	}
 	return nil
 }

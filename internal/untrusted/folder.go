@@ -131,7 +131,8 @@ func Theirs(err error) bool {
 	}
 	var no unix.Errno
 	return errors.As(err, &no) && slices.Contains([]unix.Errno{
-		unix.EACCES, unix.EPERM, unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EMLINK, unix.ENAMETOOLONG, unix.ENXIO, unix.ENODEV, unix.ESTALE, unix.EXDEV,
+		unix.EACCES, unix.EPERM, unix.ENOENT, unix.ENOTDIR, unix.EISDIR, unix.ELOOP, unix.EMLINK, unix.ENAMETOOLONG, unix.ENXIO, unix.ENODEV, unix.EXDEV,
+		unix.ESTALE, unix.EINVAL, // seen on ext4 under names that others exchange at that moment
 	}, no)
 }
 

@@ -29,7 +29,7 @@ func RemoveAll(path string) error {
 	defer above.Close()
 	above.box = true // and so all below it
 	r := removal{}
-	if err := r.remove(above, filepath.Base(path), 0); err != nil {
+	if err := r.remove(above, filepath.Base(path), 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("removing %s: %w", path, err)
 	}
 	return nil
@@ -43,7 +43,7 @@ type removal struct {
 
 func (r *removal) remove(in *Folder, name string, depth int) error {
 	err := again(func() error { return unix.Unlinkat(in.fd(), name, 0) })
-	if err == nil || errors.Is(err, unix.ENOENT) {
+	if err == nil {
 		return nil
 	}
 	// A folder. Systems do not agree by which error they say so.
@@ -81,8 +81,8 @@ func (r *removal) empty(f *Folder, depth int) error {
 			return err
 		}
 		for _, name := range names {
-			if err := r.remove(f, name, depth+1); err != nil {
-				return err
+			if err := r.remove(f, name, depth+1); err != nil && !errors.Is(err, unix.ENOENT) {
+				return err // where it is gone, somebody else has removed it
 			}
 		}
 		if f != r.top {

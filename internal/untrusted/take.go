@@ -85,7 +85,7 @@ const mostLinks = 40
 func (f *Folder) follow(name string) (string, Info, error) {
 	var done []string
 	rest := strings.Split(filepath.ToSlash(name), "/")
-	info := Info{Mode: fs.ModeDir}
+	none := Info{}
 	for links := 0; len(rest) > 0; {
 		element := rest[0]
 		rest = rest[1:]
@@ -94,7 +94,7 @@ func (f *Folder) follow(name string) (string, Info, error) {
 			continue
 		case "..":
 			if len(done) == 0 {
-				return "", info, &UnfitError{name, "leads out of the folder by a link"}
+				return "", none, &UnfitError{name, "leads out of the folder by a link"}
 			}
 			done = done[:len(done)-1]
 			continue
@@ -102,31 +102,34 @@ func (f *Folder) follow(name string) (string, Info, error) {
 		here := path.Join(append(done, element)...)
 		in, err := f.Folder(path.Dir(here))
 		if err != nil {
-			return "", info, err
+			return "", none, err
 		}
 		e := Entry{Path: here, in: in, name: element}
 		to := ""
-		if info, err = in.stat(element); err == nil && info.Mode&fs.ModeSymlink != 0 {
+		info, err := in.stat(element)
+		if err == nil && info.Mode&fs.ModeSymlink != 0 {
 			to, err = e.Link()
 		}
 		in.Close()
 		switch {
 		case err != nil && to == "" && links > 0 && Theirs(err):
-			return "", info, &UnfitError{name, "is a link to what is not there"}
+			return "", none, &UnfitError{name, "is a link to what is not there"}
 		case err != nil:
-			return "", info, failed(name, err)
+			return "", none, failed(name, err)
 		case info.Mode&fs.ModeSymlink == 0:
 			done = append(done, element)
 			continue
 		case path.IsAbs(to):
-			return "", info, &UnfitError{name, "leads out of the folder by a link"}
+			return "", none, &UnfitError{name, "leads out of the folder by a link"}
 		}
 		if links++; links > mostLinks {
-			return "", info, &UnfitError{name, "is a link to itself"}
+			return "", none, &UnfitError{name, "is a link to itself"}
 		}
 		rest = append(strings.Split(to, "/"), rest...)
 	}
-	return path.Join(append(done, ".")...), info, nil
+	at := path.Join(append(done, ".")...)
+	info, err := f.Lstat(at)
+	return at, info, err
 }
 
 // Follow is Open through links that stay below f.

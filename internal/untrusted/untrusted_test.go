@@ -255,7 +255,7 @@ func TestTake(t *testing.T) {
 	dir := folder(t, map[string]string{
 		"a/x": "1", "a/y": "->x", "a/up": "->../b/z", "b/z": "2", "c": "->b", "through": "->c/z", "far": "->a/up",
 		"bad/abs": "->" + filepath.Join(outside, "secret"), "bad/rel": "->../../" + filepath.Base(outside) + "/secret", "bad/dir": "->../b",
-		"bad/dangling": "->nothing", "bad/loop": "->loop", "bad/pipe": "|", "bad/out": "->" + outside, "bad/inside": "->" + "../a/x", "abs": "->" + outside,
+		"bad/dangling": "->nothing", "bad/loop": "->loop", "bad/pipe": "|", "bad/out": "->" + outside, "bad/inside": "->../a/x", "bad/here": "->.", "bad/up": "->..", "abs": "->" + outside,
 	})
 	f := opened(t, Open, dir)
 	take := func(names ...string) (map[string]string, error) {
@@ -278,7 +278,7 @@ func TestTake(t *testing.T) {
 		t.Errorf("took %v, %v", got, err)
 	}
 	for name, why := range map[string]string{
-		"bad/abs": "leads out of the folder", "bad/rel": "leads out of the folder", "bad/dir": "link to a folder", "bad/dangling": "not there",
+		"bad/abs": "leads out of the folder", "bad/rel": "leads out of the folder", "bad/dir": "link to a folder", "bad/here": "link to a folder", "bad/up": "link to a folder", "bad/dangling": "not there",
 		"bad/loop": "to itself", "bad/pipe": "a named pipe", "bad/out": "leads out", "abs/secret": "leads out", "abs/deep": "leads out", "bad": "bad/", "../x": "", "c": "link to a folder",
 	} {
 		got, err := take(name)
