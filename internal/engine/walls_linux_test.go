@@ -330,3 +330,88 @@ func (h *haunted) ofOneMoment(t *testing.T, snapshot string) {
 		}
 	}
 }
+
+// swaps changes the program's folders at random, in several processes, as one
+// would that wants the engine to come to another: $1 changes in all, links to
+// $OUTSIDE among them.
+const swaps = `
+cat > swaps.py <<'END'
+import ctypes, os, random, sys
+libc = ctypes.CDLL(None)
+outside, n = os.environ["OUTSIDE"], int(sys.argv[1]) // 4
+roots = [os.environ[v] for v in ("RATCHET_OUTPUT", "RATCHET_CHECKPOINT")] + [os.getcwd()]
+above = os.path.dirname(roots[0])
+workers = [os.fork() for _ in range(2)]  # four processes
+r = random.Random(os.getpid())
+names = ["a", "b", "c", "deep", "in"]
+def path():
+    if sys.argv[2] != "build" and r.random() < 0.02:
+        return os.path.join(above, r.choice(["output", "work", "metrics.jsonl", "metrics.json", "w"]))
+    p = r.choice(roots)
+    for _ in range(r.randint(1, 3)): p = os.path.join(p, r.choice(names))
+    return p
+def write(p):
+    f = os.open(p, os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK)  # waits at no pipe
+    os.write(f, b'{"pin": 1}')
+    os.close(f)
+def lock(p, mode):
+    if not os.path.islink(p): os.chmod(p, mode)
+links = [outside, outside + "/secret", "..", "../..", "/", "/proc/self/root", "/proc/1/root" + outside, "a", "deep"]
+steps = [
+    lambda: libc.renameat2(-100, path().encode(), -100, path().encode(), 2),
+    lambda: libc.renameat2(-100, path().encode(), -100, path().encode(), 2),
+    lambda: os.rename(path(), path()),
+    lambda: os.symlink(r.choice(links), path()),
+    lambda: os.symlink(r.choice(links), path()),
+    lambda: os.mkdir(path()),
+    lambda: os.mkdir(path()),
+    lambda: write(path()),
+    lambda: os.link(path(), path()),
+    lambda: os.mkfifo(path()),
+    lambda: os.unlink(path()),
+    lambda: os.rmdir(path()),
+    lambda: lock(path(), r.choice([0, 0o755, 0o755])),
+]
+for _ in range(n):
+    try: r.choice(steps)()
+    except (OSError, UnicodeError): pass
+if all(workers):
+    for w in workers: os.waitpid(w, 0)
+    sys.exit(3 if os.environ.get("RATCHET_ATTEMPT") == "1" and sys.argv[2] != "build" else 0)
+else:
+    os._exit(0)
+END
+`
+
+// TestSwappingPrograms: whatever a program makes of its folders, while it builds,
+// while snapshots are taken and sizes are measured, and when all is collected, the
+// engine comes to nothing of the host's.
+func TestSwappingPrograms(t *testing.T) {
+	outside, check := canaries(t)
+	changes := proof.Of(12_000, 1_000_000)
+	study := `version: 1
+name: swaps
+program: {command: [sh, x.sh, "{seed}"], files: [x.sh], build: [sh, x.sh, build], inputs: {in/deep: data.txt, deep/a: in}, outputs: [a, deep/b, in, "."], checkpoint: a/kept}
+objective: {metric: pin, goal: maximize}
+metrics: {pin: {file: deep/metrics.json, key: pin}}
+search: {method: random, experiments: 2}
+validation: {seeds: 2}
+checkpoints: {attempt: 1s}
+retries: {max: 1}
+parallel: 2
+limits: {attempt: {time: 10m, disk: 64MiB, processes: 20}}
+`
+	// A third each for the build, an attempt that fails, and the one after it.
+	h := &haunted{lab: newLab(t, study, fmt.Sprintf("export OUTSIDE=%q\n%sexec python3 swaps.py %d $1\n", outside, swaps, changes/3))}
+	if err := os.Mkdir(filepath.Join(h.dir, "in"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	h.engine = h.open(engine.Options{})
+	h.run = h.create(h.engine)
+	h.state = h.drive(h.engine, h.run)
+	if !h.state.Ended() {
+		t.Errorf("the run did not end: %v", h.state.Pending)
+	}
+	check(h)
+	h.nothingLeft(t)
+}
