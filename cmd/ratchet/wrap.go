@@ -21,6 +21,7 @@ import (
 	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -265,37 +266,37 @@ const (
 // wrapped are the files and folders of a working folder that a program gets a
 // copy of.
 func wrapped(dir string, inputs map[string]string, environment string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
+	folder, err := untrusted.Open(dir)
 	if err != nil {
 		return nil, err
 	}
+	defer folder.Close()
 	out := []string{}
 	var size, count int64
-	largest, most := "", int64(0)
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		_, isInput := inputs[e.Name()]
-		if slices.Contains(left, e.Name()) || isInput || path == environment || !e.IsDir() && !e.Type().IsRegular() {
-			continue
+	sizes := map[string]int64{} // by the first name
+	err = folder.Walk(func(e *untrusted.Entry, err error) error {
+		top, _, below := strings.Cut(e.Path, "/")
+		if _, isInput := inputs[top]; !below && (slices.Contains(left, top) || isInput || filepath.Join(dir, top) == environment) {
+			return fs.SkipDir
 		}
-		before := size
-		err := filepath.WalkDir(path, func(_ string, f fs.DirEntry, err error) error {
-			if err != nil {
-				return err
-			}
-			if info, err := f.Info(); err == nil && f.Type().IsRegular() {
-				size += info.Size()
-				count++
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
+		if err == nil && !below && (e.Info.Mode.IsDir() || e.Info.Mode.IsRegular()) {
+			out = append(out, top)
 		}
-		if size-before > most {
-			largest, most = e.Name(), size-before
+		if err == nil && e.Info.Mode.IsRegular() {
+			size += e.Info.Size
+			sizes[top] += e.Info.Size
+			count++
 		}
-		out = append(out, e.Name())
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	largest := ""
+	for top, n := range sizes {
+		if n > sizes[largest] {
+			largest = top
+		}
 	}
 	if size > mostWrapped || count > mostWrappedFiles {
 		return nil, fmt.Errorf("the working folder has %d files of %s in all, too much for a copy; show the largest read-only with --input %s, or start in the program's own folder", count, study.Bytes(size>>20<<20), largest)

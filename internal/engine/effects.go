@@ -104,7 +104,7 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		},
 	}
 	for _, in := range c.Study.Program.Inputs {
-		source, err := filepath.EvalSymlinks(in.Locate(c.Folder))
+		source, err := filepath.EvalSymlinks(in.Locate(c.Folder)) //nolint:forbidigo // an input is named by its path
 		if err != nil {
 			source = in.Locate(c.Folder) // starting says that it is gone
 		}

@@ -15,6 +15,7 @@ import (
 	"ratchet/internal/filelock"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // Garbage is what GC removed, or would remove.
@@ -146,7 +147,7 @@ func (e *Engine) gcFolders(runs []string, g *Garbage, dry bool) error {
 		if dry {
 			continue
 		}
-		if err := os.RemoveAll(e.folder(name)); err != nil {
+		if err := untrusted.RemoveAll(e.folder(name)); err != nil {
 			return err
 		}
 	}
@@ -195,14 +196,15 @@ func (e *Engine) DiskUse(ctx context.Context, run string) (DiskUse, error) {
 
 // sizeOf is the size of all files below a folder, in bytes. What cannot be
 // read, or goes meanwhile, does not count.
-func sizeOf(dir string) int64 {
-	var n int64
-	_ = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
-			return nil
-		}
-		if info, err := entry.Info(); err == nil {
-			n += info.Size()
+func sizeOf(dir string) (n int64) {
+	folder, err := untrusted.Open(dir)
+	if err != nil {
+		return 0
+	}
+	defer folder.Close()
+	_ = folder.Walk(func(e *untrusted.Entry, err error) error {
+		if err == nil && e.Info.Mode.IsRegular() {
+			n += e.Info.Size
 		}
 		return nil
 	})

@@ -1,19 +1,18 @@
 package engine
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io/fs"
-	"os"
+	"io"
+	"path"
 	"path/filepath"
 	"time"
 
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
-
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -58,47 +57,66 @@ func (e *Engine) recordInputs(inputs []study.Input, dir string) (string, error) 
 }
 
 func describeInput(in study.Input, dir string) (inputRecord, error) {
-	root := in.Locate(dir)
-	r := inputRecord{Path: in.Path, Source: root}
-	var total int64
-	resolved, err := filepath.EvalSymlinks(root)
+	r := inputRecord{Path: in.Path, Source: in.Locate(dir)}
+	resolved, err := filepath.EvalSymlinks(r.Source) //nolint:forbidigo // an input is named by its path
 	if err != nil {
 		return r, fmt.Errorf("input %s: %w", in.Path, err)
 	}
-	err = filepath.WalkDir(resolved, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() {
-			return err
-		}
-		rel, err := filepath.Rel(resolved, path)
-		if err != nil {
-			return err
-		}
-		modified := info.ModTime().UTC()
-		r.Files = append(r.Files, inputFile{Path: filepath.ToSlash(rel), Size: info.Size(), Time: &modified})
-		total += info.Size()
-		return nil
-	})
+	above, err := untrusted.Open(filepath.Dir(resolved))
 	if err != nil {
 		return r, fmt.Errorf("input %s: %w", in.Path, err)
 	}
-	if total > hashBelow && in.Hash != "full" {
-		return r, nil
-	}
-	for i, f := range r.Files {
-		if r.Files[i].Digest, err = digestOf(filepath.Join(resolved, f.Path)); err != nil {
-			return r, fmt.Errorf("input %s: %w", in.Path, err)
-		}
-		r.Files[i].Time = nil
+	defer above.Close()
+	if err := r.describe(above, filepath.Base(resolved), in.Hash == "full"); err != nil {
+		return r, fmt.Errorf("input %s: %w", in.Path, err)
 	}
 	return r, nil
 }
 
-func digestOf(path string) (string, error) {
-	f, err := os.Open(path)
+// describe notes the files of the input at a name.
+func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool) error {
+	info, err := above.Lstat(name)
+	if err != nil {
+		return err
+	}
+	var total int64
+	note := func(path string, info untrusted.Info) {
+		modified := info.Modified.UTC()
+		r.Files = append(r.Files, inputFile{Path: path, Size: info.Size, Time: &modified})
+		total += info.Size
+	}
+	if info.Mode.IsRegular() {
+		note(".", info)
+	} else {
+		folder, err := above.Folder(name)
+		if err != nil {
+			return err
+		}
+		defer folder.Close()
+		err = folder.Walk(func(e *untrusted.Entry, err error) error {
+			if err == nil && e.Info.Mode.IsRegular() {
+				note(e.Path, e.Info)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if total > hashBelow && !whole {
+		return nil
+	}
+	for i, f := range r.Files {
+		if r.Files[i].Digest, err = digestOf(above, path.Join(name, f.Path)); err != nil {
+			return err
+		}
+		r.Files[i].Time = nil
+	}
+	return nil
+}
+
+func digestOf(above *untrusted.Folder, name string) (string, error) {
+	f, _, err := above.Open(name)
 	if err != nil {
 		return "", err
 	}

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"io"
-	"os"
 
 	"ratchet/internal/executor/local"
 	"ratchet/internal/objects"
@@ -43,7 +42,7 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 		}
 		for name, path := range map[string]string{"stdout": sandbox.Stdout(l.Folder(p.ID)), "stderr": sandbox.Stderr(l.Folder(p.ID))} {
 			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) {
-				f, err := os.Open(path)
+				f, _, err := own(path)()
 				if err != nil {
 					return nil, err
 				}

@@ -117,7 +117,6 @@ type astray struct {
 	more          string // of `program` in the study
 	study         string // the rest of it
 	want          research.Class
-	check         func(t *testing.T, h *haunted)
 }
 
 var strays = []astray{
@@ -210,13 +209,13 @@ func TestStrangersFiles(t *testing.T) {
 	if err := os.Mkdir(data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, make := range map[string]func(string) error{
+	for name, place := range map[string]func(string) error{
 		"leads out of the folder by a link": func(p string) error { return os.Symlink(filepath.Join(outside, "secret"), p) },
 		"is a named pipe":                   func(p string) error { return syscall.Mkfifo(p, 0o644) },
 		"is a link to a folder":             func(p string) error { return os.Symlink(".", p) },
 	} {
 		path := filepath.Join(data, "x")
-		if err := make(path); err != nil {
+		if err := place(path); err != nil {
 			t.Fatal(err)
 		}
 		text, err := os.ReadFile(h.file)

@@ -12,6 +12,7 @@ import (
 
 	"ratchet/internal/failpoint"
 	"ratchet/internal/filelock"
+	"ratchet/internal/untrusted"
 )
 
 // The files of an attempt's folder.
@@ -105,7 +106,7 @@ func lay(folder string, record *os.File, spec *Spec, prepare func(box string) er
 	box := Box(folder)
 	if _, err := os.Lstat(box); err == nil {
 		for _, path := range []string{box, filepath.Join(folder, tmpFolder), filepath.Join(folder, requestFile)} {
-			if err := os.RemoveAll(path); err != nil {
+			if err := untrusted.RemoveAll(path); err != nil {
 				return err
 			}
 		}

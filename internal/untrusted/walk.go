@@ -20,7 +20,7 @@ type Entry struct {
 // Walk visits all that is below f, each folder before what is in it, in the
 // order of names. A visit with an error says why a folder is not gone into; its
 // entry was visited before, but for f's own, whose path is ".". A visit may
-// return fs.SkipDir of a folder; any other error ends the walk. What goes while
+// return fs.SkipDir: a folder is not gone into then. Any other error ends the walk. What goes while
 // the walk is under way is passed over. Entries may be used in their visit only.
 func (f *Folder) Walk(visit func(*Entry, error) error) error {
 	if f == nil {
@@ -49,7 +49,7 @@ func (f *Folder) walk(me *Entry, depth int, visit func(*Entry, error) error) err
 			continue // gone
 		}
 		if err := visit(e, nil); err != nil {
-			if errors.Is(err, fs.SkipDir) && e.Info.Mode.IsDir() {
+			if errors.Is(err, fs.SkipDir) {
 				continue
 			}
 			return err
