@@ -49,6 +49,8 @@ type app struct {
 	stderr   slog.Handler // of log
 	file     *slog.Logger // of the home's log alone; nil: nothing is driven
 	status   int          // exit status of a command that ended without an error
+	// stranger is the home, where it is not to be believed.
+	stranger *untrustedHome
 }
 
 // run executes a command line and returns the exit status.
@@ -84,6 +86,7 @@ func statusOf(err error) int {
 	var position *engine.PositionError
 	var amend *engine.AmendError
 	var secret *engine.SecretError
+	var keys *engine.KeysError
 	var driven *engine.DrivenError
 	var noBackups *backup.NoBackupsError
 	var unknownBackup *backup.UnknownBackupError
@@ -98,7 +101,7 @@ func statusOf(err error) int {
 	case errors.Is(err, engine.ErrInterrupted):
 		return exitInterrupted
 	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet),
-		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &driven),
+		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &keys), errors.As(err, &driven),
 		errors.As(err, &noBackups), errors.As(err, &unknownBackup), errors.As(err, &held), errors.As(err, &newer), errors.Is(err, backup.ErrLocked), errors.Is(err, fs.ErrNotExist):
 		return exitUsage
 	case errors.As(err, &record), errors.As(err, &object), errors.As(err, &damagedBackup):
@@ -150,6 +153,14 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also $NO_COLOR)")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		stranger, err := a.strangersHome()
+		if err != nil {
+			return err
+		}
+		if stranger != nil && acts(c) {
+			return usageError{stranger}
+		}
+		a.stranger = stranger
 		if err := a.applyConfig(c); err != nil {
 			return err
 		}
@@ -174,7 +185,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 		a.demoCommand(), a.healthCommand(), a.metricsCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
 		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
-		a.initCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
+		a.initCommand(), a.trustCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
@@ -196,6 +207,9 @@ func wrapArgs(c *cobra.Command) {
 	}
 }
 
+// foundHome is the source of a home that nobody has named.
+const foundHome = "found at or above the working folder"
+
 // homeFolder finds the home: the flag, the variable, the nearest .ratchet at
 // or above the working folder, or .ratchet here.
 func (a *app) homeFolder() (path, source string, err error) {
@@ -211,7 +225,7 @@ func (a *app) homeFolder() (path, source string, err error) {
 	}
 	for dir := wd; ; dir = filepath.Dir(dir) {
 		if info, err := os.Stat(filepath.Join(dir, ".ratchet")); err == nil && info.IsDir() {
-			return filepath.Join(dir, ".ratchet"), "found at or above the working folder", nil
+			return filepath.Join(dir, ".ratchet"), foundHome, nil
 		}
 		if dir == filepath.Dir(dir) {
 			return filepath.Join(wd, ".ratchet"), "default", nil
@@ -225,7 +239,7 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(home, "journal.db")); err != nil && !create {
+	if _, err := os.Stat(filepath.Join(home, "journal.db")); err != nil && (!create || a.stranger != nil) {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, &engine.UnknownRunError{}
 		}
@@ -235,12 +249,25 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	settings, err := a.configured()
+	if err != nil {
+		return nil, err
+	}
+	private := settings["private"].Value != "false"
+	if private {
+		syscall.Umask(0o077) // of all that is made from here on
+	}
+	_, err = os.Stat(filepath.Join(home, "journal.db"))
+	made := errors.Is(err, fs.ErrNotExist)
 	inner, err := engine.Open(home, engine.Options{Breakers: breakers})
 	if err != nil && strings.Contains(err.Error(), "not a database") {
 		return nil, &journal.DamageError{Why: err.Error()}
 	}
 	if err != nil {
 		return nil, err
+	}
+	if a.stranger == nil {
+		a.own(home, made, private)
 	}
 	return &ratchet.Engine{Engine: inner}, nil
 }

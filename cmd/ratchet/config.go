@@ -31,6 +31,7 @@ var configKeys = []configKey{
 	{key: "isolation", value: "strict", choices: []string{"strict", "process"}},
 	{key: "log_level", value: "warn", choices: []string{"debug", "info", "warn", "error"}},
 	{key: "on_interrupt", value: "leave", choices: []string{"leave", "stop"}},
+	{key: "private", value: "true", choices: []string{"true", "false"}},
 	{key: "backup.to"},
 	{key: "backup.every", check: span},
 	{key: "backup.after_stage", value: "false", choices: []string{"true", "false"}},
@@ -117,6 +118,14 @@ func (a *app) configuredWith(models *gateway.Settings) (map[string]setting, erro
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
 		return nil, fmt.Errorf("reading the engine's settings: %w", err)
+	case a.stranger != nil: // mistakes are named, nothing is believed
+		unused, err := gateway.DefaultSettings()
+		if err != nil {
+			return nil, usageError{err}
+		}
+		if err := readConfig(shorter(file), data, map[string]setting{}, unused); err != nil {
+			return nil, err
+		}
 	default:
 		if err := readConfig(shorter(file), data, out, models); err != nil {
 			return nil, err

@@ -117,6 +117,9 @@ func (a *app) configCommand() *cobra.Command {
 			for _, s := range settings {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, cmp.Or(s.Value, "none"), s.Source)
 			}
+			if a.stranger != nil {
+				defer fmt.Fprintf(a.err, "\nnot applied: %v\n", a.stranger)
+			}
 			return w.Flush()
 		},
 	}

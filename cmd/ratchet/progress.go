@@ -42,9 +42,6 @@ func (a *app) newProgress(run string) *progress {
 			p.width = w
 		}
 	}
-	if !a.quiet && !a.json {
-		fmt.Fprintf(a.err, "run %s\n", run)
-	}
 	return p
 }
 

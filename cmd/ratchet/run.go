@@ -77,6 +77,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&o.Model, "model", "", "language model of the scientist")
 	f.StringVar(&o.Executor, "executor", "", "where attempts run (default: as the study says)")
 	f.StringVar(&isolation, "isolation", "strict", "walls around attempts: strict, or process for limits only")
+	f.StringArrayVar(&o.AllowInputs, "allow-input", nil, "input with keys in it that programs are to see all the same")
 	f.BoolVar(&detach, "detach", false, "go on in the background")
 	f.StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
 	f.BoolVar(&monitoring, "enable-monitoring", true, "always on; here for the command lines of earlier engines")
@@ -158,6 +159,9 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	// A pipe that nobody reads any more ends nothing: the run matters more than
 	// who watches it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	if err := a.begin(ctx, e, run); err != nil {
+		return err
+	}
 	p := a.newProgress(run)
 	o.Observe = p.observe
 	o.Warn = func(err error) { a.log.Warn(err.Error()) }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -195,13 +196,13 @@ func (a *app) listCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List the runs in this home",
 		RunE: func(c *cobra.Command, _ []string) error {
-			e, err := a.open(true)
-			if err != nil {
-				return err
+			var runs []string
+			e, err := a.open(false)
+			if err == nil {
+				defer e.Close()
+				runs, err = e.Runs(c.Context())
 			}
-			defer e.Close()
-			runs, err := e.Runs(c.Context())
-			if err != nil {
+			if err != nil && !errors.As(err, new(*engine.UnknownRunError)) { // no home is one without runs
 				return err
 			}
 			documents := []statusDocument{}

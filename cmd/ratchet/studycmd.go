@@ -7,7 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"ratchet/internal/engine"
 	"ratchet/internal/report"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
 
@@ -25,12 +28,22 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			outside := engine.OutsideOf(s, filepath.Dir(args[0]))
 			if a.json {
-				a.printJSON(map[string]any{"problems": []study.Problem{}, "study": s})
+				a.printJSON(map[string]any{"problems": []study.Problem{}, "study": s, "outside": outside})
 				return nil
 			}
 			a.printf("%s is a valid study: %d parameters, %d hypotheses, at most %d experiments with %d seeds each\n",
 				args[0], len(s.Parameters), len(s.Hypotheses), s.Search.Experiments, s.Search.Seeds)
+			if open := exposed(s, string(sandbox.Strict), outside); open != "" {
+				a.printf("%s\n", open)
+			}
+			for _, o := range outside {
+				a.printf("%s\n", shown(o))
+				if o.Keys != "" {
+					a.printf("  `ratchet run` refuses that without --allow-input %s\n", research.Printable(o.Path, 500))
+				}
+			}
 			return nil
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -113,11 +114,12 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return err
 	}
-	data, err := o.study(dir, command, level)
+	inputs := o.inputsOf(dir)
+	data, err := o.study(dir, inputs, command, level)
 	if err != nil {
 		return usageError{err}
 	}
-	options := ratchet.RunOptions{Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
+	options := ratchet.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
 	file := filepath.Join(dir, "the command line")
 	if _, err := engine.Check(file, data, options); err != nil {
 		return err
@@ -141,20 +143,7 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 type object = yaml.MapSlice
 
 // study writes the study that a wrapped command is.
-func (o wrapOptions) study(dir string, command []string, level sandbox.Isolation) ([]byte, error) {
-	inputs := map[string]string{}
-	for _, in := range o.inputs {
-		name, path, ok := strings.Cut(in, "=")
-		if !ok {
-			path = name
-			if rel, err := filepath.Rel(dir, absolute(dir, path)); err == nil && filepath.IsLocal(rel) {
-				name = rel
-			} else {
-				name = filepath.Base(path)
-			}
-		}
-		inputs[filepath.ToSlash(filepath.Clean(name))] = absolute(dir, path)
-	}
+func (o wrapOptions) study(dir string, inputs map[string]string, command []string, level sandbox.Isolation) ([]byte, error) {
 	environment, err := o.python(dir)
 	if err != nil {
 		return nil, err
@@ -205,6 +194,25 @@ func (o wrapOptions) study(dir string, command []string, level sandbox.Isolation
 	add(&tools, "hosts", o.allow, len(o.allow) > 0)
 	add(&file, "tools", tools, (o.tools || len(o.allow) > 0) && !slices.Contains(o.allow, "*"))
 	return yaml.Marshal(file)
+}
+
+// inputsOf are the inputs that the command line names: whoever writes it means
+// them.
+func (o wrapOptions) inputsOf(dir string) map[string]string {
+	inputs := map[string]string{}
+	for _, in := range o.inputs {
+		name, path, ok := strings.Cut(in, "=")
+		if !ok {
+			path = name
+			if rel, err := filepath.Rel(dir, absolute(dir, path)); err == nil && filepath.IsLocal(rel) {
+				name = rel
+			} else {
+				name = filepath.Base(path)
+			}
+		}
+		inputs[filepath.ToSlash(filepath.Clean(name))] = absolute(dir, path)
+	}
+	return inputs
 }
 
 func absolute(dir, path string) string {

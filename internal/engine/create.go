@@ -29,6 +29,8 @@ type RunOptions struct {
 	Parallel       int               // overrides parallel; 0: as the study says
 	Executor       string
 	Model          string
+	// AllowInputs are inputs that programs are to see although there are keys.
+	AllowInputs []string
 }
 
 // NotYetError says that a study asks for what this release does not have.
@@ -53,6 +55,9 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 	}
 	o.adjust(st)
 	if err := supported(st); err != nil {
+		return nil, err
+	}
+	if err := allowed(st, filepath.Dir(file), o.AllowInputs); err != nil {
 		return nil, err
 	}
 	if err := sandbox.Probe(o.isolation()); err != nil {

@@ -98,6 +98,10 @@ func (c *container) make() error {
 	if c.notice != nil {
 		own(c.notice.way.theirs)
 	}
+	// What the engine makes may be for its user alone; what is seen in the
+	// sandbox is for another.
+	ahead.call("setting the umask", unix.SYS_UMASK, 0o022)
+	command.call("setting the umask", unix.SYS_UMASK, 0o022)
 	if err := planGiveUp(command, c.notice); err != nil {
 		return err
 	}

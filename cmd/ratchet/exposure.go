@@ -1,0 +1,58 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"ratchet"
+	"ratchet/internal/engine"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// begin prints which run is driven. What stands open to its programs is said in
+// that first line, however quiet the rest is to be.
+func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return err
+	}
+	c := s.Created
+	outside := engine.OutsideOf(c.Study, c.Folder)
+	quiet := a.quiet || a.json
+	if open := exposed(c.Study, c.Isolation, outside); open != "" {
+		fmt.Fprintf(a.err, "run %s: %s\n", run, open)
+	} else if !quiet {
+		fmt.Fprintf(a.err, "run %s\n", run)
+	}
+	for _, o := range outside {
+		if !quiet {
+			fmt.Fprintln(a.err, shown(o))
+		}
+	}
+	return nil
+}
+
+// exposed says in one line what a study's programs can reach that they cannot by
+// default.
+func exposed(st *study.Study, isolation string, outside []engine.Outside) string {
+	switch {
+	case isolation != string(sandbox.Strict):
+		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can", isolation)
+	case st.Limits.Attempt.Network == study.NetworkHost && len(outside) > 0:
+		return "its programs have the machine's network, and see files from outside the study's folder, which they can send anywhere"
+	case st.Limits.Attempt.Network == study.NetworkHost:
+		return "its programs have the machine's network"
+	}
+	return ""
+}
+
+// shown is one line on what a program sees from outside.
+func shown(o engine.Outside) string {
+	line := fmt.Sprintf("its programs see %s (%s)", research.Printable(o.Path, 500), research.Printable(o.Name, 200))
+	if o.Keys != "" {
+		line += ", " + o.Keys
+	}
+	return line
+}
