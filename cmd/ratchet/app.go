@@ -87,6 +87,7 @@ func statusOf(err error) int {
 	var amend *engine.AmendError
 	var secret *engine.SecretError
 	var keys *engine.KeysError
+	var arrived *engine.ArrivedError
 	var driven *engine.DrivenError
 	var noBackups *backup.NoBackupsError
 	var unknownBackup *backup.UnknownBackupError
@@ -101,7 +102,7 @@ func statusOf(err error) int {
 	case errors.Is(err, engine.ErrInterrupted):
 		return exitInterrupted
 	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet),
-		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &keys), errors.As(err, &driven),
+		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &keys), errors.As(err, &arrived), errors.As(err, &driven),
 		errors.As(err, &noBackups), errors.As(err, &unknownBackup), errors.As(err, &held), errors.As(err, &newer), errors.Is(err, backup.ErrLocked), errors.Is(err, fs.ErrNotExist):
 		return exitUsage
 	case errors.As(err, &record), errors.As(err, &object), errors.As(err, &damagedBackup):

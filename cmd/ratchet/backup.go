@@ -261,6 +261,7 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 	}
 	flags.add(c, "from")
 	c.Flags().StringVar(&to, "to", "", "the home to restore into (default: this one)")
+	c.Flags().StringVar(&o.Output, "output-dir", "", "folder for the reports of restored runs, each in a folder of its name (default results)")
 	c.Flags().StringVar(&o.At, "at", "", "restore up to a record's number, a checkpoint or a time")
 	c.Flags().BoolVar(&o.Force, "force", false, "replace runs that have gone on since; their records are kept aside")
 	return c
@@ -283,6 +284,9 @@ func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
 			a.printf("run %s: %d records, %d of them new\n", r.Run, r.Seq, r.Seq-r.Was)
 		default:
 			a.printf("run %s: %d records\n", r.Run, r.Seq)
+		}
+		if r.Output != "" {
+			a.printf("  its report goes to %s\n", shorter(r.Output))
 		}
 	}
 	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Home()))

@@ -19,7 +19,7 @@ func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
 		return err
 	}
 	c := s.Created
-	outside := engine.OutsideOf(c.Study, c.Folder)
+	outside := e.Outside(s)
 	quiet := a.quiet || a.json
 	if open := exposed(c.Study, c.Isolation, outside); open != "" {
 		fmt.Fprintf(a.err, "run %s: %s\n", run, open)

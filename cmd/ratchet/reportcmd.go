@@ -39,9 +39,9 @@ func (a *app) reportCommand() *cobra.Command {
 				if at > 0 {
 					a.printf("As it was at record %d, %s\n", at, ago(s.Time, time.Now()))
 				}
-				a.printResults(r, s.Created.Output)
+				a.printResults(r, e.Output(s))
 				if !s.Ended() && at == 0 {
-					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(s.Created.Output), "report.html"))
+					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(e.Output(s)), "report.html"))
 				}
 				return nil
 			})

@@ -121,7 +121,8 @@ func (a *app) detach(e *ratchet.Engine, run string) error {
 
 func (a *app) resumeCommand() *cobra.Command {
 	var more time.Duration
-	var interrupt, budget string
+	var interrupt, budget, isolation string
+	var allow []string
 	var tokens, calls int64
 	c := &cobra.Command{
 		Use:   "resume [RUN]",
@@ -140,10 +141,16 @@ func (a *app) resumeCommand() *cobra.Command {
 			}
 			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
 			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
-				return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				level, err := sandbox.ParseIsolation(isolation)
+				if err != nil {
+					return usageError{err}
+				}
+				return a.drive(ctx, e, run, ratchet.DriveOptions{Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
+	c.Flags().StringVar(&isolation, "isolation", "strict", "of a run that was restored from a backup: process accepts that its programs have no walls")
+	c.Flags().StringArrayVar(&allow, "allow-input", nil, "of a run that was restored from a backup: input with keys in it that its programs are to see")
 	c.Flags().DurationVar(&more, "more-time", 0, "add to limits.run.time of a run that has spent it")
 	c.Flags().StringVar(&budget, "budget", "", "what model calls of the run may cost from now on in all, like 10USD")
 	c.Flags().Int64Var(&tokens, "tokens", 0, "how many tokens model calls of the run may use in all")
@@ -194,6 +201,8 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 		}
 		fmt.Fprintln(a.err)
 		return silentError{exitInterrupted}
+	case errors.As(err, new(*engine.ArrivedError)):
+		return err
 	case err != nil:
 		return fmt.Errorf("%w\nthe run has stopped safely; once that is mended, `ratchet resume %s` goes on", err, run)
 	}
@@ -248,7 +257,7 @@ func (a *app) conclude(ctx context.Context, e *ratchet.Engine, run string) error
 		a.printJSON(r)
 		return nil
 	}
-	a.printResults(r, s.Created.Output)
+	a.printResults(r, e.Output(s))
 	return nil
 }
 

@@ -77,7 +77,7 @@ func statusOfState(e *ratchet.Engine, s *ratchet.State) statusDocument {
 	d := statusDocument{
 		Run: s.Created.Run, Status: string(s.Status), Why: s.Why, Stage: s.Stage, Driven: e.Driven(s.Created.Run),
 		Completed: s.Frontier, Trials: s.Tally.Trials, Failed: s.Tally.Failed, InFlight: []string{},
-		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: s.Created.Output, Origin: s.Origin,
+		Began: s.Began, Last: s.Time, Seq: s.Seq, Output: e.Output(s), Origin: s.Origin,
 	}
 	if d.Alerts = append([]research.Alert{}, s.Alerts...); d.Driven != nil {
 		if w, err := e.Watched(s.Created.Run); err == nil && w != nil && w.PID == d.Driven.PID {

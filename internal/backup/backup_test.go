@@ -205,7 +205,7 @@ func keys(t *testing.T) Keys {
 // TestBackups: in every kind of place, encrypted or not, a backup has what was
 // there, a later one too, and each restores as it was.
 func TestBackups(t *testing.T) {
-	for kind, dest := range places(t) {
+	for kind, dest := range locations(t) {
 		for _, k := range []Keys{{}, keys(t)} {
 			if len(k.recipients) > 0 && kind != "folder" {
 				continue // what is sealed does not ask where it goes

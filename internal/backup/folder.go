@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ratchet/internal/filelock"
+	"ratchet/internal/untrusted"
 )
 
 // folder keeps blobs as files. A file is written under a temporary name,
@@ -81,9 +82,21 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Open implements Store.
+// Open implements Store. The folder may be a stranger's.
 func (f *folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
-	return os.Open(f.path(name))
+	dir, err := untrusted.Open(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	file, _, err := dir.Open(name)
+	if untrusted.Theirs(err) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		return nil, &DamageError{name, "it is not a regular file"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return file, nil
 }
 
 // List implements Store.

@@ -5,16 +5,44 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
+	"ratchet/internal/jsonlist"
 	"ratchet/internal/objects"
 )
 
 // indexEntry is a pack and what is in it.
 type indexEntry struct {
-	Pack    string   `json:"pack"`
-	Size    int64    `json:"size"`   // of the blob, in bytes
-	Digest  string   `json:"sha256"` // of the blob
-	Objects []placed `json:"objects"`
+	Pack    string `json:"pack"`
+	Size    int64  `json:"size"`   // of the blob, in bytes
+	Digest  string `json:"sha256"` // of the blob
+	Objects places `json:"objects"`
+}
+
+// places is a list that may be a stranger's; so is that of entries.
+type places = jsonlist.List[placed, *placed]
+
+// mostPack is the largest pack that there can be, in bytes: 1 PiB.
+const mostPack = 1 << 50
+
+// Check implements jsonlist.List.
+func (e *indexEntry) Check() error {
+	id := strings.TrimPrefix(e.Pack, packs)
+	if len(id) != 35 || id[2] != '/' || id[:2] != id[3:5] || strings.Trim(id, "0123456789abcdef/") != "" || id == e.Pack {
+		return fmt.Errorf("it has a pack with the name %q", clip(e.Pack))
+	}
+	if e.Size < 0 || e.Size > mostPack {
+		return fmt.Errorf("pack %s cannot have %d bytes", e.Pack, e.Size)
+	}
+	return nil
+}
+
+// Check implements jsonlist.List.
+func (p *placed) Check() error {
+	if !p.Digest.Valid() || p.Offset < 0 || p.Size <= 0 || p.Offset > mostPack || p.Size > mostPack {
+		return fmt.Errorf("object %q cannot lie at %d with %d bytes", clip(string(p.Digest)), p.Offset, p.Size)
+	}
+	return nil
 }
 
 // placed is an object in a pack: its stored form, at an offset of the pack's
@@ -51,12 +79,16 @@ func (r *Repository) index(ctx context.Context) (*index, error) {
 	}
 	ix := &index{packs: map[string]*indexEntry{}, where: map[objects.Digest]*indexEntry{}}
 	for _, b := range blobs {
+		if !named(b.Name, indexes) {
+			ix.bad = append(ix.bad, &DamageError{clip(b.Name), "this is not the name of an index"})
+			continue
+		}
 		content, err := r.getNamed(ctx, b.Name)
 		if errors.Is(err, ErrLocked) {
 			ix.locked = true
 			continue
 		}
-		var entries []*indexEntry
+		var entries jsonlist.List[indexEntry, *indexEntry]
 		if err == nil {
 			if err = json.Unmarshal(content, &entries); err != nil {
 				err = &DamageError{b.Name, err.Error()}
@@ -66,7 +98,8 @@ func (r *Repository) index(ctx context.Context) (*index, error) {
 			ix.bad = append(ix.bad, err)
 			continue
 		}
-		for _, e := range entries {
+		for i := range entries {
+			e := &entries[i]
 			size, ok := sizes[e.Pack]
 			if !ok || size != e.Size {
 				ix.gone = append(ix.gone, e.Pack)

@@ -3,12 +3,17 @@ package backup
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"ratchet/internal/jsonlist"
+	"ratchet/internal/objects"
+	"ratchet/internal/untrusted"
 )
 
 // Manifest is one backup: all it has, by name.
@@ -18,7 +23,7 @@ type Manifest struct {
 	Host    string    `json:"host"`
 	Home    string    `json:"home"`
 	Release string    `json:"release"`
-	Runs    []Run     `json:"runs"`
+	Runs    Runs      `json:"runs"`
 	// Objects and Bytes are what the backup added to the place, as it lies
 	// there; the rest was there before.
 	Objects int   `json:"new_objects"`
@@ -31,11 +36,46 @@ type Manifest struct {
 
 // Run is a run as of a backup.
 type Run struct {
-	Run      string    `json:"run"`
-	Seq      int64     `json:"seq"`  // of its last record
-	Hash     string    `json:"hash"` // of that
-	Segments []Segment `json:"segments"`
+	Run      string   `json:"run"`
+	Seq      int64    `json:"seq"`  // of its last record
+	Hash     string   `json:"hash"` // of that
+	Segments Segments `json:"segments"`
 }
+
+// Runs and Segments are lists that may be a stranger's.
+type (
+	Runs     = jsonlist.List[Run, *Run]
+	Segments = jsonlist.List[Segment, *Segment]
+)
+
+// Check implements jsonlist.List. What a run is called becomes the name of a
+// folder.
+func (r *Run) Check() error {
+	switch {
+	case !untrusted.PlainName(r.Run):
+		return fmt.Errorf("it has a run with the name %q", clip(r.Run))
+	case r.Seq <= 0 || len(r.Hash) != 2*sha256.Size || len(r.Segments) == 0:
+		return fmt.Errorf("run %s of it has no records", r.Run)
+	}
+	return nil
+}
+
+// Check implements jsonlist.List.
+func (s *Segment) Check() error {
+	if !named(s.Name, journals) || s.First <= 0 || s.Last < s.First {
+		return fmt.Errorf("it has a segment with the name %q", clip(s.Name))
+	}
+	return nil
+}
+
+// named reports whether a blob has a name as putNamed gives it.
+func named(name, prefix string) bool {
+	digest, ok := strings.CutPrefix(name, prefix)
+	return ok && objects.Digest(digest).Valid()
+}
+
+// clip makes a stranger's name fit for an error.
+func clip(s string) string { return s[:min(len(s), 200)] }
 
 // Segment is a blob with some of a run's records.
 type Segment struct {
@@ -76,6 +116,9 @@ func (r *Repository) List(ctx context.Context) ([]*Manifest, []error) {
 }
 
 func (r *Repository) manifest(ctx context.Context, name string) (*Manifest, error) {
+	if !named(name, backupsDir) {
+		return nil, &DamageError{clip(name), "this is not the name of a backup"}
+	}
 	b, err := r.getNamed(ctx, name)
 	if err != nil {
 		return nil, err

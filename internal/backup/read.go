@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,11 +136,14 @@ func (r *Repository) Objects(ctx context.Context, want map[objects.Digest]bool, 
 // unpack reads some objects of a pack. A pack that is damaged ends with what
 // stands before the damage; what stands behind it is lost.
 func (r *Repository) unpack(ctx context.Context, e *indexEntry, want []placed, put func(objects.Digest, io.Reader) error, lost func(objects.Digest, error)) error {
-	slices.SortFunc(want, func(a, b placed) int { return int(a.Offset - b.Offset) })
+	slices.SortFunc(want, func(a, b placed) int { return cmp.Compare(a.Offset, b.Offset) })
 	rc, err := r.store.Open(ctx, e.Pack)
 	if errors.Is(err, fs.ErrNotExist) {
+		err = &DamageError{e.Pack, "it is missing"}
+	}
+	if errors.As(err, new(*DamageError)) {
 		for _, p := range want {
-			lost(p.Digest, &DamageError{e.Pack, "it is missing"})
+			lost(p.Digest, err)
 		}
 		return nil
 	}
@@ -153,6 +157,9 @@ func (r *Repository) unpack(ctx context.Context, e *indexEntry, want []placed, p
 	}
 	var at int64
 	for i, p := range want {
+		if err == nil && p.Offset < at {
+			err = errors.New("its objects overlap")
+		}
 		if err == nil {
 			_, err = io.CopyN(io.Discard, plain, p.Offset-at)
 		}

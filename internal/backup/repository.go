@@ -144,8 +144,24 @@ func (r *Repository) get(ctx context.Context, name string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(rc)
-	return b, errors.Join(err, rc.Close())
+	most := mostOf(name)
+	b, err := io.ReadAll(io.LimitReader(rc, most+1))
+	if err = errors.Join(err, rc.Close()); err == nil && int64(len(b)) > most {
+		err = &DamageError{name, fmt.Sprintf("it has more than %d bytes", most)}
+	}
+	return b, err
+}
+
+// mostOf bounds a blob that is read whole, in bytes: as it lies there, and its
+// content. A repository may be a stranger's.
+func mostOf(name string) int64 {
+	switch {
+	case name == markerName:
+		return 4 << 10
+	case strings.HasPrefix(name, backupsDir):
+		return 64 << 20
+	}
+	return 512 << 20 // an index, or a segment
 }
 
 func (r *Repository) put(ctx context.Context, name string, b []byte) error {
@@ -180,13 +196,16 @@ func (r *Repository) getNamed(ctx context.Context, name string) ([]byte, error) 
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &DamageError{name, "it is missing"}
 	}
+	if errors.As(err, new(*DamageError)) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the backup: %w", err)
 	}
 	if sum := sha256.Sum256(blob); !strings.HasSuffix(name, hex.EncodeToString(sum[:])) {
 		return nil, &DamageError{name, "its content does not match its name"}
 	}
-	content, err := r.keys.unsealed(blob, r.marker.Encrypted)
+	content, err := r.keys.unsealed(blob, r.marker.Encrypted, mostOf(name))
 	if errors.Is(err, ErrLocked) {
 		return nil, err
 	}

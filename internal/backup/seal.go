@@ -114,18 +114,24 @@ func (k Keys) sealed(content []byte) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// mostPlain bounds a small blob's content, in bytes.
-const mostPlain = 1 << 30
-
-func (k Keys) unsealed(blob []byte, encrypted bool) ([]byte, error) {
+// unsealed is the content of a small blob, of most bytes at most.
+func (k Keys) unsealed(blob []byte, encrypted bool, most int64) ([]byte, error) {
 	r, err := k.open(bytes.NewReader(blob), encrypted)
 	if err != nil {
 		return nil, err
 	}
-	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+	z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(mostWindow))
 	if err != nil {
 		return nil, err
 	}
 	defer z.Close()
-	return io.ReadAll(io.LimitReader(z, mostPlain))
+	b, err := io.ReadAll(io.LimitReader(z, most+1))
+	if err == nil && int64(len(b)) > most {
+		err = fmt.Errorf("its content has more than %d bytes", most)
+	}
+	return b, err
 }
+
+// mostWindow bounds the memory of decompression, in bytes; this release writes
+// with 8 MiB.
+const mostWindow = 64 << 20

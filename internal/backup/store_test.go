@@ -29,9 +29,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// places are the kinds of stores: a folder, an S3 server and a server that
+// locations are the kinds of stores: a folder, an S3 server and a server that
 // speaks Google's JSON interface, both on loopback.
-func places(t *testing.T) map[string]string {
+func locations(t *testing.T) map[string]string {
 	return map[string]string{"folder": filepath.Join(t.TempDir(), "new", "place"), "s3": s3Server(t), "gs": gcsServer(t)}
 }
 
@@ -203,7 +203,7 @@ func read(t *testing.T, s Store, name string) string {
 
 // TestStores: every store keeps the contract.
 func TestStores(t *testing.T) {
-	for kind, dest := range places(t) {
+	for kind, dest := range locations(t) {
 		t.Run(kind, func(t *testing.T) {
 			s, err := OpenStore(t.Context(), dest)
 			if err != nil {

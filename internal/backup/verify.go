@@ -86,6 +86,10 @@ func (r *Repository) verifyPacks(ctx context.Context, ix *index, damaged func(er
 	}
 	for _, name := range slices.Sorted(maps.Keys(ix.packs)) {
 		rc, err := r.store.Open(ctx, name)
+		if errors.As(err, new(*DamageError)) {
+			damaged(err)
+			continue
+		}
 		if err != nil {
 			return err
 		}

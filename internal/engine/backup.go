@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // BackupPlace says where backups are kept, and with which keys.
@@ -70,6 +72,7 @@ type RestoreOptions struct {
 	Runs   []string // none: all that the backup has
 	At     string   // restore up to this position; see Locate; empty: all
 	Force  bool     // replace runs that have gone on, or another way, since
+	Output string   // the folder that reports of runs which were not here go into; default results
 }
 
 // Restored is what a restore did.
@@ -88,6 +91,9 @@ type RestoredRun struct {
 	// Aside is where the records are that it had before; empty: they are still
 	// its beginning.
 	Aside string `json:"aside,omitempty"`
+	// Output is the folder of its report, where it was not here before: what its
+	// records say of that is not believed.
+	Output string `json:"output,omitempty"`
 }
 
 // NewerError says that a restore would undo what a run has done since.
@@ -159,7 +165,12 @@ func (e *Engine) Restore(ctx context.Context, p BackupPlace, o RestoreOptions) (
 		return nil, err
 	}
 	for _, plan := range plans {
+		output, err := e.receive(plan, m.ID, cmp.Or(o.Output, "results"))
+		if err != nil {
+			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
+		}
 		done, err := e.restoreRun(ctx, plan)
+		done.Output = output
 		if err != nil {
 			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
 		}
@@ -231,8 +242,12 @@ func (p *restoring) cut(ctx context.Context, at string, now func() time.Time) er
 		p.records = p.records[:seq]
 	}
 	spans, err := aside.timeline(ctx, p.run, int64(len(p.records)))
-	if err == nil {
-		_, _, err = aside.foldSpans(ctx, p.run, spans, nil)
+	if err != nil {
+		return err
+	}
+	s, _, err := aside.foldSpans(ctx, p.run, spans, nil)
+	if err == nil && s.Created.Run != p.run {
+		err = fmt.Errorf("the records of run %s are those of %q", p.run, research.Printable(s.Created.Run, 100))
 	}
 	return err
 }
@@ -317,6 +332,18 @@ func eachReference(plans []*restoring, f func(research.Reference)) error {
 	return nil
 }
 
+// receive notes that a run came here, unless its beginning was here before, and
+// says where its report goes.
+func (e *Engine) receive(p *restoring, backup, reports string) (output string, err error) {
+	if _, calls := gateway.StreamOf(p.run); calls || p.extends && p.mine.Seq > 0 {
+		return "", nil
+	}
+	if output, err = filepath.Abs(filepath.Join(reports, untrusted.Name(p.run))); err != nil {
+		return "", err
+	}
+	return output, (&arrival{Backup: backup, Output: output}).note(e, p.run)
+}
+
 func (e *Engine) restoreRun(ctx context.Context, p *restoring) (RestoredRun, error) {
 	last := p.records[len(p.records)-1]
 	out := RestoredRun{Run: p.run, Seq: last.Seq, Was: p.mine.Seq}
@@ -347,7 +374,7 @@ func (e *Engine) restoreRun(ctx context.Context, p *restoring) (RestoredRun, err
 // setAside keeps a run's records, as far as they can be read, in a backup of
 // its own beside the home's journal.
 func (e *Engine) setAside(ctx context.Context, run string) (string, error) {
-	place := filepath.Join(e.home, "aside", run+e.now().UTC().Format("-20060102-150405"))
+	place := filepath.Join(e.home, "aside", untrusted.Name(run)+e.now().UTC().Format("-20060102-150405"))
 	r, err := backup.Open(ctx, place, backup.Keys{}, "", true)
 	if err != nil {
 		return "", err

@@ -116,6 +116,13 @@ func (e *Engine) Fork(ctx context.Context, origin string, at int64, o ForkOption
 	if len(last.Payload) > journal.MaxPayload {
 		return "", &AmendError{fmt.Errorf("the changed study has %d bytes when written out; at most %d fit", len(last.Payload), journal.MaxPayload)}
 	}
+	if a, err := e.arrived(origin); err != nil {
+		return "", err
+	} else if a != nil { // so did what the fork has of it
+		if err := (&arrival{Backup: a.Backup, Output: output}).note(e, run); err != nil {
+			return "", err
+		}
+	}
 	// First the calls: without the run nothing asks for them.
 	if err := e.forkCalls(ctx, origin, run); err != nil {
 		return "", fmt.Errorf("forking run %s: %w", origin, err)

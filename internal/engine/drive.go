@@ -23,6 +23,11 @@ import (
 
 // DriveOptions say how a run is driven.
 type DriveOptions struct {
+	// Isolation and AllowInputs accept what a run that was restored would do; see
+	// arrival.
+	Isolation   sandbox.Isolation
+	AllowInputs []string
+
 	// OnInterrupt says what becomes of running attempts when ctx ends: left
 	// to themselves, to be picked up later, or stopped.
 	OnInterrupt string
@@ -109,6 +114,9 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return s, err
 	}
 	env, err := e.environment(s.Created)
+	if err == nil {
+		err = e.accept(ctx, s, o, &env)
+	}
 	if err != nil {
 		return s, err
 	}

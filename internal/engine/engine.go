@@ -22,6 +22,7 @@ import (
 	"ratchet/internal/redact"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // Release is this release's version.
@@ -124,7 +125,7 @@ func (e *Engine) Dependencies() []guard.DependencyState { return e.deps.States()
 func (e *Engine) Journal() journal.Journal { return e.journal }
 
 // folder is where a run keeps its files while it runs.
-func (e *Engine) folder(run string) string { return filepath.Join(e.home, "runs", run) }
+func (e *Engine) folder(run string) string { return filepath.Join(e.home, "runs", untrusted.Name(run)) }
 
 // UnknownRunError says that a name stands for no run, or for several.
 type UnknownRunError struct {

@@ -122,7 +122,7 @@ func (e *Engine) gcRun(ctx context.Context, run string, g *Garbage, dry bool) er
 			return false
 		}
 		g.Checkpoints = append(g.Checkpoints, run+"/"+trial)
-		g.Bytes += sizeOf(filepath.Join(e.folder(run), "checkpoints", trial))
+		g.Bytes += sizeOf(filepath.Join(e.folder(run), "checkpoints", untrusted.Name(trial)))
 		return !dry
 	})
 }

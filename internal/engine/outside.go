@@ -30,22 +30,29 @@ var keyFiles = []string{".env", ".netrc", ".git-credentials", ".pgpass", "id_rsa
 
 // OutsideOf lists what a study shows its programs of the machine besides what is
 // in its own folder and what every program sees. dir is the study's folder.
-func OutsideOf(st *study.Study, dir string) []Outside {
+func OutsideOf(st *study.Study, dir string) []Outside { return outsideOf(st, dir, dir) }
+
+// outsideOf is OutsideOf where the folder that the study's paths are relative to
+// and the one that it may show are not the same; own may be "".
+func outsideOf(st *study.Study, dir, own string) []Outside {
 	var out []Outside
+	if own != "" {
+		if resolved, err := filepath.EvalSymlinks(own); err == nil {
+			own = resolved
+		}
+		if resolved, err := filepath.Abs(own); err == nil {
+			own = resolved
+		}
+	}
 	add := func(name, path string) {
 		resolved, err := filepath.EvalSymlinks(path)
 		if err != nil {
 			resolved = path // gone: starting says so
 		}
-		own, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			own, err = filepath.Abs(own)
+		if resolved, err = filepath.Abs(resolved); err != nil {
+			return
 		}
-		if resolved, err2 := filepath.Abs(resolved); err2 == nil {
-			keys := keysIn(resolved)
-			if err == nil && within(resolved, own) && keys == "" {
-				return
-			}
+		if keys := keysIn(resolved); keys != "" || own == "" || !within(resolved, own) {
 			out = append(out, Outside{name, resolved, keys})
 		}
 	}
@@ -104,16 +111,20 @@ func (k *KeysError) Error() string {
 // allowed refuses a study that shows places of keys which nobody allowed.
 func allowed(st *study.Study, dir string, allow []string) error {
 	for _, o := range OutsideOf(st, dir) {
-		if o.Keys == "" || slices.ContainsFunc(allow, func(a string) bool {
-			path, err := filepath.EvalSymlinks(study.Resolve("", a))
-			if err == nil {
-				path, err = filepath.Abs(path)
-			}
-			return err == nil && path == o.Path
-		}) {
-			continue
+		if o.Keys != "" && !allows(allow, o.Path) {
+			return &KeysError{o}
 		}
-		return &KeysError{o}
 	}
 	return nil
+}
+
+// allows reports whether a path is among those that were allowed.
+func allows(allow []string, path string) bool {
+	return slices.ContainsFunc(allow, func(a string) bool {
+		resolved, err := filepath.EvalSymlinks(study.Resolve("", a))
+		if err == nil {
+			resolved, err = filepath.Abs(resolved)
+		}
+		return err == nil && resolved == path
+	})
 }

@@ -44,7 +44,7 @@ func (e *Engine) Publish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	if err := usableOutput(s.Created.Output, run); err != nil {
+	if err := usableOutput(e.Output(s), run); err != nil {
 		return err
 	}
 	r, err := e.results(s, head)
@@ -55,7 +55,7 @@ func (e *Engine) Publish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	if err := e.report(s.Created.Output, r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects}); err != nil {
+	if err := e.report(e.Output(s), r, report.Sources{Study: source, Checkpoints: s.Checkpoints, Objects: e.objects}); err != nil {
 		return err
 	}
 	return e.handOver(s)
@@ -82,6 +82,6 @@ func (e *Engine) handOver(s *research.State) error {
 			files = append(files, f)
 		}
 	}
-	dir := filepath.Join(s.Created.Output, "files")
+	dir := filepath.Join(e.Output(s), "files")
 	return errors.Join(os.MkdirAll(dir, 0o755), e.objects.CopyOut(files, dir))
 }

@@ -371,7 +371,7 @@ func (r *repair) views(ctx context.Context, e *Engine, runs []string) error {
 		if wrong == 0 {
 			continue
 		}
-		results := filepath.Join(s.Created.Output, "results.json")
+		results := filepath.Join(e.Output(s), "results.json")
 		if err := copyAside(results, filepath.Join(r.aside, "results", run)); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ import (
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -194,7 +195,9 @@ func (r *room) keep(c claim) error {
 	return nil
 }
 
-func (r *room) file(c claim) string { return r.prefix + c.Run + "." + c.Attempt + ".json" }
+func (r *room) file(c claim) string {
+	return r.prefix + untrusted.Name(c.Run) + "." + untrusted.Name(c.Attempt) + ".json"
+}
 
 // attach keeps the claim of an attempt that runs already.
 func (r *room) attach(c claim) error {
@@ -257,7 +260,7 @@ func (e *Engine) alive(c claim) bool {
 func (r *room) forget(run string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	files, _ := filepath.Glob(filepath.Join(r.dir, r.prefix+run+".*.json")) // the pattern is a good one
+	files, _ := filepath.Glob(filepath.Join(r.dir, r.prefix+untrusted.Name(run)+".*.json")) // the pattern is a good one
 	for _, f := range files {
 		_ = os.Remove(f)
 		delete(r.known, filepath.Base(f))

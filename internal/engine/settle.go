@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -52,7 +53,7 @@ func (d *driver) claimed(id string, spec *sandbox.Spec) claim {
 // orphans ends attempts that nobody will ever ask for: those of runs that have
 // ended, or are not in the journal, and that nobody drives.
 func (e *Engine) orphans() {
-	entries, err := os.ReadDir(e.folder("."))
+	entries, err := os.ReadDir(filepath.Join(e.home, "runs"))
 	if err != nil {
 		return
 	}

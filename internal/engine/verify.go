@@ -133,7 +133,7 @@ func (e *Engine) verifyObject(run string, ref research.Reference, checked map[ob
 // verifyResults compares a published results.json with the journal, as it was
 // at the record that the results name.
 func (e *Engine) verifyResults(ctx context.Context, s *research.State, damaged func(string, ...any)) {
-	path := filepath.Join(s.Created.Output, "results.json")
+	path := filepath.Join(e.Output(s), "results.json")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return // not published yet, or moved away: the journal has it all

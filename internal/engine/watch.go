@@ -109,7 +109,7 @@ func (d *driver) newWatcher() (*watcher, error) {
 	}
 	w := &watcher{d: d, options: o}
 	w.machine.Folders = map[string]string{"home": d.engine.home}
-	if output := d.state.Created.Output; !sandbox.SameDisk(d.engine.home, output) {
+	if output := d.engine.Output(d.state); !sandbox.SameDisk(d.engine.home, output) {
 		w.machine.Folders["output"] = output
 	}
 	gpus := o.GPUs

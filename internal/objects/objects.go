@@ -244,14 +244,25 @@ func (r *reader) Close() error {
 	return r.file.Close()
 }
 
-// Get reads a whole object.
+// mostWhole is the largest object that is read whole, in bytes. Manifests and
+// other documents are smaller; one that says it is not could be a stranger's.
+const mostWhole = 256 << 20
+
+// Get reads a whole object, one that is no larger than a document is.
 func (s *Store) Get(d Digest) ([]byte, error) {
 	r, err := s.Open(d)
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(r)
-	return b, errors.Join(err, r.Close())
+	return getAll(d, r)
+}
+
+func getAll(d Digest, r io.ReadCloser) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, mostWhole+1))
+	if err = errors.Join(err, r.Close()); err == nil && len(b) > mostWhole {
+		err = &DamageError{d, fmt.Sprintf("it has more than %d bytes, and should be a document", mostWhole)}
+	}
+	return b, err
 }
 
 // Verify reads an object and reports whether it is whole.

@@ -168,8 +168,8 @@ func (in *Intake) Tree(d Digest) (Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(r)
-	if err = errors.Join(err, r.Close()); err != nil {
+	b, err := getAll(d, r)
+	if err != nil {
 		return nil, err
 	}
 	return parseTree(d, b)

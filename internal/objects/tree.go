@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"ratchet/internal/jsonlist"
 	"ratchet/internal/untrusted"
 )
 
@@ -27,6 +28,14 @@ type File struct {
 // Tree is a manifest of files, sorted by path. It is stored as an object
 // itself, so that one digest names all of them.
 type Tree []File
+
+// Check implements jsonlist.List: a manifest can be anybody's.
+func (f *File) Check() error {
+	if !filepath.IsLocal(f.Path) || !f.Digest.Valid() || f.Size < 0 || slices.ContainsFunc(f.Chunks, func(c Digest) bool { return !c.Valid() }) {
+		return fmt.Errorf("it is not a manifest: %q", f.Path)
+	}
+	return nil
+}
 
 // PutTree stores a manifest.
 func (s *Store) PutTree(t Tree) (Digest, error) {
@@ -48,16 +57,11 @@ func (s *Store) Tree(d Digest) (Tree, error) {
 }
 
 func parseTree(d Digest, b []byte) (Tree, error) {
-	var t Tree
+	var t jsonlist.List[File, *File]
 	if err := json.Unmarshal(b, &t); err != nil {
-		return nil, &DamageError{d, "it is not a manifest: " + err.Error()}
+		return nil, &DamageError{d, err.Error()}
 	}
-	for _, f := range t {
-		if !filepath.IsLocal(f.Path) || !f.Digest.Valid() || slices.ContainsFunc(f.Chunks, func(c Digest) bool { return !c.Valid() }) {
-			return nil, &DamageError{d, fmt.Sprintf("it is not a manifest: %q", f.Path)}
-		}
-	}
-	return t, nil
+	return Tree(t), nil
 }
 
 // PutPaths stores the named files of a folder, and all files of the named

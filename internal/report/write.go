@@ -11,6 +11,7 @@ import (
 
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // Store gives the content of objects.
@@ -138,7 +139,7 @@ func (w *writer) attempt(t Trial, store Store) {
 			}
 		}
 		if f.Path == "stdout" || f.Path == "stderr" {
-			w.link(name, fmt.Sprintf("logs/%s-a%d.%s", t.ID, t.Attempts, f.Path))
+			w.link(name, fmt.Sprintf("logs/%s-a%d.%s", untrusted.Name(t.ID), t.Attempts, f.Path))
 		}
 	}
 }

@@ -34,7 +34,7 @@ func New(folder string) *Executor {
 func (e *Executor) Close() { e.launcher.Close() }
 
 // Folder is where a job's files are while it runs.
-func (e *Executor) Folder(id string) string { return filepath.Join(e.attempts, id) }
+func (e *Executor) Folder(id string) string { return filepath.Join(e.attempts, untrusted.Name(id)) }
 
 // Start implements executor.Executor.
 func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle, error) {
@@ -73,7 +73,9 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 	return &handle{Handle: h, folder: folder, checkpoint: e.checkpoint(job.Trial)}, nil
 }
 
-func (e *Executor) checkpoint(trial string) string { return filepath.Join(e.checkpoints, trial) }
+func (e *Executor) checkpoint(trial string) string {
+	return filepath.Join(e.checkpoints, untrusted.Name(trial))
+}
 
 // restore makes a trial's checkpoint folder of what was stored, whole or not
 // at all, where it is not there: on another machine, or after a rollback.
@@ -81,7 +83,7 @@ func (e *Executor) restore(job executor.Job) error {
 	if _, err := os.Lstat(e.checkpoint(job.Trial)); err == nil || job.Restore == nil {
 		return nil
 	}
-	half := e.checkpoint("." + job.ID)
+	half := filepath.Join(e.checkpoints, ".half-"+untrusted.Name(job.ID))
 	if err := untrusted.RemoveAll(half); err != nil {
 		return err
 	}
