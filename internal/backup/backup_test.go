@@ -27,7 +27,7 @@ import (
 
 // home is a journal and objects to be backed up.
 type home struct {
-	t       *testing.T
+	t       testing.TB
 	journal journal.Journal
 	objects *objects.Store
 	heads   map[string]journal.Head
@@ -36,7 +36,7 @@ type home struct {
 	dir     string
 }
 
-func newHome(t *testing.T) *home {
+func newHome(t testing.TB) *home {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "objects")
 	o, err := objects.Open(dir)
@@ -111,7 +111,7 @@ func (h *home) records(run string) []journal.Record {
 	return out
 }
 
-func openRepo(t *testing.T, dest string, keys Keys, cache string) *Repository {
+func openRepo(t testing.TB, dest string, keys Keys, cache string) *Repository {
 	t.Helper()
 	r, err := Open(t.Context(), dest, keys, cache, true)
 	if err != nil {
@@ -121,7 +121,7 @@ func openRepo(t *testing.T, dest string, keys Keys, cache string) *Repository {
 	return r
 }
 
-func create(t *testing.T, r *Repository, src Source) *Manifest {
+func create(t testing.TB, r *Repository, src Source) *Manifest {
 	t.Helper()
 	m, err := r.Create(t.Context(), src)
 	if err != nil {
