@@ -2,8 +2,11 @@ package study
 
 import (
 	"fmt"
+	"net"
+	"net/netip"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -62,6 +65,27 @@ func (p *parsing) spend(s *Spend, what string) map[string]func(ast.Node) {
 	}
 }
 
+// isHost reports whether a text is a name with * and ?, alone or with a port, an
+// address, or a range of addresses.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	if _, err := netip.ParsePrefix(s); err == nil {
+		return true
+	}
+	if host, port, err := net.SplitHostPort(s); err == nil {
+		if n, err := strconv.Atoi(port); port != "*" && (err != nil || n < 1 || n > 65535) {
+			return false
+		}
+		if s = host; isHost(s) {
+			return true
+		}
+	}
+	_, err := path.Match(s, "")
+	return err == nil && s != "" && !strings.ContainsAny(s, "/: ")
+}
+
 func (p *parsing) tools(n ast.Node) {
 	t := &Tools{}
 	p.s.Tools = t
@@ -69,8 +93,8 @@ func (p *parsing) tools(n ast.Node) {
 		"hosts": func(n ast.Node) {
 			t.Hosts = p.Texts(n, "tools.hosts")
 			for _, h := range t.Hosts {
-				if _, err := path.Match(h, ""); err != nil || h == "" || strings.ContainsAny(h, "/: ") {
-					p.Complain(n, fmt.Sprintf("%q is no host", yamlfile.Shorten(h)), "write a name alone, like api.semanticscholar.org or *.example.org")
+				if !isHost(h) {
+					p.Complain(n, fmt.Sprintf("%q is no host", yamlfile.Shorten(h)), "write a name, like api.semanticscholar.org or *.example.org, with a port where it is neither 80 nor 443, like example.org:8443; or an address, like 10.0.0.5")
 				}
 			}
 		},

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"ratchet"
 	"ratchet/internal/engine"
+	"ratchet/internal/gateway"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
@@ -44,6 +46,19 @@ func exposed(st *study.Study, isolation string, outside []engine.Outside) string
 		return "its programs have the machine's network, and see files from outside the study's folder, which they can send anywhere"
 	case st.Limits.Attempt.Network == study.NetworkHost:
 		return "its programs have the machine's network"
+	}
+	var private []string
+	var hosts []string
+	if st.Tools != nil {
+		hosts = st.Tools.Hosts
+	}
+	for _, host := range hosts {
+		if gateway.NamesPrivate(host) {
+			private = append(private, research.Printable(host, 100))
+		}
+	}
+	if len(private) > 0 {
+		return "its programs can reach " + strings.Join(private, ", ") + ", which is this machine or its network"
 	}
 	return ""
 }

@@ -15,7 +15,7 @@ import (
 // journals that it leaves. When it returns, the call is durable, and fly carries
 // it out to its end.
 func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
-	if kind := g.leaks(r.body); kind != "" {
+	if kind := g.leaks(r); kind != "" {
 		return nil, nil, &LeakError{kind}
 	}
 	most, err := g.most(r, targets)

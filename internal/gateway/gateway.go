@@ -75,7 +75,7 @@ type Gateway struct {
 
 // New returns a gateway that serves nothing yet.
 func New(o Options) *Gateway {
-	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared), flights: map[string]*flight{}, bodies: semaphore.NewWeighted(mostBodies)}
+	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared, o.Tools, o.Secrets), flights: map[string]*flight{}, bodies: semaphore.NewWeighted(mostBodies)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
 	if g.Trouble == nil {
@@ -281,30 +281,6 @@ func (g *Gateway) flyFor(client context.Context, fly, leave func()) bool {
 	defer g.work.Done()
 	fly()
 	return stays()
-}
-
-// LeakError says that a request has a secret in it.
-type LeakError struct{ Kind string }
-
-func (e *LeakError) Error() string {
-	return fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", e.Kind)
-}
-
-// leaks says what secret a request has in it.
-func (g *Gateway) leaks(body []byte) string {
-	if len(body) == 0 {
-		return ""
-	}
-	text := string(body)
-	if kind := g.Secrets.Has(text); kind != "" {
-		return kind
-	}
-	for _, re := range g.Settings.Secrets {
-		if re.MatchString(text) {
-			return "of the form " + re.String()
-		}
-	}
-	return ""
 }
 
 // replay delivers an answer out of the record.

@@ -11,11 +11,14 @@ import (
 	"github.com/tidwall/sjson"
 )
 
-// notSent are headers of a client that its provider does not get: the token of
-// the run, and what belongs to the connection.
-var notSent = []string{
-	"Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Connection", "Keep-Alive", "Proxy-Authorization", "Proxy-Connection",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Accept-Encoding", "Host", "X-Forwarded-For", "Forwarded",
+// sent reports whether a provider gets a header of its client: those that say
+// what is asked, and by which program. Others could say who asks, for whom, or
+// that something else is meant.
+func sent(name string) bool {
+	return strings.HasPrefix(name, "X-Stainless-") || slices.Contains([]string{
+		"Accept", "Accept-Language", "Content-Type", "User-Agent", "Anthropic-Version", "Anthropic-Beta", "Openai-Beta",
+		"Idempotency-Key", "X-Client-Request-Id", "Http-Referer", "X-Title",
+	}, name)
 }
 
 // outgoing is the request that a target gets: the program's own, byte for byte,
@@ -52,9 +55,11 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 	if err != nil {
 		return nil, nil, err
 	}
-	req.Header = r.header.Clone()
-	for _, name := range notSent {
-		req.Header.Del(name)
+	req.Header = http.Header{}
+	for name, values := range r.header {
+		if sent(name) {
+			req.Header[name] = slices.Clone(values)
+		}
 	}
 	if convert != nil {
 		convert.headers(req.Header)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -8,8 +9,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
-	"path"
 	"slices"
 	"strings"
 	"sync"
@@ -27,7 +28,9 @@ const (
 
 // Tools say what programs may fetch besides models.
 type Tools struct {
-	Hosts []string // that may be reached; * and ? stand for any part
+	// Hosts that may be reached, HOST or HOST:PORT; * and ? stand for any part of
+	// a host, and * for any port. See allows and mayReach.
+	Hosts []string
 	// Record what is fetched, and give it again to a program that was started
 	// again. For that the proxy speaks TLS in the place of the hosts.
 	Record bool
@@ -35,15 +38,6 @@ type Tools struct {
 	// there is one, the addresses of model providers lead to the gateway, too,
 	// recorded or not: many a program has them written down itself.
 	Authority *Authority
-}
-
-func (t Tools) allows(host string) bool {
-	for _, pattern := range t.Hosts {
-		if ok, err := path.Match(strings.ToLower(pattern), strings.ToLower(host)); ok && err == nil {
-			return true
-		}
-	}
-	return false
 }
 
 // proxied reports whether a request is one to a forward proxy.
@@ -57,15 +51,16 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 		http.Error(w, "ratchet: this is not a token of an attempt that runs", http.StatusProxyAuthRequired)
 		return
 	}
-	host := hr.URL.Hostname()
+	host, port := hr.URL.Hostname(), cmp.Or(hr.URL.Port(), map[string]string{"http": "80", "https": "443"}[hr.URL.Scheme])
 	if hr.Method == http.MethodConnect {
-		if h, _, err := net.SplitHostPort(hr.Host); err == nil {
-			host = h
+		var err error
+		if host, port, err = net.SplitHostPort(hr.Host); err != nil {
+			http.Error(w, "ratchet: CONNECT names a host and a port, like api.example.org:443", http.StatusBadRequest)
+			return
 		}
 	}
 	model := g.providerAt(host)
-	if model == nil && !g.Tools.allows(host) {
-		why := fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", research.Printable(host, 200))
+	if why := g.closedTo(host, port); model == nil && why != "" {
 		if err := g.Ledger.refuse(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
 			g.Warn(err)
 		}
@@ -80,8 +75,23 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 	case model != nil || g.Tools.Record:
 		g.intercept(w, hr, model, attempt, scope)
 	default:
-		tunnel(w, hr)
+		g.tunnel(w, hr)
 	}
+}
+
+// closedTo says why programs may not reach a port of a host; "": they may.
+func (g *Gateway) closedTo(host, port string) string {
+	shown := research.Printable(host, 200)
+	if !g.Tools.allows(host, port) {
+		if g.Tools.allows(host, "443") {
+			return fmt.Sprintf("the network is open to %s, and not to its port %s; name it like %s:%s", shown, research.Printable(port, 20), shown, research.Printable(port, 20))
+		}
+		return fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", shown)
+	}
+	if a, err := netip.ParseAddr(host); err == nil && !g.Tools.mayReach(a) {
+		return (&ClosedError{a}).Error()
+	}
+	return ""
 }
 
 func (g *Gateway) proxyAttempt(h http.Header) (attempt, scope string, ok bool) {
@@ -97,10 +107,10 @@ func (g *Gateway) proxyAttempt(h http.Header) (attempt, scope string, ok bool) {
 const dialTime = 30 * time.Second
 
 // tunnel carries bytes between a program and a host, unseen.
-func tunnel(w http.ResponseWriter, hr *http.Request) {
-	to, err := (&net.Dialer{Timeout: dialTime}).DialContext(hr.Context(), "tcp", hr.Host)
+func (g *Gateway) tunnel(w http.ResponseWriter, hr *http.Request) {
+	to, err := g.Tools.dialer().DialContext(hr.Context(), "tcp", hr.Host)
 	if err != nil {
-		http.Error(w, "ratchet: "+err.Error(), http.StatusBadGateway)
+		http.Error(w, "ratchet: "+err.Error(), statusOfDial(err))
 		return
 	}
 	defer to.Close()
@@ -117,6 +127,13 @@ func tunnel(w http.ResponseWriter, hr *http.Request) {
 	_, _ = io.Copy(from, to)
 	_ = from.Close()
 	both.Wait()
+}
+
+func statusOfDial(err error) int {
+	if errors.As(err, new(*ClosedError)) {
+		return http.StatusForbidden
+	}
+	return http.StatusBadGateway
 }
 
 // hijack takes a connection over, and says that what was asked for is there.
@@ -261,7 +278,7 @@ func (g *Gateway) pass(w http.ResponseWriter, hr *http.Request, r *request, t ta
 	req, _, err := r.outgoing(hr.Context(), t)
 	if err == nil {
 		var resp *http.Response
-		if resp, err = g.up.client.Do(req); err == nil {
+		if resp, err = g.up.web.Do(req); err == nil {
 			defer resp.Body.Close()
 			for name, values := range passed(resp.Header) {
 				w.Header()[name] = values
@@ -271,5 +288,5 @@ func (g *Gateway) pass(w http.ResponseWriter, hr *http.Request, r *request, t ta
 			return
 		}
 	}
-	http.Error(w, "ratchet: "+err.Error(), http.StatusBadGateway)
+	http.Error(w, "ratchet: "+err.Error(), statusOfDial(err))
 }

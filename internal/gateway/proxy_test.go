@@ -57,11 +57,11 @@ func TestToolsAreRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.options.Tools = Tools{Hosts: []string{"127.0.0.*"}, Record: true, Authority: authority}
+	b.options.Tools = Tools{Hosts: []string{"127.0.0.1"}, Record: true, Authority: authority}
 	trustHost := host.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	start := func() {
 		b.restart()
-		b.gateway.up.client.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: trustHost, MinVersion: tls.VersionTLS12}
+		b.gateway.up.web.Transport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: trustHost, MinVersion: tls.VersionTLS12}
 	}
 	start()
 	pool := x509.NewCertPool()

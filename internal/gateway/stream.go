@@ -6,17 +6,19 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/tidwall/gjson"
 
 	"ratchet/internal/guard"
+	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
 
 // stream reads a stream of events and passes on what may be: all but the event
 // that makes the answer whole, which waits for the journal.
-func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error) error {
+func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error, keys *redact.Redactor) error {
 	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
 	}
@@ -39,6 +41,10 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 				e, ok := nextEvent(body[at:])
 				if !ok {
 					break
+				}
+				if event := keys.Known(body[at : at+e.end]); !bytes.Equal(event, body[at:at+e.end]) {
+					body = slices.Concat(body[:at], event, body[at+e.end:])
+					e, _ = nextEvent(body[at:])
 				}
 				switch e.is(r.endpoint) {
 				case last:
@@ -69,11 +75,12 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 			return fail(fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer))
 		case errors.Is(err, io.EOF) && (ended || finished && r.endpoint != messages && r.endpoint != responses):
 			// Some servers leave the last line of chat completions out.
-			a.body, a.class, a.begun = body, research.Succeeded, false
+			a.body, a.class, a.begun = append(body[:at:at], keys.Known(body[at:])...), research.Succeeded, false
 			return nil
 		case errors.Is(err, io.EOF):
 			return fail(errors.New("the stream ended before the answer was whole"))
 		case err != nil && ended:
+			body = append(body[:at:at], keys.Known(body[at:])...)
 			a.body, a.class, a.begun = body[:wholeEvents(body)], research.Succeeded, false // all that counts is there
 			return nil
 		case err != nil:

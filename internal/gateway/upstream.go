@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ratchet/internal/guard"
+	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
 
@@ -22,23 +23,27 @@ import (
 // use.
 type upstream struct {
 	settings *Settings
-	client   *http.Client
+	client   *http.Client // of providers, where the user's settings lead
+	web      *http.Client // of what programs fetch
 	deps     *guard.Dependencies
 	shared   *Shared
 
 	mu    sync.Mutex
 	slots map[string]chan struct{} // by provider: calls at the same time
+	known *redact.Redactor         // has the real keys
 }
 
-func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared) *upstream {
+func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared, tools Tools, secrets *redact.Redactor) *upstream {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 512, 256
 	t.DisableCompression = true // bytes are passed on as they come
 	t.ReadBufferSize = 32 << 10
-	u := &upstream{settings: s, deps: deps, shared: shared, slots: map[string]chan struct{}{}}
-	u.client = &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error {
+	u := &upstream{settings: s, deps: deps, shared: shared, slots: map[string]chan struct{}{}, known: secrets}
+	stay := func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // a key must not follow anybody elsewhere
-	}}
+	}
+	u.client = &http.Client{Transport: t, CheckRedirect: stay}
+	u.web = &http.Client{Transport: tools.transport(), CheckRedirect: stay}
 	for name, p := range s.Providers {
 		u.slots[name] = make(chan struct{}, max(1, p.Concurrency))
 	}
@@ -63,7 +68,19 @@ func (p *Provider) dependency() string {
 	return "model provider " + p.Name
 }
 
-func (u *upstream) close() { u.client.CloseIdleConnections() }
+func (u *upstream) close() {
+	u.client.CloseIdleConnections()
+	u.web.CloseIdleConnections()
+}
+
+// knows notes a key, and gives what takes all real keys that were used out of
+// what comes back: a provider may repeat what it was sent.
+func (u *upstream) knows(key string) *redact.Redactor {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.known = u.known.With(key)
+	return u.known
+}
 
 // answer is what came of a call.
 type answer struct {
@@ -231,22 +248,37 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 		a.class, a.why = research.Transient, err.Error()
 		return err
 	}
-	resp, err := u.client.Do(req)
+	client := u.client
+	if r.protocol == web {
+		client = u.web
+	}
+	key, _ := t.provider.secret() // there is one, or outgoing had failed
+	keys := u.knows(key)
+	resp, err := client.Do(req)
+	if errors.As(err, new(*ClosedError)) {
+		a.class, a.why = research.ProgramFault, err.Error()
+		return nil
+	}
 	if err != nil {
 		return fail(err)
 	}
 	defer resp.Body.Close()
+	for _, values := range resp.Header {
+		for i, v := range values {
+			values[i] = string(keys.Known([]byte(v)))
+		}
+	}
 	a.status, a.header = resp.StatusCode, resp.Header
 	u.obey(t, resp.Header)
 	streaming := r.stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
 	if streaming {
-		return u.stream(r, resp, f, began, watch, a, fail)
+		return u.stream(r, resp, f, began, watch, a, fail, keys)
 	}
 	body, err := u.readAll(resp, watch, began, a)
 	if err != nil {
 		return fail(err)
 	}
-	a.body = body
+	a.body = keys.Known(body)
 	return u.judge(r, t, convert, a)
 }
 

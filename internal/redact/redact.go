@@ -5,9 +5,11 @@ package redact
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -35,6 +37,39 @@ func New(values ...string) *Redactor {
 	}
 	slices.SortFunc(r.values, func(a, b string) int { return len(b) - len(a) })
 	return r
+}
+
+// With is a redactor for more values.
+func (r *Redactor) With(values ...string) *Redactor {
+	if !slices.ContainsFunc(values, func(v string) bool { return len(v) >= leastValue && !slices.Contains(r.values, v) }) {
+		return r
+	}
+	return New(slices.Concat(r.values, values)...)
+}
+
+// Known is a text without the values of this redactor, also as JSON and URLs
+// have them; what only has the form of a secret stays.
+func (r *Redactor) Known(b []byte) []byte {
+	for _, v := range r.values {
+		for _, as := range encodings(v) {
+			if bytes.Contains(b, []byte(as)) {
+				b = bytes.ReplaceAll(b, []byte(as), []byte("[redacted]"))
+			}
+		}
+	}
+	return b
+}
+
+// encodings are the ways in which a value stands in documents.
+func encodings(v string) []string {
+	out := []string{v}
+	quoted, err := json.Marshal(v)
+	if err == nil {
+		out = append(out, string(quoted[1:len(quoted)-1]))
+	}
+	out = append(out, strings.ReplaceAll(v, "/", `\/`), url.QueryEscape(v), url.PathEscape(v))
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 var secretName = sync.OnceValue(func() *regexp.Regexp {
