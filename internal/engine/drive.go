@@ -110,7 +110,8 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if s.Ended() {
 		return s, e.Publish(ctx, run)
 	}
-	if err := e.ready(s); err != nil {
+	hidden, err := e.ready(s)
+	if err != nil {
 		return s, err
 	}
 	env, err := e.environment(s.Created)
@@ -121,7 +122,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return s, err
 	}
 	d := &driver{
-		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env,
+		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env, hidden: hidden,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
@@ -164,11 +165,11 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	return d.state, err
 }
 
-// ready refuses to drive what this machine cannot carry on.
-func (e *Engine) ready(s *research.State) error {
+// ready refuses to drive what this machine cannot carry on. See checkInputs.
+func (e *Engine) ready(s *research.State) (hidden map[string][]string, err error) {
 	if e.sandboxed {
 		if err := sandbox.Probe(sandbox.Isolation(s.Created.Isolation)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	return e.checkInputs(s.Created)
@@ -186,6 +187,7 @@ type driver struct {
 	study    *study.Study
 	closed   bool // to attempts, the machine's network
 	env      Environment
+	hidden   map[string][]string // by input: what of it programs do not see
 	executor executor.Executor
 	clock    *clock
 	backups  *backups

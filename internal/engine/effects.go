@@ -108,7 +108,7 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		if err != nil {
 			source = in.Locate(c.Folder) // starting says that it is gone
 		}
-		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path})
+		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path, Hide: d.hidden[in.Path]})
 	}
 	return job
 }

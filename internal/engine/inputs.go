@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"time"
@@ -26,6 +27,8 @@ type inputRecord struct {
 	Path   string      `json:"path"`
 	Source string      `json:"source"`
 	Files  []inputFile `json:"files"`
+	// hidden are sockets, pipes and devices, which programs do not see.
+	hidden []string
 }
 
 type inputFile struct {
@@ -94,10 +97,15 @@ func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool)
 		}
 		defer folder.Close()
 		err = folder.Walk(func(e *untrusted.Entry, err error) error {
-			if err == nil && e.Info.Mode.IsRegular() {
+			switch mode := e.Info.Mode; {
+			case err != nil:
+				return err
+			case mode.IsRegular():
 				note(e.Path, e.Info)
+			case !mode.IsDir() && mode&fs.ModeSymlink == 0:
+				r.hidden = append(r.hidden, e.Path)
 			}
-			return err
+			return nil
 		})
 		if err != nil {
 			return err
@@ -128,35 +136,41 @@ func digestOf(above *untrusted.Folder, name string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// checkInputs refuses to go on with inputs that are not what they were.
-func (e *Engine) checkInputs(c research.RunCreated) error {
+// checkInputs refuses to go on with inputs that are not what they were, and says
+// what of each is not to be seen.
+func (e *Engine) checkInputs(c research.RunCreated) (hidden map[string][]string, err error) {
 	if c.Inputs == "" {
-		return nil
+		return nil, nil
 	}
 	b, err := e.objects.Get(objects.Digest(c.Inputs))
 	if err != nil {
-		return fmt.Errorf("reading the record of the inputs: %w", err)
+		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
 	var records []inputRecord
 	if err := json.Unmarshal(b, &records); err != nil {
-		return fmt.Errorf("reading the record of the inputs: %w", err)
+		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
+	if len(records) != len(c.Study.Program.Inputs) {
+		return nil, fmt.Errorf("the record of the inputs has %d of them, and the study %d", len(records), len(c.Study.Program.Inputs))
+	}
+	hidden = map[string][]string{}
 	for i, in := range c.Study.Program.Inputs {
 		now, err := describeInput(in, c.Folder)
 		if err != nil {
-			return fmt.Errorf("%w; put it back to go on with this run", err)
+			return nil, fmt.Errorf("%w; put it back to go on with this run", err)
 		}
+		hidden[in.Path] = now.hidden
 		before, err := json.Marshal(records[i])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		after, err := json.Marshal(now)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if string(before) != string(after) {
-			return fmt.Errorf("the input %s (%s) has changed since the run began; put it back, or start a new run", in.Path, now.Source)
+			return nil, fmt.Errorf("the input %s (%s) has changed since the run began; put it back, or start a new run", in.Path, now.Source)
 		}
 	}
-	return nil
+	return hidden, nil
 }

@@ -139,12 +139,20 @@ func calls() int {
 		"fsopen":        {unix.SYS_FSOPEN, path, 0},
 		"open_tree":     {unix.SYS_OPEN_TREE, 0, path, 1},
 		"mount_setattr": {unix.SYS_MOUNT_SETATTR, 0, path, 0, p, 32},
+		"personality":   {unix.SYS_PERSONALITY, 0x0040000}, // ADDR_NO_RANDOMIZE
+		"memfd_secret":  {unix.SYS_MEMFD_SECRET, 0},
+		"statmount":     {unix.SYS_STATMOUNT, p, p, 128, 0},
+		"listmount":     {unix.SYS_LISTMOUNT, p, p, 1, 0},
+		"madvise":       {unix.SYS_PROCESS_MADVISE, 0, p, 1, 20, 0},
+		"netlink":       {unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT},
+		"audit":         {unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT},
+		"packet":        {unix.SYS_SOCKET, unix.AF_PACKET, unix.SOCK_RAW, 0},
+		"alg":           {unix.SYS_SOCKET, unix.AF_ALG, unix.SOCK_SEQPACKET, 0},
+		"vsock":         {unix.SYS_SOCKET, unix.AF_VSOCK, unix.SOCK_STREAM, 0},
 		"by_handle":     {unix.SYS_OPEN_BY_HANDLE_AT, 0, p, 0},
 		"swapon":        {unix.SYS_SWAPON, path, 0},
 		"reboot":        {unix.SYS_REBOOT, 0, 0, 0, 0},
 		"acct":          {unix.SYS_ACCT, path},
-		"vsock":         {unix.SYS_SOCKET, unix.AF_VSOCK, unix.SOCK_STREAM, 0},
-		"alg":           {unix.SYS_SOCKET, unix.AF_ALG, unix.SOCK_SEQPACKET, 0},
 	} {
 		for len(call) < 7 {
 			call = append(call, 0)
@@ -280,7 +288,7 @@ chmod 777 input 2>/dev/null && echo "CHMOD input"
 echo fine > file && echo fine > /tmp/file && echo fine > ../output/file && echo fine > ../checkpoint/file && echo "OWN FOLDERS"`
 	_, folder := attempt(t, Strict, script, func(s *Spec) {
 		s.Env = append(s.Env, "SECRET="+secret)
-		s.Inputs = []Bind{{secret, "input"}}
+		s.Inputs = []Bind{{Source: secret, Target: "input"}}
 	})
 	got := output(t, folder)
 	if !strings.Contains(got, "OWN FOLDERS") || strings.Contains(got, "WROTE") || strings.Contains(got, "LINKED") || strings.Contains(got, "CHMOD") {

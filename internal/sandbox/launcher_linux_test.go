@@ -104,7 +104,7 @@ func TestMadeAhead(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, _ := l.run(Strict, "cat in; ls /tmp; echo mine > /tmp/file; ls /ratchet/work /machine /view 2>/dev/null; cat /proc/net/dev | grep -c :", func(s *Spec) {
-			s.Inputs = []Bind{{name, "in"}}
+			s.Inputs = []Bind{{Source: name, Target: "in"}}
 		})
 		if want := fmt.Sprintf("input %d/ratchet/work:\nin\n", i); !strings.HasPrefix(got, want) {
 			t.Errorf("attempt %d sees %q, not %q", i, got, want)

@@ -51,6 +51,7 @@ func planMachine(p *plan, shape *Spec) error {
 	v.mount("ratchet", base, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
 	v.mkdir(base + machineRoot)
 	v.mkdir(base + viewRoot)
+	v.call("making "+nothing, unix.SYS_MKNODAT, unix.AT_FDCWD, base+nothing, unix.S_IFREG, 0)
 	v.call("entering the sandbox", unix.SYS_PIVOT_ROOT, base, base+machineRoot)
 	v.call("entering the sandbox", unix.SYS_CHDIR, "/")
 	v.mount("ratchet", viewRoot, "tmpfs", unix.MS_NOSUID, "mode=755,size=1m")
@@ -94,13 +95,21 @@ func planBox(p *plan, spec *Spec, folder string) error {
 // reveal binds something of the machine at a place in the view. Links on the
 // way to it are followed as the machine has them.
 func (v *view) reveal(source, target string) error {
-	path, err := filepath.EvalSymlinks(source)
-	if err != nil {
-		return err
-	}
-	v.bind(machineRoot+path, viewRoot+target)
-	return nil
+	_, err := v.revealed(source, target)
+	return err
 }
+
+// revealed is reveal, and says what the source is without links.
+func (v *view) revealed(source, target string) (path string, err error) {
+	if path, err = filepath.EvalSymlinks(source); err == nil {
+		v.bind(machineRoot+path, viewRoot+target)
+	}
+	return path, err
+}
+
+// walkedFolders are gone through for what leads to services: anybody's may be
+// there. The system's programs and libraries are not.
+var walkedFolders = []string{"/etc", "/opt"}
 
 // system shows the system and what else the command needs read-only, root
 // itself included.
@@ -169,7 +178,11 @@ func (v *view) show(path string) (bool, error) {
 		return false, nil
 	}
 	v.place(path, info.IsDir())
-	return true, v.reveal(path, path)
+	source, err := v.revealed(path, path)
+	if err == nil {
+		v.hide(source, path, slices.Contains(walkedFolders, path))
+	}
+	return true, err
 }
 
 // place makes what something is mounted on.
@@ -222,11 +235,11 @@ func (v *view) devices(spec *Spec) error {
 // box binds what the command may write to: its box, its checkpoint folder and
 // a /tmp of its own, all counted as its disk use; and its inputs.
 func (v *view) box(folder string, spec *Spec) error {
-	writable := []Bind{{Box(folder), boxMount}, {filepath.Join(folder, tmpFolder), "/tmp"}}
+	writable := []Bind{{Source: Box(folder), Target: boxMount}, {Source: filepath.Join(folder, tmpFolder), Target: "/tmp"}}
 	if spec.Checkpoint != "" {
-		writable = append(writable, Bind{spec.Checkpoint, boxMount + "/" + CheckpointFolder})
+		writable = append(writable, Bind{Source: spec.Checkpoint, Target: boxMount + "/" + CheckpointFolder})
 		if spec.CheckpointAt != "" {
-			writable = append(writable, Bind{spec.Checkpoint, boxMount + "/" + WorkFolder + "/" + spec.CheckpointAt})
+			writable = append(writable, Bind{Source: spec.Checkpoint, Target: boxMount + "/" + WorkFolder + "/" + spec.CheckpointAt})
 		}
 	}
 	for _, b := range writable {
@@ -237,9 +250,11 @@ func (v *view) box(folder string, spec *Spec) error {
 	}
 	for _, in := range spec.Inputs {
 		target := filepath.Join(boxMount, WorkFolder, in.Target)
-		if err := v.reveal(in.Source, target); err != nil {
+		source, err := v.revealed(in.Source, target)
+		if err != nil {
 			return err
 		}
+		v.hide(source, target, false, in.Hide...)
 		v.setMount(viewRoot+target, unix.MOUNT_ATTR_RDONLY|unix.MOUNT_ATTR_NOSUID|unix.MOUNT_ATTR_NODEV, unix.AT_RECURSIVE)
 	}
 	return nil

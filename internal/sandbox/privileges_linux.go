@@ -20,7 +20,8 @@ var denied = []string{
 	"init_module", "finit_module", "delete_module", "kexec_load", "kexec_file_load",
 	"bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register",
 	"keyctl", "add_key", "request_key",
-	"ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd",
+	"ptrace", "process_vm_readv", "process_vm_writev", "process_madvise", "kcmp", "pidfd_getfd",
+	"statmount", "listmount", "memfd_secret", "cachestat", "lsm_set_self_attr",
 	"open_by_handle_at", "name_to_handle_at", "fanotify_init", "lookup_dcookie",
 	"swapon", "swapoff", "reboot", "acct", "quotactl", "quotactl_fd", "syslog", "vhangup", "nfsservctl",
 	"settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "stime",
@@ -162,7 +163,7 @@ var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 			// clone3 has its flags in memory, where a filter cannot see them;
 			// told that it does not exist, C libraries use clone.
 			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
-			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets())},
+			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets(), otherNetlink(), otherPersonalities())},
 		},
 	}
 	if len(asked) > 0 {
@@ -180,6 +181,12 @@ var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 		bpf.LoadAbsolute{Off: archOffset, Size: 4},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(known.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
+		// A call that is newer than this list is refused as if the kernel did not
+		// have it.
+		bpf.LoadAbsolute{Off: 0, Size: 4},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstUnknown(known), SkipFalse: 2},
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32, SkipTrue: 1}, // refused further on
+		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
 	}, instructions...)
 	raw, err := bpf.Assemble(instructions)
 	if err != nil {
@@ -200,6 +207,40 @@ func otherSockets() seccomp.NameWithConditions {
 		s.Conditions = append(s.Conditions, seccomp.Condition{Argument: 0, Operation: seccomp.NotEqual, Value: family})
 	}
 	return s
+}
+
+// otherNetlink matches netlink sockets but those that list addresses and routes,
+// of the command's own network.
+func otherNetlink() seccomp.NameWithConditions {
+	return seccomp.NameWithConditions{Name: "socket", Conditions: seccomp.ArgumentConditions{
+		{Argument: 0, Operation: seccomp.Equal, Value: unix.AF_NETLINK},
+		{Argument: 2, Operation: seccomp.NotEqual, Value: unix.NETLINK_ROUTE},
+	}}
+}
+
+// otherPersonalities matches all that change more of a process's execution
+// domain than what Linux is taken for, as Docker does (personality(2)):
+// PER_LINUX, PER_LINUX32, UNAME26 with either, and the question.
+func otherPersonalities() seccomp.NameWithConditions {
+	p := seccomp.NameWithConditions{Name: "personality"}
+	for _, harmless := range []uint64{0, 8, 0x20000, 0x20008, 0xffffffff} {
+		p.Conditions = append(p.Conditions, seccomp.Condition{Argument: 0, Operation: seccomp.NotEqual, Value: harmless})
+	}
+	return p
+}
+
+// x32 marks the calls of a second interface of amd64 kernels.
+const x32 = 1 << 30
+
+// firstUnknown is the number behind all calls that the filter knows.
+func firstUnknown(known *arch.Info) uint32 {
+	most := 0
+	for number := range known.SyscallNumbers {
+		if number < x32 {
+			most = max(most, number)
+		}
+	}
+	return uint32(most) + 1
 }
 
 // anyNamespace matches a clone that asks for one or more new namespaces.

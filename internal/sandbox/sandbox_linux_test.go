@@ -168,7 +168,7 @@ func TestCommandThatCannotBeExecuted(t *testing.T) {
 	if err := os.WriteFile(plain, []byte("echo hello\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	inputs := func(s *Spec) { s.Inputs = []Bind{{script, "script"}, {plain, "plain"}} }
+	inputs := func(s *Spec) { s.Inputs = []Bind{{Source: script, Target: "script"}, {Source: plain, Target: "plain"}} }
 	for _, level := range levels {
 		for command, says := range map[string]string{
 			"no-such-command": "is not found in the sandbox's PATH", "./nothing": "./nothing is not there",
@@ -550,7 +550,7 @@ func TestSomebodyElsesFolder(t *testing.T) {
 	folder := filepath.Join(home, "attempt")
 	spec := &Spec{
 		Command: []string{"sh", "-c", "cat in; id -u; touch /ratchet/output/x; ls " + home + " || echo not seen"}, Env: []string{"PATH=/usr/bin:/bin"},
-		Isolation: Strict, Limits: limits(), Inputs: []Bind{{input, "in"}},
+		Isolation: Strict, Limits: limits(), Inputs: []Bind{{Source: input, Target: "in"}},
 	}
 	h, err := (*Launcher)(nil).Start(folder, spec, func(string) error { return nil })
 	if err != nil {

@@ -76,6 +76,9 @@ type Spec struct {
 type Bind struct {
 	Source string // absolute
 	Target string // relative to the working folder
+	// Hide is what of it the command does not see, relative to it: sockets, pipes
+	// and devices.
+	Hide []string `json:",omitempty"`
 }
 
 // Halt is how successive halving ends a command early: at a rung's step, if
