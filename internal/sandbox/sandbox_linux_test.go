@@ -490,7 +490,7 @@ func myself(s *Spec) {
 	if err != nil {
 		panic(err)
 	}
-	s.Inputs = append(s.Inputs, Bind{self, "hostile"})
+	s.Inputs = append(s.Inputs, Bind{Source: self, Target: "hostile"})
 }
 
 // TestUsageIsPublished: what a command uses is written down while it runs, and
