@@ -102,6 +102,7 @@ func (c *container) make() error {
 	// sandbox is for another.
 	ahead.call("setting the umask", unix.SYS_UMASK, 0o022)
 	command.call("setting the umask", unix.SYS_UMASK, 0o022)
+	command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	if err := planGiveUp(command, c.notice); err != nil {
 		return err
 	}
@@ -126,7 +127,9 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 	first, command := &f.first, &f.command
 	// From here on nobody but the kernel may look into either process.
 	first.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
-	command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	if spec.Isolation != Strict { // else it has hidden before it gave that up
+		command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
+	}
 	work := filepath.Join(Box(folder), WorkFolder)
 	if spec.Isolation == Strict {
 		work = boxMount + "/" + WorkFolder

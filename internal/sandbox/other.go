@@ -185,7 +185,9 @@ func identify(pid int) (identity, error) {
 	return identity{PID: pid, Start: fmt.Sprintf("%d.%06d", start.Sec, start.Usec)}, nil
 }
 
-func treeUse(int, int64, bool) (float64, int64) { return 0, 0 }
+func treeUse(int, int64, bool, int64) (float64, int64) { return 0, 0 }
+
+func held(int, ...string) (disk, memory int64) { return 0, 0 }
 
 func terminate(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
 

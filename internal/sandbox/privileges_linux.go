@@ -163,7 +163,7 @@ var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 			// clone3 has its flags in memory, where a filter cannot see them;
 			// told that it does not exist, C libraries use clone.
 			{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)},
-			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets(), otherNetlink(), otherPersonalities())},
+			{Action: seccomp.ActionErrno | seccomp.Action(unix.EPERM), NamesWithCondtions: append(anyNamespace(), otherSockets(), otherNetlink(), otherPersonalities(), hiding())},
 		},
 	}
 	if len(asked) > 0 {
@@ -227,6 +227,15 @@ func otherPersonalities() seccomp.NameWithConditions {
 		p.Conditions = append(p.Conditions, seccomp.Condition{Argument: 0, Operation: seccomp.NotEqual, Value: harmless})
 	}
 	return p
+}
+
+// hiding matches what takes a process out of its shim's sight, where that is an
+// ordinary user's (PR_SET_DUMPABLE in prctl(2)).
+func hiding() seccomp.NameWithConditions {
+	return seccomp.NameWithConditions{Name: "prctl", Conditions: seccomp.ArgumentConditions{
+		{Argument: 0, Operation: seccomp.Equal, Value: unix.PR_SET_DUMPABLE},
+		{Argument: 1, Operation: seccomp.NotEqual, Value: 1},
+	}}
 }
 
 // x32 marks the calls of a second interface of amd64 kernels.

@@ -76,9 +76,10 @@ func childrenOf(pid int) []int {
 
 // treeUse is the processor time in seconds and the memory in bytes of the
 // processes below the sandbox's first one. Memory is the sum of what each has
-// resident; where that is over the limit and nobody else watches it, pages
-// that processes share are counted once (PSS).
-func treeUse(pid int, limit int64, watched bool) (cpu float64, memory int64) {
+// resident; where that, with what they hold beside it, is over the limit and
+// nobody else watches it, pages that processes share are counted once (PSS), and
+// so is what they hold; see held.
+func treeUse(pid int, limit int64, watched bool, held int64) (cpu float64, memory int64) {
 	const ticks = 100 // USER_HZ, fixed on Linux's user interface
 	pids := descendants(pid)
 	for _, p := range pids {
@@ -93,28 +94,34 @@ func treeUse(pid int, limit int64, watched bool) (cpu float64, memory int64) {
 		pages, _ := strconv.ParseInt(fields[21], 10, 64)
 		memory += pages * int64(os.Getpagesize())
 	}
-	if memory > limit && !watched {
+	if memory+held > limit && !watched {
 		memory = 0
 		for _, p := range pids {
-			memory += proportional(p)
+			pss, shared := proportional(p)
+			memory += pss
+			held -= shared // what is mapped of it is resident
 		}
+		memory += max(0, held)
 	}
 	return cpu, memory
 }
 
-// proportional is a process's PSS in bytes (proc_pid_smaps_rollup).
-func proportional(pid int) int64 {
+// proportional is a process's PSS in bytes, and how much of that is of shared
+// memory (proc_pid_smaps_rollup). Of one that hides, it is all that is resident.
+func proportional(pid int) (pss, shared int64) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0
+	if err != nil || len(b) == 0 {
+		return resident(pid), 0
 	}
 	for line := range bytes.Lines(b) {
-		if rest, ok := bytes.CutPrefix(line, []byte("Pss:")); ok {
-			kib, _ := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
-			return kib << 10
+		for name, to := range map[string]*int64{"Pss:": &pss, "Pss_Shmem:": &shared} {
+			if rest, ok := bytes.CutPrefix(line, []byte(name)); ok {
+				kib, _ := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
+				*to = kib << 10
+			}
 		}
 	}
-	return 0
+	return pss, shared
 }
 
 // terminate asks the processes of an attempt to end, all but the sandbox's

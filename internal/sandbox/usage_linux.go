@@ -46,7 +46,8 @@ func (t *tree) look(pid int, network bool, u *Usage) {
 	if began := time.Now(); began.After(t.nextPSS) {
 		t.pss, t.rss = 0, rss
 		for _, p := range pids {
-			t.pss += proportional(p)
+			pss, _ := proportional(p)
+			t.pss += pss
 		}
 		t.nextPSS = time.Now().Add(pssShare * time.Since(began))
 	}

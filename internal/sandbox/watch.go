@@ -30,6 +30,7 @@ type watch struct {
 
 	cpu      float64 // seconds, at most seen
 	memory   int64   // bytes, at most seen
+	held     int64   // bytes of memory that have no name, when last looked
 	nextDisk time.Time
 
 	share throttle
@@ -134,7 +135,7 @@ func (w *watch) end(reason string) string {
 }
 
 func (w *watch) look() string {
-	cpu, memory := treeUse(w.child.pid, int64(w.spec.Limits.Memory), w.group.limitsMemory())
+	cpu, memory := treeUse(w.child.pid, int64(w.spec.Limits.Memory), w.group.limitsMemory(), w.held)
 	w.cpu, w.memory = max(w.cpu, cpu), max(w.memory, memory)
 	if !w.group.limitsCPU() {
 		w.share.hold(w.child.pid, w.spec.Limits.CPUs, w.cpu, time.Now())
@@ -150,6 +151,9 @@ func (w *watch) look() string {
 	if now.After(w.nextDisk) {
 		var counted bool
 		disk, counted = diskUse(w.folder, w.spec)
+		nameless, memory := held(w.child.pid, Box(w.folder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
+		disk += nameless
+		w.held = memory
 		w.nextDisk = now.Add(diskMaxLoad * time.Since(now))
 		switch {
 		case disk > int64(w.spec.Limits.Disk):
