@@ -53,6 +53,13 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 	}
 	host, port := hr.URL.Hostname(), cmp.Or(hr.URL.Port(), map[string]string{"http": "80", "https": "443"}[hr.URL.Scheme])
 	if hr.Method == http.MethodConnect {
+		// Whoever stands between takes what follows for a tunnel's, whatever the
+		// answer: no request may be read of it (GO-2026-6613, GO-2026-6605).
+		w.Header().Set("Connection", "close")
+		if hr.ContentLength != 0 || len(hr.TransferEncoding) > 0 {
+			http.Error(w, "ratchet: CONNECT has no body", http.StatusBadRequest)
+			return
+		}
 		var err error
 		if host, port, err = net.SplitHostPort(hr.Host); err != nil {
 			http.Error(w, "ratchet: CONNECT names a host and a port, like api.example.org:443", http.StatusBadRequest)
@@ -253,6 +260,11 @@ func (l *oneConn) Close() error {
 
 // fetch gets what a program wants of a host, out of the record if it is there.
 func (g *Gateway) fetch(w http.ResponseWriter, hr *http.Request, attempt, scope, scheme, host string) {
+	if hr.Method == http.MethodConnect {
+		w.Header().Set("Connection", "close")
+		http.Error(w, "ratchet: there are no tunnels in tunnels", http.StatusMethodNotAllowed)
+		return
+	}
 	u := &url.URL{Scheme: scheme, Host: host}
 	r := &request{
 		method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.RawQuery, endpoint: tool, protocol: web,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -112,6 +113,20 @@ func TestNamesThatLeadHome(t *testing.T) {
 	}
 	if asked > 0 {
 		t.Errorf("it was asked %d times", asked)
+	}
+	// What comes behind a CONNECT that is refused, or with one, is no request.
+	for _, behind := range []string{"Content-Length: 9\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "\r\n"} {
+		front := strings.TrimPrefix(b.front.URL, "http://")
+		c, err := net.Dial("tcp", front)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(c, "CONNECT closed.example:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n%sGET http://closed.example/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", token, behind, token)
+		answers, _ := io.ReadAll(c)
+		c.Close()
+		if n := strings.Count(string(answers), "HTTP/1.1 "); n != 1 {
+			t.Errorf("behind %q there were %d answers: %s", behind, n, answers)
+		}
 	}
 	for _, hosts := range []string{"127.0.0.1", "127.0.0.1:" + port, "localhost"} {
 		host, _ := splitEntry(hosts)
