@@ -55,6 +55,7 @@ type app struct {
 
 // run executes a command line and returns the exit status.
 func run(args []string, in io.Reader, out, errs io.Writer) int {
+	out, errs = &person{w: out}, &person{w: errs}
 	a := &app{in: in, out: out, err: errs}
 	root := a.root()
 	root.SetArgs(args)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -36,7 +35,7 @@ const plainEvery = 2 * time.Second
 
 func (a *app) newProgress(run string) *progress {
 	p := &progress{a: a, run: run, width: 100, began: time.Now(), first: -1}
-	if f, ok := a.err.(*os.File); ok && term.IsTerminal(int(f.Fd())) && !a.quiet && !a.json {
+	if f := terminal(a.err); f != nil && !a.quiet && !a.json {
 		p.terminal = true
 		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
 			p.width = w
@@ -71,7 +70,7 @@ func (p *progress) observe(s *ratchet.State, events []research.Payload) {
 	switch {
 	case p.terminal:
 		p.last = line
-		fmt.Fprintf(p.a.err, "\r\x1b[K%s", clip(line, p.width-1))
+		fmt.Fprint(p.a.err, own("\r\x1b[K")+clip(line, p.width-1))
 		p.line = line
 	case s.Stage != p.stage || time.Since(p.printed) >= plainEvery:
 		p.last, p.stage, p.printed = line, s.Stage, time.Now()
@@ -92,7 +91,7 @@ func (p *progress) note(text string) {
 		return
 	}
 	if p.terminal && p.line != "" {
-		fmt.Fprint(p.a.err, "\r\x1b[K")
+		fmt.Fprint(p.a.err, own("\r\x1b[K"))
 	}
 	fmt.Fprintln(p.a.err, text)
 	if p.terminal && p.line != "" {
@@ -105,7 +104,7 @@ func (p *progress) stop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal && p.line != "" {
-		fmt.Fprint(p.a.err, "\r\x1b[K")
+		fmt.Fprint(p.a.err, own("\r\x1b[K"))
 		p.line = ""
 	}
 }

@@ -7,15 +7,12 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/term"
-
 	"ratchet/internal/report"
 )
 
 // coloured reports whether stdout is a terminal that wants colours.
 func (a *app) coloured() bool {
-	f, ok := a.out.(*os.File)
-	return ok && !a.noColor && os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
+	return !a.noColor && os.Getenv("NO_COLOR") == "" && terminal(a.out) != nil
 }
 
 func (a *app) good(s string) string { return a.paint(s, 32) }
@@ -25,7 +22,7 @@ func (a *app) paint(s string, colour int) string {
 	if !a.coloured() {
 		return s
 	}
-	return fmt.Sprintf("\x1b[%dm%s\x1b[0m", colour, s)
+	return own(fmt.Sprintf("\x1b[%dm", colour)) + s + own("\x1b[0m")
 }
 
 func number(n int) string { return strconv.Itoa(n) }

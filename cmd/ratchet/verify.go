@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,13 +15,20 @@ import (
 
 func (a *app) verifyCommand() *cobra.Command {
 	var repair bool
+	var heads []string
 	var flags backupFlags
 	c := &cobra.Command{
 		Use:   "verify [RUN]",
-		Short: "Prove that journal, objects and results are what was written",
+		Short: "Check that journal, objects and results are whole, and what somebody has seen of them",
 		Long: `Checks every record's hash and place in the chain, folds every run, reads every
 object that a run speaks of, and compares results.json with the journal. Every
 damage is listed; the exit status is 6 if there is any.
+
+This finds what was damaged. Whoever can write to the home could write all of it
+anew, every hash included, and nothing in it would tell. What tells is a hash
+that somebody kept elsewhere: results.json, the report, a backup and the last
+line of a run have the hash of a last record, and --head HASH checks that this
+record, and so all before it, is still the one that it was.
 
 --repair mends what can be mended, with what a backup has (--from, or backup.to
 of the settings): objects that are damaged or missing, and the journal up to its
@@ -50,15 +58,29 @@ be saved, and keeps the damaged originals aside.`,
 				}
 				runs = []string{run}
 			}
+			for _, h := range heads {
+				if len(h) < 16 || strings.Trim(h, "0123456789abcdef") != "" {
+					return usageError{fmt.Errorf("--head is %q; it is the hash of a record, or 16 digits of its beginning or more", h)}
+				}
+			}
 			v, err := e.Verify(c.Context(), runs)
 			if err != nil {
 				return err
+			}
+			if err := e.VerifyHeads(c.Context(), v, runs, heads); err != nil {
+				return err
+			}
+			if !a.json {
+				for _, h := range v.Heads {
+					a.printf("run %s has record %d, %s\n", h.Run, h.Seq, h.Hash)
+				}
 			}
 			a.verified(v, fmt.Sprintf("%d runs", v.Runs), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&repair, "repair", false, "mend what can be mended")
+	c.Flags().StringArrayVar(&heads, "head", nil, "hash of a record that somebody kept, which must be there still")
 	flags.add(c, "from")
 	return c
 }

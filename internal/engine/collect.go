@@ -10,6 +10,8 @@ import (
 	"math"
 	"path"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -254,28 +256,57 @@ func extract(x study.Extract, out executor.Outcome, box *untrusted.Folder) (floa
 	if x.Stdout == "" {
 		return 0, false
 	}
-	f, _, err := own(out.Stdout)()
+	return lastMatch(x.Stdout, out.Stdout)
+}
+
+// mostMatching bounds what looking for a pattern costs: bytes of output times
+// instructions of the pattern (regexp/syntax.Prog), which is what matching takes
+// at most. It comes to some seconds, whatever the pattern and whatever a program
+// prints.
+const mostMatching = 200 << 20
+
+// lastMatch is the value of the last match in a file of output that is a number.
+// Where the pattern is large, only the end of the output is looked at.
+func lastMatch(pattern, file string) (float64, bool) {
+	re, err := regexp.Compile(pattern)
+	if err != nil {
+		return 0, false // Parse has checked it
+	}
+	f, info, err := own(file)()
 	if err != nil {
 		return 0, false
 	}
 	defer f.Close()
-	b, err := io.ReadAll(f) // bounded by limits.attempt.output
+	from := max(0, info.Size-mostMatching/instructions(pattern))
+	b, err := io.ReadAll(io.NewSectionReader(f, from, info.Size-from))
 	if err != nil {
 		return 0, false
 	}
-	pattern, err := regexp.Compile(x.Stdout)
-	if err != nil {
-		return 0, false // Parse has checked it
-	}
-	value, found := 0.0, false
-	for line := range bytes.Lines(b) {
-		for _, m := range pattern.FindAllSubmatch(line, -1) {
+	for len(b) > 0 {
+		begin := bytes.LastIndexByte(b[:len(b)-1], '\n') + 1
+		line := b[begin:]
+		b = b[:begin]
+		matches := re.FindAllSubmatch(line, -1)
+		for _, m := range slices.Backward(matches) {
 			if v, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
-				value, found = v, true
+				return v, true
 			}
 		}
 	}
-	return value, found
+	return 0, false
+}
+
+// instructions is the size of a pattern's program.
+func instructions(pattern string) int64 {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 1 // it was compiled
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return 1
+	}
+	return int64(len(program.Inst))
 }
 
 // halted is the first rung at which a trial is below its bar; 0: none.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
@@ -22,6 +23,52 @@ type Verification struct {
 	Records int64    `json:"records"`
 	Objects int      `json:"objects"`
 	Damages []string `json:"damages"`
+	// Heads are records that somebody has kept the hash of, and that are there.
+	Heads []Head `json:"heads,omitempty"`
+}
+
+// Head is a record by its hash. All records before it are those that it was
+// written behind.
+type Head struct {
+	Run  string `json:"run"`
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// VerifyHeads looks for records by their hashes, or the beginnings of such, in
+// runs, in all if none is named, and adds to a verification which are there. One
+// that is not is damage.
+func (e *Engine) VerifyHeads(ctx context.Context, v *Verification, runs, heads []string) error {
+	if len(heads) == 0 {
+		return nil
+	}
+	if len(runs) == 0 {
+		var err error
+		if runs, err = e.journal.Runs(ctx); err != nil {
+			return err
+		}
+	}
+	found := map[string]bool{}
+	for _, run := range runs {
+		for r, err := range e.journal.Read(ctx, run, 1) {
+			if err != nil {
+				break // Verify has named it
+			}
+			hash := r.Hash.String()
+			for _, h := range heads {
+				if strings.HasPrefix(hash, h) {
+					found[h] = true
+					v.Heads = append(v.Heads, Head{run, r.Seq, hash})
+				}
+			}
+		}
+	}
+	for _, h := range heads {
+		if !found[h] {
+			v.Damages = append(v.Damages, fmt.Sprintf("no record has the hash %s: what it was kept of was written anew, or is another home's", h))
+		}
+	}
+	return ctx.Err()
 }
 
 // Verify checks runs, all of them if none is named: the chain of records, the

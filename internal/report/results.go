@@ -206,7 +206,7 @@ type Journal struct {
 func Build(s *research.State, head Journal, environment json.RawMessage) *Results {
 	st := s.Created.Study
 	r := &Results{
-		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: st.Question,
+		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
 		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, Environment: environment, Journal: head,
@@ -285,7 +285,7 @@ func (r *Results) experiment(st *study.Study, x *research.Experiment) {
 
 func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
 	out := Hypothesis{
-		ID: h.ID, Claim: h.Claim, Derived: h.Derived != "", Added: h.Added, Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
+		ID: h.ID, Claim: research.Harmless(h.Claim), Derived: h.Derived != "", Added: h.Added, Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
 		A: Side{Fixed: h.A}, B: Side{Fixed: h.B}, Verdict: research.Undecided, Why: "not judged yet",
 		Pairs: []research.Pair{}, Evidence: []Evidence{},
 	}

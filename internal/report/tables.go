@@ -9,6 +9,8 @@ import (
 	"strconv"
 
 	"ratchet/study"
+
+	"ratchet/internal/research"
 )
 
 // tables writes the CSV tables: one row a trial, one a hypothesis, one a pair.
@@ -103,6 +105,7 @@ func (w *writer) csv(name string, rows [][]string) {
 
 // inert keeps a spreadsheet from taking a program's text for a formula.
 func inert(cell string) string {
+	cell = research.Harmless(cell)
 	if cell == "" || json.Valid([]byte(cell)) {
 		return cell // empty, or a number
 	}

@@ -6,6 +6,15 @@ import (
 	"unicode/utf8"
 )
 
+// Harmless is a text of any length without what terminals obey. Its lines stay.
+func Harmless(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = Printable(l, 8*len(l)+2*utf8.UTFMax)
+	}
+	return strings.Join(lines, "\n")
+}
+
 // Printable makes text of a program harmless to show: valid UTF-8, control
 // characters and terminal escapes as spaces or \x.., at most so many bytes.
 func Printable(s string, most int) string {
