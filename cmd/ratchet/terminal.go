@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"unicode/utf8"
 
 	"golang.org/x/term"
@@ -40,7 +41,7 @@ func terminal(w io.Writer) *os.File {
 // Write implements io.Writer.
 func (p *person) Write(b []byte) (int, error) {
 	out := make([]byte, 0, len(b)+16)
-	text := append(p.held, b...)
+	text := slices.Concat(p.held, b)
 	p.held = nil
 	for ours := false; len(text) > 0; {
 		if bytes.HasPrefix(text, mark) {

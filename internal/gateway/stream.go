@@ -75,12 +75,12 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 			return fail(fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer))
 		case errors.Is(err, io.EOF) && (ended || finished && r.endpoint != messages && r.endpoint != responses):
 			// Some servers leave the last line of chat completions out.
-			a.body, a.class, a.begun = append(body[:at:at], keys.Known(body[at:])...), research.Succeeded, false
+			a.body, a.class, a.begun = slices.Concat(body[:at], keys.Known(body[at:])), research.Succeeded, false
 			return nil
 		case errors.Is(err, io.EOF):
 			return fail(errors.New("the stream ended before the answer was whole"))
 		case err != nil && ended:
-			body = append(body[:at:at], keys.Known(body[at:])...)
+			body = slices.Concat(body[:at], keys.Known(body[at:]))
 			a.body, a.class, a.begun = body[:wholeEvents(body)], research.Succeeded, false // all that counts is there
 			return nil
 		case err != nil:
