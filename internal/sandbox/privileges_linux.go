@@ -182,10 +182,9 @@ var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(known.ID), SkipTrue: 1},
 		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)},
 		// A call that is newer than this list is refused as if the kernel did not
-		// have it.
+		// have it; so are those of the x32 interface, whose numbers have a high bit.
 		bpf.LoadAbsolute{Off: 0, Size: 4},
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstUnknown(known), SkipFalse: 2},
-		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: x32, SkipTrue: 1}, // refused further on
+		bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: firstUnknown(known), SkipFalse: 1},
 		bpf.RetConstant{Val: unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)},
 	}, instructions...)
 	raw, err := bpf.Assemble(instructions)
@@ -238,11 +237,9 @@ func hiding() seccomp.NameWithConditions {
 	}}
 }
 
-// x32 marks the calls of a second interface of amd64 kernels.
-const x32 = 1 << 30
-
 // firstUnknown is the number behind all calls that the filter knows.
 func firstUnknown(known *arch.Info) uint32 {
+	const x32 = 1 << 30
 	most := 0
 	for number := range known.SyscallNumbers {
 		if number < x32 {
