@@ -131,6 +131,7 @@ var strays = []astray{
 	{name: "a link above the checkpoint", program: `cd ..; rm -rf w2; mv work w2; ln -s "$OUTSIDE" work; exit 3`, more: "checkpoint: deep", want: research.ProgramFault},
 	// The mount point of the input is in the folder that the link replaces.
 	{name: "a build that exchanges an input's folder", program: `mv a z; ln -s "$OUTSIDE" a`, more: "build: [sh, x.sh], inputs: {a/deep: data.txt}"},
+	{name: "a build that leaves files in the way", program: `[ "$1" = build ] || exec cat a/deep a/b/kept/x; rm -rf a; echo file > a; echo 1 > "$RATCHET_CHECKPOINT/x"`, more: `build: [sh, x.sh, build], inputs: {a/deep: data.txt}, checkpoint: a/b/kept`, want: research.ProgramFault},
 	{name: "a build that exchanges the working folder", program: `cd ..; mv work w2; ln -s "$OUTSIDE" work`, more: "build: [sh, x.sh], inputs: {deep: data.txt}"},
 }
 

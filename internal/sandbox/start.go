@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -145,18 +146,45 @@ func lay(folder string, record *os.File, spec *Spec, prepare func(box string) er
 	return note(record, keySpec, spec)
 }
 
+// makeRoom makes the folders above a place in a box, a folder of the engine's
+// own still. What a build has left in their way, or in that of a folder or a
+// file at the place, goes.
+func makeRoom(box, place string, folder bool) error {
+	at := box
+	elements := strings.Split(filepath.Clean(place), string(filepath.Separator))
+	for i, element := range elements {
+		at = filepath.Join(at, element)
+		last := i == len(elements)-1
+		info, err := os.Lstat(at)
+		if err == nil && info.IsDir() != (!last || folder) {
+			err = untrusted.RemoveAll(at)
+			if err == nil {
+				err = fs.ErrNotExist
+			}
+		}
+		if errors.Is(err, fs.ErrNotExist) && !last {
+			err = os.Mkdir(at, 0o700)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
 // placeInputs makes what inputs are mounted on, or where nothing can be
 // mounted, links to them.
 func placeInputs(box string, spec *Spec) error {
 	for _, in := range spec.Inputs {
 		target := filepath.Join(box, WorkFolder, in.Target)
-		if err := os.MkdirAll(filepath.Dir(target), 0o700); err != nil {
+		info, err := os.Stat(in.Source)
+		if err != nil {
+			return fmt.Errorf("an input is not there any more: %w", err)
+		}
+		if err := makeRoom(filepath.Join(box, WorkFolder), in.Target, info.IsDir() && spec.Isolation == Strict); err != nil {
 			return err
 		}
-		info, err := os.Stat(in.Source)
 		switch {
-		case err != nil:
-			return fmt.Errorf("an input is not there any more: %w", err)
 		case spec.Isolation == Process:
 			err = os.Symlink(in.Source, target)
 		case info.IsDir():
@@ -179,6 +207,9 @@ func placeCheckpoint(box string, spec *Spec) error {
 		return nil
 	}
 	at := filepath.Join(box, WorkFolder, spec.CheckpointAt)
+	if err := makeRoom(filepath.Join(box, WorkFolder), spec.CheckpointAt, true); err != nil {
+		return err
+	}
 	kept, err := os.ReadDir(spec.Checkpoint)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 // become empty.
 const (
 	deepRemoval = 100
-	mostLooks   = 10_000
+	mostLooks   = 1_000
 )
 
 // RemoveAll removes what is at a path, and if it is a folder all that is in it,
@@ -67,27 +67,26 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 	if r.top == nil {
 		r.top = f
 	}
-	if err := errors.Join(r.empty(f, depth), f.Close()); err != nil {
-		return err
-	}
-	return again(func() error { return unix.Unlinkat(in.fd(), name, unix.AT_REMOVEDIR) })
-}
-
-// empty removes what is in a folder. To the top one, more may come meanwhile.
-func (r *removal) empty(f *Folder, depth int) error {
-	for range mostLooks {
-		names, err := f.names()
-		if err != nil || len(names) == 0 {
+	defer f.Close()
+	for range mostLooks { // somebody may still write to it
+		if err := r.empty(f, depth); err != nil {
 			return err
 		}
-		for _, name := range names {
-			if err := r.remove(f, name, depth+1); err != nil && !errors.Is(err, unix.ENOENT) {
-				return err // where it is gone, somebody else has removed it
-			}
-		}
-		if f != r.top {
-			return nil
+		err = again(func() error { return unix.Unlinkat(in.fd(), name, unix.AT_REMOVEDIR) })
+		if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+			return err
 		}
 	}
-	return unix.ENOTEMPTY
+	return err
+}
+
+// empty removes what is in a folder, as of now.
+func (r *removal) empty(f *Folder, depth int) error {
+	names, err := f.names()
+	for _, name := range names {
+		if err := r.remove(f, name, depth+1); err != nil && !errors.Is(err, unix.ENOENT) {
+			return err // where it is gone, somebody else has removed it
+		}
+	}
+	return err
 }
