@@ -59,10 +59,28 @@ func OpenBox(path string) (*Folder, error) { return open(path, true) }
 
 func open(path string, box bool) (*Folder, error) {
 	file, info, err := openAt(unix.AT_FDCWD, path, unix.O_DIRECTORY)
+	if box && errors.Is(err, unix.EACCES) {
+		// Its program has locked it, which keeps nobody out but its own owner.
+		if lock, ok := unlock(unix.AT_FDCWD, path); ok {
+			lock(false)
+			file, info, err = openAt(unix.AT_FDCWD, path, unix.O_DIRECTORY)
+		}
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
 	return &Folder{file, info.Dev, box}, nil
+}
+
+// self is another handle on f.
+func (f *Folder) self() (*Folder, error) {
+	again, err := f.enter(".")
+	if f.box && errors.Is(err, unix.EACCES) {
+		if err = f.file.Chmod(0o700); err == nil {
+			again, err = f.enter(".")
+		}
+	}
+	return again, err
 }
 
 // Close lets go of the handle.
@@ -81,7 +99,7 @@ func (f *Folder) Folder(name string) (*Folder, error) {
 	if f == nil {
 		return nil, failed(name, fs.ErrNotExist)
 	}
-	at, err := f.enter(".")
+	at, err := f.self()
 	if err != nil {
 		return nil, err
 	}

@@ -56,7 +56,7 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 		return unix.Renameat(in.fd(), name, r.top.fd(), fmt.Sprintf(".ratchet-deep-%d", r.moved))
 	}
 	if info.Mode.Perm()&0o700 != 0o700 {
-		if lock, ok := in.unlock(name); ok { // entering says if that was no use
+		if lock, ok := unlock(in.fd(), name); ok { // entering says if that was no use
 			lock(false)
 		}
 	}

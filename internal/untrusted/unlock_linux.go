@@ -10,14 +10,14 @@ import (
 // unlock gives a folder's owner the rights on it that he took away; lock takes
 // them away again, or leaves them. The handle in between needs none of these
 // rights and has one folder only, whatever the name comes to be.
-func (f *Folder) unlock(name string) (lock func(again bool), ok bool) {
-	fd, err := unix.Openat(f.fd(), name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+func unlock(dir int, name string) (lock func(again bool), ok bool) {
+	fd, err := unix.Openat(dir, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, false
 	}
 	handle := os.NewFile(uintptr(fd), name)
 	info, err := infoOf(handle)
-	if err != nil || info.Dev != f.dev {
+	if err != nil {
 		_ = handle.Close()
 		return nil, false
 	}

@@ -244,6 +244,20 @@ func TestLockedFolders(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0 {
 		t.Errorf("a is %v now, %v", info.Mode(), err)
 	}
+	// A box that is locked itself is opened all the same.
+	box := opened(t, OpenBox, dir)
+	for range 2 {
+		if err := os.Chmod(dir, 0); err != nil {
+			t.Fatal(err)
+		}
+		if found, _ := paths(t, box); len(found) != 4 {
+			t.Errorf("of a box that was locked after it was opened, found %q", found)
+		}
+		if err := os.Chmod(dir, 0); err != nil {
+			t.Fatal(err)
+		}
+		box = opened(t, OpenBox, dir)
+	}
 	// Where the folder is not a program's of ours, nothing is changed.
 	if _, refused := paths(t, opened(t, Open, dir)); os.Getuid() != 0 && len(refused) != 1 {
 		t.Errorf("refused %v", refused)

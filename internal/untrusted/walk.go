@@ -26,7 +26,7 @@ func (f *Folder) Walk(visit func(*Entry, error) error) error {
 	if f == nil {
 		return nil
 	}
-	at, err := f.enter(".")
+	at, err := f.self()
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (f *Folder) down(e *Entry, depth int, visit func(*Entry, error) error) erro
 	}
 	next, err := f.enter(e.name)
 	if f.box && e.Info.Mode.Perm()&0o700 != 0o700 {
-		if lock, ok := f.unlock(e.name); ok {
+		if lock, ok := unlock(f.fd(), e.name); ok {
 			defer lock(true)
 			if next == nil {
 				next, err = f.enter(e.name)
