@@ -403,7 +403,7 @@ echo '{"score": 1, "test": {"loss": 0.5, "by": {"class": [1, 2]}}}' > metrics.js
 		}
 	}
 	notes := strings.Join(at.Notes, "; ")
-	for _, want := range []string{`"output/link" is a symbolic link`, `"output/linkdir" is a symbolic link`, `"output/fifo" is a named pipe`, `"output/new\nline" has a name`, `"output/esc\x1b[31m" has a name`} {
+	for _, want := range []string{`"link" is a symbolic link`, `"linkdir" is a symbolic link`, `"fifo" is a named pipe`, `"new\nline" has a name`, `"esc\x1b[31m" has a name`} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("no word of %s in %s", want, notes)
 		}

@@ -194,8 +194,10 @@ func (k *keeper) file(at string, mode fs.FileMode, open opener) error {
 	return nil
 }
 
+// skip notes what is not kept, by its name in the output folder, or in the
+// working folder.
 func (k *keeper) skip(at, why string) {
-	shown := strconv.Quote(at)
+	shown := strconv.Quote(strings.TrimPrefix(strings.TrimPrefix(at, "output/"), workPrefix))
 	if len(shown) > 120 {
 		shown = shown[:117] + `..."`
 	}

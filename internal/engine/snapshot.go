@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"time"
@@ -63,7 +62,7 @@ func (d *driver) snapshot(a research.Action, folder, before string) ([]research.
 // readWhole stores a file that nobody writes to while it is read.
 func (d *driver) readWhole(path string, was untrusted.Info, open opener) (objects.File, error) {
 	f, now, err := open()
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !sameContent(now, was) {
+	if untrusted.Theirs(err) || err == nil && !sameContent(now, was) {
 		err = errChanging
 	}
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/proof"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 )
 
 // canary is what nobody may see, and canaryValue a number of it.
@@ -403,6 +404,7 @@ limits: {attempt: {time: 10m, disk: 64MiB, processes: 20}}
 `
 	// A third each for the build, an attempt that fails, and the one after it.
 	h := &haunted{lab: newLab(t, study, fmt.Sprintf("export OUTSIDE=%q\n%sexec python3 swaps.py %d $1\n", outside, swaps, changes/3))}
+	t.Cleanup(func() { _ = untrusted.RemoveAll(h.home()) }) // locked folders included
 	if err := os.Mkdir(filepath.Join(h.dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
 	}
