@@ -87,7 +87,7 @@ func TestBackupsKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, m := range []*backup.Manifest{first, all[len(all)-1]} {
-				if _, err := restored.Restore(context.Background(), place, engine.RestoreOptions{Backup: m.ID}); err != nil {
+				if _, err := restored.Restore(context.Background(), place, engine.RestoreOptions{Backup: m.ID, Output: filepath.Join(dir, "reports")}); err != nil {
 					t.Errorf("after %d kills backup %s does not restore: %v", killed, m.ID, err)
 				}
 			}

@@ -161,7 +161,7 @@ func TestArrivals(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		if _, err := e.Restore(ctx, engine.BackupPlace{To: place}, engine.RestoreOptions{Backup: "latest"}); err == nil || !strings.Contains(err.Error(), "are those of") {
+		if _, err := e.Restore(ctx, engine.BackupPlace{To: place}, engine.RestoreOptions{Backup: "latest", Output: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "are those of") {
 			t.Errorf("restored: %v", err)
 		}
 	})

@@ -165,7 +165,7 @@ func (e *Engine) Restore(ctx context.Context, p BackupPlace, o RestoreOptions) (
 		return nil, err
 	}
 	for _, plan := range plans {
-		output, err := e.receive(plan, m.ID, cmp.Or(o.Output, "results"))
+		output, err := e.receive(ctx, plan, m.ID, cmp.Or(o.Output, "results"))
 		if err != nil {
 			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
 		}
@@ -332,11 +332,17 @@ func eachReference(plans []*restoring, f func(research.Reference)) error {
 	return nil
 }
 
-// receive notes that a run came here, unless its beginning was here before, and
-// says where its report goes.
-func (e *Engine) receive(p *restoring, backup, reports string) (output string, err error) {
+// receive notes that a run came here, unless its first record, which says what
+// matters, was here before; and says where its report goes.
+func (e *Engine) receive(ctx context.Context, p *restoring, backup, reports string) (output string, err error) {
 	if _, calls := gateway.StreamOf(p.run); calls || p.extends && p.mine.Seq > 0 {
 		return "", nil
+	}
+	for rec, err := range e.journal.Read(ctx, p.run, 1) {
+		if err == nil && rec.Hash == p.records[0].Hash {
+			return "", nil
+		}
+		break
 	}
 	if output, err = filepath.Abs(filepath.Join(reports, untrusted.Name(p.run))); err != nil {
 		return "", err

@@ -60,7 +60,7 @@ func TestRestoreElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	r := restore(t, other, l, engine.RestoreOptions{Backup: m.ID})
+	r := restore(t, other, l, engine.RestoreOptions{Output: t.TempDir(), Backup: m.ID})
 	if len(r.Runs) != 1 || r.Runs[0].Was != 0 || r.Objects < 5 {
 		t.Errorf("%+v", r)
 	}
@@ -89,30 +89,30 @@ func TestRestoreHere(t *testing.T) {
 	l.drive(e, run)
 	want := l.digest(e, run)
 	last := l.backUp(e)
-	if r := restore(t, e, l, engine.RestoreOptions{Backup: last.ID}); r.Objects != 0 || r.Runs[0].Was != r.Runs[0].Seq {
+	if r := restore(t, e, l, engine.RestoreOptions{Output: t.TempDir(), Backup: last.ID}); r.Objects != 0 || r.Runs[0].Was != r.Runs[0].Seq {
 		t.Errorf("restoring what is here: %+v", r)
 	}
 	var newer *engine.NewerError
-	if _, err := e.Restore(context.Background(), l.place(), engine.RestoreOptions{Backup: first.ID}); !errors.As(err, &newer) || newer.Other {
+	if _, err := e.Restore(context.Background(), l.place(), engine.RestoreOptions{Output: t.TempDir(), Backup: first.ID}); !errors.As(err, &newer) || newer.Other {
 		t.Errorf("restoring something older: %v", err)
 	}
-	r := restore(t, e, l, engine.RestoreOptions{Backup: first.ID, Force: true})
+	r := restore(t, e, l, engine.RestoreOptions{Output: t.TempDir(), Backup: first.ID, Force: true})
 	if r.Runs[0].Aside == "" || r.Runs[0].Seq != 1 {
 		t.Fatalf("%+v", r)
 	}
 	// Forward again, twice: with the backup, and from what was kept aside.
-	if r := restore(t, e, l, engine.RestoreOptions{Backup: last.ID}); r.Runs[0].Was != 1 || r.Runs[0].Aside != "" {
+	if r := restore(t, e, l, engine.RestoreOptions{Output: t.TempDir(), Backup: last.ID}); r.Runs[0].Was != 1 || r.Runs[0].Aside != "" {
 		t.Errorf("%+v", r)
 	}
 	if got := l.digest(e, run); got != want {
 		t.Errorf("restored it is %s, was %s", got, want)
 	}
-	restore(t, e, l, engine.RestoreOptions{Backup: last.ID, At: "stage-planning", Force: true})
+	restore(t, e, l, engine.RestoreOptions{Output: t.TempDir(), Backup: last.ID, At: "stage-planning", Force: true})
 	s, _, err := e.Load(context.Background(), run)
 	if err != nil || s.Stage != research.Planning {
 		t.Errorf("restored up to planning it is in %s (%v)", s.Stage, err)
 	}
-	if _, err := e.Restore(context.Background(), engine.BackupPlace{To: r.Runs[0].Aside}, engine.RestoreOptions{Backup: "latest"}); err != nil {
+	if _, err := e.Restore(context.Background(), engine.BackupPlace{To: r.Runs[0].Aside}, engine.RestoreOptions{Output: t.TempDir(), Backup: "latest"}); err != nil {
 		t.Error(err)
 	}
 	if got := l.digest(e, run); got != want {
@@ -122,11 +122,11 @@ func TestRestoreHere(t *testing.T) {
 	if _, err := e.Rollback(context.Background(), run, 10, "me"); err != nil {
 		t.Fatal(err)
 	}
-	restore(t, e, l, engine.RestoreOptions{Backup: first.ID, Force: true})
+	restore(t, e, l, engine.RestoreOptions{Output: t.TempDir(), Backup: first.ID, Force: true})
 	if err := e.Request(context.Background(), run, research.CheckpointMade{Name: "x"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := e.Restore(context.Background(), l.place(), engine.RestoreOptions{Backup: last.ID}); !errors.As(err, &newer) || !newer.Other {
+	if _, err := e.Restore(context.Background(), l.place(), engine.RestoreOptions{Output: t.TempDir(), Backup: last.ID}); !errors.As(err, &newer) || !newer.Other {
 		t.Errorf("restoring over something else: %v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestRestoreOfADamagedBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer other.Close()
-	if _, err := other.Restore(context.Background(), l.place(), engine.RestoreOptions{Backup: m.ID}); err == nil || !strings.Contains(err.Error(), "cannot be restored") {
+	if _, err := other.Restore(context.Background(), l.place(), engine.RestoreOptions{Output: t.TempDir(), Backup: m.ID}); err == nil || !strings.Contains(err.Error(), "cannot be restored") {
 		t.Errorf("restoring a damaged backup: %v", err)
 	}
 	runs, err := other.Journal().Runs(context.Background())
