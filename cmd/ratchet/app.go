@@ -241,8 +241,10 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(home, "journal.db")); err != nil && (!create || a.stranger != nil) {
-		if errors.Is(err, fs.ErrNotExist) {
+	_, err = os.Stat(filepath.Join(home, "journal.db"))
+	made := errors.Is(err, fs.ErrNotExist)
+	if err != nil && (!create || a.stranger != nil) {
+		if made {
 			return nil, &engine.UnknownRunError{}
 		}
 		return nil, fmt.Errorf("opening the home: %w", err)
@@ -259,8 +261,6 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	_, err = os.Stat(filepath.Join(home, "journal.db"))
-	made := errors.Is(err, fs.ErrNotExist)
 	inner, err := engine.Open(home, engine.Options{Breakers: breakers})
 	if err != nil && strings.Contains(err.Error(), "not a database") {
 		return nil, &journal.DamageError{Why: err.Error()}

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"ratchet/internal/research"
 )
 
 // person is where all goes that a person reads. What is printed may come from a
@@ -57,7 +59,7 @@ func (p *person) Write(b []byte) (int, error) {
 			p.held = bytes.Clone(text)
 			break
 		}
-		if harmful(r) {
+		if research.Obeyed(r) && r != '\n' && r != '\t' {
 			out = fmt.Appendf(out, `\u%04x`, r)
 		} else {
 			out = append(out, text[:n]...)
@@ -68,11 +70,4 @@ func (p *person) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
-}
-
-// harmful reports whether a terminal does something at a character besides
-// showing it: control characters but for the end of a line and a tab, and those
-// that turn the direction of what follows.
-func harmful(r rune) bool {
-	return r < 0x20 && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 }

@@ -83,7 +83,7 @@ func (f *finder) show(path string) {
 
 // sees reports whether a path is visible.
 func (f *finder) sees(path string) bool {
-	return inSystem(path) || slices.ContainsFunc(f.shown, func(s string) bool { return path == s || strings.HasPrefix(path, s+"/") })
+	return inSystem(path) || slices.ContainsFunc(f.shown, func(s string) bool { return within(path, s) })
 }
 
 // prefixOf is the folder of an installation that a program in its bin folder
@@ -100,12 +100,7 @@ func prefixOf(path string) string {
 
 // inSystem reports whether every sandbox sees a path anyway.
 func inSystem(path string) bool {
-	for _, dir := range []string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store"} {
-		if path == dir || strings.HasPrefix(path, dir+"/") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc([]string{"/usr", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/nix/store", "/gnu/store"}, func(dir string) bool { return within(path, dir) })
 }
 
 // base shows the installation that a virtual environment was made of, as it

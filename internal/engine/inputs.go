@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"time"
@@ -102,7 +101,7 @@ func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool)
 				return err
 			case mode.IsRegular():
 				note(e.Path, e.Info)
-			case !mode.IsDir() && mode&fs.ModeSymlink == 0:
+			case untrusted.Special(mode):
 				r.hidden = append(r.hidden, e.Path)
 			}
 			return nil

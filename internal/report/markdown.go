@@ -3,6 +3,8 @@ package report
 import (
 	"fmt"
 	"strings"
+
+	"ratchet/internal/research"
 )
 
 // markdown is report.md.
@@ -172,7 +174,7 @@ func escape(s string) string {
 			b.WriteRune(r)
 		case r == '\n' || r == '\r':
 			b.WriteByte(' ')
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
+		case research.Obeyed(r):
 		default:
 			b.WriteRune(r)
 		}

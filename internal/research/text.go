@@ -15,6 +15,13 @@ func Harmless(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// Obeyed reports whether a terminal does something at a character besides showing
+// it: control characters, the end of a line and a tab among them, and those that
+// turn the direction of what follows.
+func Obeyed(r rune) bool {
+	return r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
 // Printable makes text of a program harmless to show: valid UTF-8, control
 // characters and terminal escapes as spaces or \x.., at most so many bytes.
 func Printable(s string, most int) string {
@@ -27,10 +34,9 @@ func Printable(s string, most int) string {
 		switch {
 		case r == '\t':
 			out.WriteByte(' ')
-		case r < 0x20 || r == 0x7f || r >= 0x80 && r < 0xa0:
+		case Obeyed(r) && r < 0x100:
 			fmt.Fprintf(&out, `\x%02x`, r)
-		case r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069:
-			// Characters that turn the direction of what follows.
+		case Obeyed(r):
 			fmt.Fprintf(&out, `\u%04x`, r)
 		default:
 			out.WriteRune(r)

@@ -89,10 +89,7 @@ func giveAway(spec *Spec, folder string) error {
 	if os.Getuid() != 0 || spec.Isolation != Strict {
 		return nil
 	}
-	for _, dir := range []string{Box(folder), filepath.Join(folder, tmpFolder), spec.Checkpoint} {
-		if dir == "" {
-			continue
-		}
+	for _, dir := range writable(folder, spec) {
 		if err := giveFolder(dir); err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ func held(pid int, folders ...string) (disk, memory int64) {
 	h := holding{disks: map[uint64]bool{}, seen: map[inode]bool{}, mapped: map[inode]int64{}}
 	for _, dir := range folders {
 		var s unix.Stat_t
-		if dir != "" && unix.Stat(dir, &s) == nil {
+		if unix.Stat(dir, &s) == nil {
 			h.disks[s.Dev] = true
 		}
 	}

@@ -24,22 +24,22 @@ const nothing = "/nothing"
 // at a place. With walk, the folder is gone through as well; else only sockets
 // are found that somebody listens at, and what is in more.
 func (v *view) hide(source, target string, walk bool, more ...string) {
-	for _, rel := range services(source, walk, more) {
+	for _, rel := range services(source, v.listening(), walk, more) {
 		v.bind(nothing, filepath.Join(viewRoot+target, rel))
 	}
 }
 
 // services are the sockets, pipes and devices below a folder, relative to it.
-func services(dir string, walk bool, more []string) []string {
+func services(dir string, listening []string, walk bool, more []string) []string {
 	var out []string
 	add := func(rel string) {
 		info, err := os.Lstat(filepath.Join(dir, rel))
-		if err == nil && !info.IsDir() && !info.Mode().IsRegular() && info.Mode()&os.ModeSymlink == 0 {
+		if err == nil && untrusted.Special(info.Mode()) {
 			out = append(out, rel)
 		}
 	}
 	seen := map[string]bool{}
-	for _, path := range listening() {
+	for _, path := range listening {
 		if rel, below := strings.CutPrefix(path, strings.TrimSuffix(dir, "/")+"/"); below && !seen[rel] {
 			seen[rel] = true
 			add(rel)
@@ -109,7 +109,7 @@ func walked(dir string) []string {
 		if n++; n > mostWalked {
 			return errEnough
 		}
-		if err == nil && !e.Info.Mode.IsDir() && !e.Info.Mode.IsRegular() && e.Info.Mode&os.ModeSymlink == 0 {
+		if err == nil && untrusted.Special(e.Info.Mode) {
 			out = append(out, e.Path)
 		}
 		return nil

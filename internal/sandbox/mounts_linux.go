@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,9 +36,12 @@ const (
 type view struct {
 	*plan
 	made, shown map[string]bool
+	listening   func() []string // looked up once
 }
 
-func newView(p *plan) *view { return &view{p, map[string]bool{}, map[string]bool{}} }
+func newView(p *plan) *view {
+	return &view{p, map[string]bool{}, map[string]bool{}, sync.OnceValue(listening)}
+}
 
 // planMachine plans what a command sees of the machine, as far as its shape
 // says. It is built beside the machine's root, on a small file system that

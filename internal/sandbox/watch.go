@@ -151,7 +151,7 @@ func (w *watch) look() string {
 	if now.After(w.nextDisk) {
 		var counted bool
 		disk, counted = diskUse(w.folder, w.spec)
-		nameless, memory := held(w.child.pid, Box(w.folder), filepath.Join(w.folder, tmpFolder), w.spec.Checkpoint)
+		nameless, memory := held(w.child.pid, writable(w.folder, w.spec)...)
 		disk += nameless
 		w.held = memory
 		w.nextDisk = now.Add(diskMaxLoad * time.Since(now))
@@ -210,14 +210,20 @@ func (w *watch) behind() bool {
 	return false
 }
 
+// writable are the folders that an attempt's command writes to.
+func writable(folder string, spec *Spec) []string {
+	dirs := []string{Box(folder), filepath.Join(folder, tmpFolder)}
+	if spec.Checkpoint != "" {
+		dirs = append(dirs, spec.Checkpoint)
+	}
+	return dirs
+}
+
 // diskUse is the blocks that the files in all folders of an attempt's command
 // occupy, in bytes. counted is false where some are nested too deep to be.
 func diskUse(folder string, spec *Spec) (total int64, counted bool) {
 	counted = true
-	for _, dir := range []string{Box(folder), filepath.Join(folder, tmpFolder), spec.Checkpoint} {
-		if dir == "" {
-			continue
-		}
+	for _, dir := range writable(folder, spec) {
 		box, err := untrusted.OpenBox(dir)
 		if err != nil {
 			continue // gone: it occupies nothing

@@ -91,9 +91,6 @@ func (f *Folder) Close() error {
 	return f.file.Close()
 }
 
-// Info is what the file system says of the folder itself.
-func (f *Folder) Info() (Info, error) { return infoOf(f.file) }
-
 // Folder opens a folder below f. name has slashes; "." is f itself.
 func (f *Folder) Folder(name string) (*Folder, error) {
 	if f == nil {
@@ -229,7 +226,7 @@ func openAt(dir int, name string, flags int) (*os.File, Info, error) {
 		return nil, Info{}, err
 	}
 	file := os.NewFile(uintptr(fd), name)
-	i, err := infoOf(file)
+	i, err := InfoOf(file)
 	if err != nil {
 		return nil, Info{}, errors.Join(err, file.Close())
 	}
@@ -237,9 +234,7 @@ func openAt(dir int, name string, flags int) (*os.File, Info, error) {
 }
 
 // InfoOf is what the file system says of an open file.
-func InfoOf(file *os.File) (Info, error) { return infoOf(file) }
-
-func infoOf(file *os.File) (Info, error) {
+func InfoOf(file *os.File) (Info, error) {
 	var s unix.Stat_t
 	if err := again(func() error { return unix.Fstat(int(file.Fd()), &s) }); err != nil {
 		return Info{}, err

@@ -141,6 +141,12 @@ func (f *Folder) Follow(name string) (*os.File, Info, error) {
 	return f.Open(at)
 }
 
+// Special reports whether something is a socket, a pipe or a device: somebody may
+// be behind it.
+func Special(m fs.FileMode) bool {
+	return !m.IsDir() && !m.IsRegular() && m&fs.ModeSymlink == 0
+}
+
 // Kind says in words what is no regular file.
 func Kind(m fs.FileMode) string {
 	switch {

@@ -16,7 +16,7 @@ func unlock(dir int, name string) (lock func(again bool), ok bool) {
 		return nil, false
 	}
 	handle := os.NewFile(uintptr(fd), name)
-	info, err := infoOf(handle)
+	info, err := InfoOf(handle)
 	if err != nil {
 		_ = handle.Close()
 		return nil, false

@@ -20,8 +20,9 @@ type Entry struct {
 // Walk visits all that is below f, each folder before what is in it, in the
 // order of names. A visit with an error says why a folder is not gone into; its
 // entry was visited before, but for f's own, whose path is ".". A visit may
-// return fs.SkipDir: a folder is not gone into then. Any other error ends the walk. What goes while
-// the walk is under way is passed over. Entries may be used in their visit only.
+// return fs.SkipDir: a folder is not gone into then. Any other error ends the
+// walk. What goes while the walk is under way is passed over. Entries may be used
+// in their visit only.
 func (f *Folder) Walk(visit func(*Entry, error) error) error {
 	if f == nil {
 		return nil
