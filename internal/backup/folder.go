@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"ratchet/internal/filelock"
+	"ratchet/internal/objects"
 	"ratchet/internal/untrusted"
 )
 
@@ -57,7 +58,7 @@ func (f *folder) Write(ctx context.Context, name string, write func(io.Writer) e
 	if err != nil {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
-	return syncFolder(filepath.Dir(path))
+	return objects.SyncFolder(filepath.Dir(path))
 }
 
 // mkdirAll makes folders that a power cut does not take away again.
@@ -71,15 +72,7 @@ func mkdirAll(dir string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncFolder(filepath.Dir(dir))
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return objects.SyncFolder(filepath.Dir(dir))
 }
 
 // Open implements Store. The folder may be a stranger's.

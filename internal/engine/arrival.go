@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 )
@@ -62,10 +63,14 @@ func (a *arrival) note(e *Engine, run string) error {
 		return err
 	}
 	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(path+".new", path)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
 	}
-	return err
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	// The folder may be as new as the file.
+	return errors.Join(objects.SyncFolder(filepath.Dir(path)), objects.SyncFolder(filepath.Dir(filepath.Dir(path))))
 }
 
 // Output is the folder of a run's report.

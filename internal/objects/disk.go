@@ -33,9 +33,10 @@ func (systemDisk) Rename(from, to string) error { return os.Rename(from, to) }
 
 func (systemDisk) Mkdir(dir string) error { return os.Mkdir(dir, 0o700) }
 
-func (systemDisk) SyncFolder(dir string) error { return syncFolder(dir) }
+func (systemDisk) SyncFolder(dir string) error { return SyncFolder(dir) }
 
-func syncFolder(dir string) error {
+// SyncFolder makes durable which files a folder has.
+func SyncFolder(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {
 		return err

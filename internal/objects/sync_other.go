@@ -19,5 +19,5 @@ func syncAll(dir string, entries []os.DirEntry) error {
 			return err
 		}
 	}
-	return syncFolder(dir)
+	return SyncFolder(dir)
 }
