@@ -191,7 +191,7 @@ func held(int, ...string) (disk, memory int64) { return 0, 0 }
 
 func terminate(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGTERM) }
 
-func killAll(pid int, _ bool) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
+func killAll(pid int, _ bool, _ <-chan struct{}) { _ = syscall.Kill(-pid, syscall.SIGKILL) }
 
 func reapOrphans() {}
 

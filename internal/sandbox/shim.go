@@ -255,9 +255,9 @@ func (c *contained) wait() childEnd {
 
 // killTree ends every process of the attempt and waits until they are gone.
 func (c *contained) killTree() {
-	killAll(c.pid, c.isolated)
+	killAll(c.pid, c.isolated, c.ended)
 	reap(c.pid) // how it ended says nothing that its report did not
-	killAll(c.pid, c.isolated)
+	killAll(c.pid, c.isolated, c.ended)
 	reapOrphans()
 	c.door.close()
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -140,20 +141,27 @@ func signalTree(pid int, sig syscall.Signal) {
 }
 
 // killAll ends every process of an attempt. With a pid namespace, the kernel
-// ends all of it with its first process; without, the tree is killed until it
-// stays empty, since a process may have children between a look and a kill.
-func killAll(pid int, isolated bool) {
+// ends all of it with its first process; without, the tree is killed until the
+// first process has reported the command's end, since a process may have
+// children between a look and a kill. One that does not report in ten seconds
+// is killed, too.
+func killAll(pid int, isolated bool, reported <-chan struct{}) {
 	if isolated {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		return
 	}
-	for range 100 {
-		pids := descendants(pid)
-		if len(pids) == 0 {
-			break
-		}
-		for _, p := range pids {
-			_ = syscall.Kill(p, syscall.SIGKILL)
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	patience := time.NewTimer(10 * time.Second)
+	defer patience.Stop()
+	for waits := true; waits; {
+		signalTree(pid, syscall.SIGKILL)
+		select {
+		case <-reported:
+			waits = false
+		case <-patience.C:
+			waits = false
+		case <-again.C:
 		}
 	}
 	_ = syscall.Kill(pid, syscall.SIGKILL)

@@ -87,7 +87,7 @@ func (w *watch) run() string {
 			case ByItself:
 			case ByMemory, ByDisk, ByDepth:
 				// Every further moment makes it worse: no grace.
-				killAll(w.child.pid, w.child.isolated)
+				killAll(w.child.pid, w.child.isolated, w.child.ended)
 				<-w.child.ended
 				return reason
 			case ByStall:
@@ -104,7 +104,7 @@ func (w *watch) run() string {
 // asked ends what somebody wants ended.
 func (w *watch) asked(atOnce bool) string {
 	if atOnce {
-		killAll(w.child.pid, w.child.isolated)
+		killAll(w.child.pid, w.child.isolated, w.child.ended)
 	}
 	return w.end(ByRequest)
 }
@@ -128,7 +128,7 @@ func (w *watch) end(reason string) string {
 				continue
 			}
 		}
-		killAll(w.child.pid, w.child.isolated)
+		killAll(w.child.pid, w.child.isolated, w.child.ended)
 		<-w.child.ended
 		return reason
 	}
