@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,10 +9,6 @@ import (
 	"maps"
 	"math"
 	"path"
-	"regexp"
-	"regexp/syntax"
-	"slices"
-	"strconv"
 	"strings"
 
 	"ratchet/internal/executor"
@@ -37,7 +33,7 @@ const (
 
 // collect turns what an attempt left into its outcome, and stores it. It can
 // be done again: the same files give the same outcome.
-func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.Outcome) (research.Attempt, error) {
+func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []research.Rung, out executor.Outcome) (research.Attempt, error) {
 	st := d.study
 	at := research.Attempt{
 		Exit: out.Exit, Signal: out.Signal, Host: out.Host, Started: out.Started, Ended: out.Ended,
@@ -58,10 +54,11 @@ func (d *driver) collect(a research.Action, rungs []research.Rung, out executor.
 	if err != nil {
 		return at, err
 	}
-	series, err := readMetrics(st, out, box)
+	series, unread, err := readMetrics(st, level, out, box)
 	if err != nil {
 		return at, err
 	}
+	notes = append(notes, unread...)
 	if bad, why := series.Bad(); bad > 0 {
 		notes = append(notes, fmt.Sprintf("%d lines of metrics were left out; the first: %s", bad, why))
 	}
@@ -170,9 +167,9 @@ func badOutput(objective string, values map[string]float64, problems []string) s
 
 // readMetrics reads all that the program reported: the metrics file up to
 // where it stood at the program's end, metrics.json in the output folder, and
-// what the study extracts.
-func readMetrics(st *study.Study, out executor.Outcome, box *untrusted.Folder) (*research.Series, error) {
-	s := research.NewSeries()
+// what the study extracts. unread says what could not be extracted, and why.
+func readMetrics(st *study.Study, level sandbox.Isolation, out executor.Outcome, box *untrusted.Folder) (s *research.Series, unread []string, err error) {
+	s = research.NewSeries()
 	if f, _, err := box.Open(sandbox.MetricsFile); err == nil {
 		buf := make([]byte, 64<<10)
 		r := io.LimitReader(f, min(out.MetricsSize, mostMetricsFile))
@@ -183,27 +180,31 @@ func readMetrics(st *study.Study, out executor.Outcome, box *untrusted.Folder) (
 				break
 			}
 			if err != nil {
-				return nil, errors.Join(fmt.Errorf("reading metrics: %w", err), f.Close())
+				return nil, nil, errors.Join(fmt.Errorf("reading metrics: %w", err), f.Close())
 			}
 		}
 		s.Close()
 		if err := f.Close(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	for name, v := range leaves("", readJSON(box, path.Join(sandbox.OutputFolder, "metrics.json"))) {
 		line, err := json.Marshal(map[string]any{name: v})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		s.Write(append(line, '\n'))
 	}
 	for name, x := range st.Metrics {
-		if v, ok := extract(x, out, box); ok {
+		v, ok, err := extract(x, st, level, out, box)
+		if err != nil {
+			unread = append(unread, fmt.Sprintf("%s could not be read: %v", name, err))
+		}
+		if ok {
 			s.Add(name, research.Point{Step: -1, Value: v})
 		}
 	}
-	return s, nil
+	return s, unread, nil
 }
 
 // leaves are the values of a JSON document that are no objects themselves, by
@@ -240,73 +241,23 @@ func readJSON(box *untrusted.Folder, name string) any {
 }
 
 // extract reads a metric of a program that is not to be touched.
-func extract(x study.Extract, out executor.Outcome, box *untrusted.Folder) (float64, bool) {
+func extract(x study.Extract, st *study.Study, level sandbox.Isolation, out executor.Outcome, box *untrusted.Folder) (float64, bool, error) {
 	if x.File != "" {
 		v := readJSON(box, path.Join(sandbox.WorkFolder, x.File))
 		for key := range strings.SplitSeq(x.Key, ".") {
 			m, ok := v.(map[string]any)
 			if !ok {
-				return 0, false
+				return 0, false, nil
 			}
 			v = m[key]
 		}
 		f, ok := v.(float64)
-		return f, ok
+		return f, ok, nil
 	}
 	if x.Stdout == "" {
-		return 0, false
+		return 0, false, nil
 	}
-	return lastMatch(x.Stdout, out.Stdout)
-}
-
-// mostMatching bounds what looking for a pattern costs: bytes of output times
-// instructions of the pattern (regexp/syntax.Prog), which is what matching takes
-// at most. It comes to some seconds, whatever the pattern and whatever a program
-// prints.
-const mostMatching = 200 << 20
-
-// lastMatch is the value of the last match in a file of output that is a number.
-// Where the pattern is large, only the end of the output is looked at.
-func lastMatch(pattern, file string) (float64, bool) {
-	re, err := regexp.Compile(pattern)
-	if err != nil {
-		return 0, false // Parse has checked it
-	}
-	f, info, err := own(file)()
-	if err != nil {
-		return 0, false
-	}
-	defer f.Close()
-	from := max(0, info.Size-mostMatching/instructions(pattern))
-	b, err := io.ReadAll(io.NewSectionReader(f, from, info.Size-from))
-	if err != nil {
-		return 0, false
-	}
-	for len(b) > 0 {
-		begin := bytes.LastIndexByte(b[:len(b)-1], '\n') + 1
-		line := b[begin:]
-		b = b[:begin]
-		matches := re.FindAllSubmatch(line, -1)
-		for _, m := range slices.Backward(matches) {
-			if v, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
-				return v, true
-			}
-		}
-	}
-	return 0, false
-}
-
-// instructions is the size of a pattern's program.
-func instructions(pattern string) int64 {
-	tree, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return 1 // it was compiled
-	}
-	program, err := syntax.Compile(tree.Simplify())
-	if err != nil {
-		return 1
-	}
-	return int64(len(program.Inst))
+	return sandbox.LastMatch(context.Background(), level, st.Limits.Attempt.Time, x.Stdout, out.Stdout)
 }
 
 // halted is the first rung at which a trial is below its bar; 0: none.

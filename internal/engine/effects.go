@@ -138,7 +138,7 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	}
 	d.setUp(ctx, out)
 	failpoint.Hit("collect.before")
-	attempt, err := d.collect(a, rungs, out)
+	attempt, err := d.collect(a, job.Isolation, rungs, out)
 	attempt.GPUs, attempt.Usage.GPUMemory = job.GPUs, d.watch.gpuMemory(a.ID)
 	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	if err != nil {

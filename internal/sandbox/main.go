@@ -13,14 +13,16 @@ const (
 )
 
 // Main must be called first thing in main, and in TestMain. In a process that
-// is a shim or a sandbox's first process it does that work and exits; in any
-// other it does nothing.
+// is a shim, a sandbox's first process or the one that looks for a pattern in a
+// sandbox, it does that work and exits; in any other it does nothing.
 func Main() {
 	switch os.Args[0] {
 	case shimName:
 		os.Exit(shimMain())
 	case initName: // elsewhere than on Linux
 		os.Exit(initMain())
+	case "./" + matchName:
+		os.Exit(matchMain())
 	}
 }
 
