@@ -67,7 +67,7 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.Int64Var(&o.calls, "calls", 0, "how many model calls may be made in all")
 	f.StringVar(&o.checkpoint, "checkpoint", "", "folder of the working folder that survives a crash")
 	f.StringVar(&o.isolation, "isolation", "strict", "walls around the program: strict, or process for limits only")
-	f.StringSliceVar(&o.allow, "allow-network", nil, "hosts that the program may reach through a proxy, besides models: HOST (ports 80 and 443), HOST:PORT, or an address of this machine or its network; '*' opens the machine's whole network")
+	f.StringSliceVar(&o.allow, "allow-network", nil, "hosts that the program may reach through a proxy, besides models: HOST (ports 80 and 443), HOST:PORT, or an address of this machine or its network (127.0.0.1:8000); '*' opens the machine's whole network")
 	f.BoolVar(&o.tools, "tools", false, "record what the program fetches from those hosts, and what it asks of model providers at their own addresses")
 	f.StringSliceVar(&o.inputs, "input", nil, "file or folder, seen read-only in the working folder instead of being copied: PATH or NAME=PATH")
 	f.StringVar(&o.environment, "environment", "", "Python environment of the program (default $VIRTUAL_ENV, $CONDA_PREFIX or .venv)")

@@ -57,7 +57,7 @@ func TestToolsAreRecorded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.options.Tools = Tools{Hosts: []string{"127.0.0.1"}, Record: true, Authority: authority}
+	b.options.Tools = Tools{Hosts: []string{"127.0.0.1:*"}, Record: true, Authority: authority}
 	trustHost := host.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs
 	start := func() {
 		b.restart()
@@ -104,7 +104,7 @@ func TestAProvidersOwnAddress(t *testing.T) {
 	}
 	other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "its own certificate") }))
 	defer other.Close()
-	b.options.Tools = Tools{Hosts: []string{"127.0.0.1"}, Authority: authority} // nothing else is recorded
+	b.options.Tools = Tools{Hosts: []string{"127.0.0.1:*"}, Authority: authority} // nothing else is recorded
 	b.restart()
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(authority.PEM())
@@ -152,7 +152,7 @@ func TestTheProxyKeepsToItsHosts(t *testing.T) {
 			t.Errorf("%s, not allowed: %d %s", address, status, got)
 		}
 	}
-	b.options.Tools = Tools{Hosts: []string{"127.0.0.1"}}
+	b.options.Tools = Tools{Hosts: []string{"127.0.0.1:*"}}
 	b.restart()
 	for address, want := range map[string]string{host.URL: "secure", plainHost.URL: "plain"} {
 		if status, got := get(t, b.through("t1-a1", trust), address); status != 200 || got != want {

@@ -15,8 +15,7 @@ import (
 )
 
 // allows reports whether programs may reach a port of a host. An entry of Hosts
-// without a port means 80 and 443; one that is an address, or localhost, any
-// port.
+// without a port means 80 and 443.
 func (t Tools) allows(host, port string) bool {
 	if strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789.-_") != "" && !isAddress(host) {
 		return false
@@ -30,7 +29,7 @@ func (t Tools) allows(host, port string) bool {
 		case "*", port:
 			return true
 		case "":
-			return port == "80" || port == "443" || isAddress(pattern) || pattern == "localhost"
+			return port == "80" || port == "443"
 		}
 		return false
 	})
@@ -67,7 +66,7 @@ func NamesPrivate(entry string) bool {
 type ClosedError struct{ Address netip.Addr }
 
 func (e *ClosedError) Error() string {
-	return fmt.Sprintf("this leads to %s, which is this machine, or not on the internet; name the address itself in tools.hosts, or with --allow-network, to open it", e.Address)
+	return fmt.Sprintf("this leads to %s, which is this machine, or not on the internet; name the address itself, with its port, in tools.hosts, or with --allow-network, to open it", e.Address)
 }
 
 // mayReach reports whether programs may be connected to an address. What is not

@@ -42,8 +42,8 @@ func TestWhatToolsAllow(t *testing.T) {
 	tools := Tools{Hosts: []string{"*.example.org", "exact.net:8443", "any.net:*", "127.0.0.1", "[::1]:99", "LOCALHOST", "10.0.0.0/8"}}
 	for at, want := range map[string]bool{
 		"a.example.org 443": true, "A.EXAMPLE.org 80": true, "a.example.org 22": false, "example.org 443": false, "a.example.org. 443": false,
-		"exact.net 8443": true, "exact.net 443": false, "any.net 1": true, "127.0.0.1 9": true, "127.0.0.2 443": false, "::1 99": true, "::1 98": false,
-		"localhost 7": true, "10.1.1.1 443": false, "x.example.org@127.0.0.1 443": false, "127.0.0.1#.example.org 443": false,
+		"exact.net 8443": true, "exact.net 443": false, "any.net 1": true, "127.0.0.1 80": true, "127.0.0.1 9": false, "127.0.0.2 443": false, "::1 99": true, "::1 98": false,
+		"localhost 443": true, "localhost 7": false, "10.1.1.1 443": false, "x.example.org@127.0.0.1 443": false, "127.0.0.1#.example.org 443": false,
 	} {
 		host, port, _ := strings.Cut(at, " ")
 		if got := tools.allows(host, port); got != want {
@@ -129,7 +129,7 @@ func TestNamesThatLeadHome(t *testing.T) {
 			t.Errorf("behind %q there were %d answers: %s", behind, n, answers)
 		}
 	}
-	for _, hosts := range []string{"127.0.0.1", "127.0.0.1:" + port, "localhost"} {
+	for _, hosts := range []string{"127.0.0.1:*", "127.0.0.1:" + port, "localhost:" + port} {
 		host, _ := splitEntry(hosts)
 		b.options.Tools = Tools{Hosts: []string{hosts}}
 		b.restart()

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -27,6 +30,8 @@ func TestWhatIsNotLetThrough(t *testing.T) {
 	}{
 		{"no token", "/v1/chat/completions", hello, "", 401, "not a token"},
 		{"a made-up token", "/v1/chat/completions", hello, "ratchet-t1-a1.00000000000000000000000000000000", 401, "not a token"},
+		{"a token of another run", "/v1/chat/completions", hello, Token([]byte("another"), "t1-a1"), 401, "not a token"},
+		{"a token for another attempt", "/v1/chat/completions", hello, strings.Replace(Token([]byte("k"), "t1-a1"), "t1-a1", "t2-a1", 1), 401, "not a token"},
 		{"the real key", "/v1/chat/completions", hello, "the-real-key-of-openai_api_key", 401, "not a token"},
 		{"an endpoint that cannot be counted", "/v1/files", hello, "ok", 404, "does not carry"},
 		{"a way out of the paths", "/v1/../../admin/chat/completions", hello, "ok", 404, ""},
@@ -69,6 +74,79 @@ func TestWhatIsNotLetThrough(t *testing.T) {
 		if strings.Contains(string(rec.Payload), "sk-proj") || strings.Contains(string(rec.Payload), "real-key") {
 			t.Errorf("a secret is on record: %s", rec.Payload)
 		}
+	}
+}
+
+// TestNobodyIsSentElsewhere: an answer that names another place is passed on, and
+// that place sees neither the question nor the key.
+func TestNobodyIsSentElsewhere(t *testing.T) {
+	b := newBench(t)
+	var elsewhere atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
+	defer other.Close()
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		b.upstream = func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/v1/chat/completions", status)
+		}
+		req, err := http.NewRequest(http.MethodPost, b.front.URL+"/v1/chat/completions", strings.NewReader(strings.ReplaceAll(hello, "hello", fmt.Sprint(status))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+Token([]byte("k"), "t1-a1"))
+		resp, err := b.front.Client().Transport.RoundTrip(req) // a client that does not follow
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusOK {
+			t.Errorf("%d becomes %d", status, resp.StatusCode)
+		}
+	}
+	if b.seen.Load() == 0 || elsewhere.Load() != 0 {
+		t.Errorf("the provider was asked %d times, the other place %d times", b.seen.Load(), elsewhere.Load())
+	}
+}
+
+// TestNoRequestHidesInAnother: where two readings of a request's length are
+// possible, there is no second request in it that went unseen: each that reaches
+// the provider was checked and is on record.
+func TestNoRequestHidesInAnother(t *testing.T) {
+	b := newBench(t)
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/chat/completions" || r.Header.Get("Authorization") != "Bearer the-real-key-of-openai_api_key" {
+			t.Errorf("it got %s %s with %v", r.Method, r.URL, r.Header)
+		}
+		b.chat(1)(w, r)
+	}
+	hidden := "POST /v1/files HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer stolen\r\nContent-Length: 0\r\n\r\n"
+	chunked := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(hello), hello)
+	for _, c := range []struct{ headers, body string }{
+		{fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n", len(chunked)), chunked + hidden},
+		{"Transfer-Encoding: chunked\r\nContent-Length: 4\r\n", chunked + hidden},
+		{"Transfer-Encoding: xchunked\r\nContent-Length: " + fmt.Sprint(len(hello)) + "\r\n", hello + hidden},
+		{"Transfer-Encoding : chunked\r\n", chunked + hidden},
+		{"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", chunked + hidden},
+		{fmt.Sprintf("Content-Length: %d\r\nContent-Length: %d\r\n", len(hello), len(hello)+len(hidden)), hello + hidden},
+		{fmt.Sprintf("Content-Length: +%d\r\n", len(hello)), hello + hidden},
+		{fmt.Sprintf("Content-Length: %d\r\nX-A: b\r\n Content-Length: 0\r\n", len(hello)), hello + hidden},
+		{fmt.Sprintf("Content-Length: %d\r\n", len(hello)+len(hidden)), hello + hidden},
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(b.front.URL, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(conn, "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n%s\r\n%s", Token([]byte("k"), "t1-a1"), c.headers, c.body)
+		if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		answers, _ := io.ReadAll(conn)
+		conn.Close()
+		if strings.Count(string(answers), "HTTP/1.1 200") > 1 {
+			t.Errorf("%q: %s", c.headers, answers)
+		}
+	}
+	if n := len(b.ledger.Calls()); n != int(b.seen.Load()) || n == 0 {
+		t.Errorf("%d calls reached the provider, %d are on record", b.seen.Load(), n)
 	}
 }
 

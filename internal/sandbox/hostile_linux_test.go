@@ -71,6 +71,8 @@ func hostile(what string, args []string) int {
 		return calls()
 	case "foreign":
 		return foreign()
+	case "terminal":
+		return terminal()
 	case "signal":
 		pid, _ := strconv.Atoi(args[0])
 		fmt.Println(syscall.Kill(pid, syscall.SIGKILL))
@@ -124,6 +126,7 @@ func calls() int {
 		"unshare":       {unix.SYS_UNSHARE, unix.CLONE_NEWUSER},
 		"setns":         {unix.SYS_SETNS, 0, 0},
 		"clone":         {unix.SYS_CLONE, unix.CLONE_NEWUSER | uintptr(unix.SIGCHLD), 0, 0, 0, 0},
+		"clone3":        {unix.SYS_CLONE3, p, 88},
 		"init_module":   {unix.SYS_INIT_MODULE, p, 0, p},
 		"finit_module":  {unix.SYS_FINIT_MODULE, 0, p, 0},
 		"bpf":           {unix.SYS_BPF, 0, p, 128},
@@ -162,6 +165,29 @@ func calls() int {
 		_, _, errno := syscall.RawSyscall6(call[0], call[1], call[2], call[3], call[4], call[5], call[6])
 		fmt.Println(name, errno == unix.EPERM, errno)
 	}
+	return 0
+}
+
+// terminal tries to type into a terminal, and prints what succeeded.
+func terminal() int {
+	names := []string{"/dev/tty", "/dev/console", "/dev/ptmx"}
+	pts, _ := filepath.Glob("/dev/pts/*")
+	files := []*os.File{os.Stdin, os.Stdout, os.Stderr}
+	for _, name := range append(append(names, pts...), "/dev/tty0", "/dev/vcs") {
+		if f, err := os.OpenFile(name, os.O_RDWR, 0); err == nil {
+			fmt.Println("opened", name)
+			files = append(files, f)
+		}
+	}
+	for _, f := range files {
+		for _, request := range []uintptr{unix.TIOCSTI, unix.TIOCSCTTY, unix.TIOCLINUX} {
+			typed := byte('x')
+			if _, _, errno := syscall.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(unsafe.Pointer(&typed))); errno == 0 {
+				fmt.Printf("request %#x to %s\n", request, f.Name())
+			}
+		}
+	}
+	fmt.Println("tried")
 	return 0
 }
 
@@ -251,7 +277,7 @@ func TestCallsAreRefused(t *testing.T) {
 	for _, line := range lines {
 		f := strings.Fields(line)
 		refused := len(f) > 1 && f[1] == "true"
-		if len(f) > 0 && (f[0] == "newest" || f[0] == "x32") {
+		if len(f) > 0 && (f[0] == "newest" || f[0] == "x32" || f[0] == "clone3") {
 			refused = strings.Contains(line, "function not implemented")
 		}
 		if !refused {
@@ -334,6 +360,42 @@ cat /proc/1/environ /proc/1/cmdline 2>/dev/null | tr '\0' ' '; ls -l /proc/1/fd 
 	}
 	if n, err := strconv.Atoi(strings.TrimSpace(strings.SplitN(out, "\n", 2)[0])); err != nil || n > 8 {
 		t.Errorf("it sees %d processes (%v): %s", n, err, out)
+	}
+}
+
+// TestNoTerminalIsTypedInto: there is no terminal to be had, neither from the
+// engine's session nor by a device.
+func TestNoTerminalIsTypedInto(t *testing.T) {
+	if _, folder := strict(t, []string{"terminal"}); output(t, folder) != "tried\n" {
+		t.Errorf("%s", output(t, folder))
+	}
+}
+
+// TestPermissionsHold: what the machine lets nobody but its owner read stays so,
+// also where the folder is shown; and no device is there but those that any
+// program needs.
+func TestPermissionsHold(t *testing.T) {
+	dir := t.TempDir()
+	theirs := filepath.Join(dir, "theirs")
+	if err := os.WriteFile(theirs, []byte("hunter2"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script := `exec 2>/dev/null
+cat /etc/shadow /etc/gshadow /etc/sudoers /etc/ssh/ssh_host_*_key >/dev/null && echo "READ what is root's"
+for d in /dev/mem /dev/kmem /dev/port /dev/kmsg /dev/sda /dev/nvme0n1 /dev/vda /dev/loop0 /dev/loop-control /dev/fuse /dev/kvm /dev/net/tun /dev/mapper/control; do
+  [ -e $d ] && echo "THERE $d"
+done
+mknod /tmp/null c 1 3 && echo MADE
+mknod sda b 8 0 && echo MADE
+cat given/theirs && echo READ
+echo done`
+	_, folder := attempt(t, Strict, script, func(s *Spec) {
+		if os.Getuid() == 0 {
+			s.Inputs = []Bind{{Source: dir, Target: "given"}} // to another user it is its own
+		}
+	})
+	if got := output(t, folder); got != "done\n" {
+		t.Errorf("%s", got)
 	}
 }
 
