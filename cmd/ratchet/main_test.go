@@ -68,10 +68,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Condition: func(name string) (bool, error) {
-			if name != "proof" {
-				return false, fmt.Errorf("there is no condition %q", name)
+			switch name {
+			case "proof":
+				return proof.All(), nil
+			case "root":
+				return os.Getuid() == 0, nil
 			}
-			return proof.All(), nil
+			return false, fmt.Errorf("there is no condition %q", name)
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", filepath.Join(e.WorkDir, "home")) // an empty one

@@ -41,15 +41,20 @@ func markOf(home string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	owner, err := ownerOf(path)
+	return strconv.Itoa(owner) + " " + strconv.Quote(path), err
+}
+
+// ownerOf is the number of the user who owns a folder; -1 where there are none.
+func ownerOf(path string) (int, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return -1, err
 	}
-	owner := -1
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		owner = int(s.Uid)
+		return int(s.Uid), nil
 	}
-	return strconv.Itoa(owner) + " " + strconv.Quote(path), nil
+	return -1, nil
 }
 
 // believed reports whether this user has made a home, or accepted it.
@@ -112,7 +117,11 @@ func (a *app) strangersHome() (*untrustedHome, error) {
 		return io.EOF
 	})
 	if empty {
-		return nil, nil
+		if u.owner, err = ownerOf(home); u.owner == os.Getuid() {
+			return nil, err
+		}
+		u.empty = true
+		return u, err
 	}
 	if !errors.Is(err, io.EOF) {
 		return nil, err
@@ -152,14 +161,19 @@ func linesOf(folder *untrusted.Folder, name string) []string {
 type untrustedHome struct {
 	home     string
 	settings []string
+	empty    bool
+	owner    int // of an empty one: another user, by number
 }
 
 func (u *untrustedHome) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s was found here, and you have neither made nor accepted it", shorter(u.home))
-	if len(u.settings) > 0 {
+	switch {
+	case len(u.settings) > 0:
 		fmt.Fprintf(&b, "; its settings are\n\n  %s\n\n", strings.Join(u.settings, "\n  "))
-	} else {
+	case u.empty:
+		fmt.Fprintf(&b, "; it belongs to user %d, who could change what you put into it. ", u.owner)
+	default:
 		b.WriteString("; what is in it would be done as it says. ")
 	}
 	fmt.Fprintf(&b, "If you trust whom it is from, `ratchet trust %s` accepts it; --home names another.", shorter(u.home))
