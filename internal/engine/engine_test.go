@@ -309,7 +309,7 @@ func TestFence(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, on := range []string{engine.Leave, engine.Stop} {
-		l := newLab(t, smallStudy, smallProgram+"sleep 0.3\n")
+		l := newLab(t, smallStudy, smallProgram+"until [ -e \"$RATCHET_CHECKPOINT/go\" ]; do sleep 0.02; done\n")
 		e := l.open(engine.Options{})
 		run := l.create(e)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -330,7 +330,9 @@ func TestInterrupted(t *testing.T) {
 		if err != nil || s.Engine.Engine != "" || s.Tally.Attempts != 0 {
 			t.Errorf("%s: driven by %q, %d attempts (%v)", on, s.Engine.Engine, s.Tally.Attempts, err)
 		}
+		stop := letGo(filepath.Join(l.home(), "runs", run, "checkpoints"))
 		s = l.drive(e, run)
+		stop()
 		l.digest(e, run)
 		if s.Tally.Attempts != smallTrials {
 			t.Errorf("%s: %d attempts for %d trials", on, s.Tally.Attempts, smallTrials)
@@ -338,6 +340,32 @@ func TestInterrupted(t *testing.T) {
 		if on == engine.Leave {
 			l.onceEach()
 		}
+	}
+}
+
+// letGo puts a file named go into each folder that is or comes below one, until
+// it is stopped.
+func letGo(dir string) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				folders, _ := filepath.Glob(filepath.Join(dir, "*"))
+				for _, f := range folders {
+					_ = os.WriteFile(filepath.Join(f, "go"), nil, 0o644) // where it is gone, so is its attempt
+				}
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-stopped
 	}
 }
 
