@@ -144,6 +144,7 @@ func (p *parsing) hypotheses(n ast.Node) {
 			"expect":  func(n ast.Node) { h.Expect = p.expect(n) },
 			"metric":  func(n ast.Node) { h.Metric = p.metricName(n, "metric") },
 			"by":      func(n ast.Node) { h.By = p.Number(n, "by", 0, 1e300) },
+			"exact":   func(n ast.Node) { h.Exact = p.Choice(n, "exact", "true", "false") == "true" },
 		})
 		for _, key := range []string{"id", "claim", "compare", "expect"} {
 			if !seen[key] {

@@ -163,6 +163,9 @@ type Hypothesis struct {
 	Expect string  `json:"expect"`           // Greater or Less
 	Metric string  `json:"metric,omitempty"` // default: the objective's
 	By     float64 `json:"by,omitempty"`     // smallest difference that matters, in the metric's unit
+	// Exact says that the values do not depend on the seed: they are compared as
+	// they are, without statistics.
+	Exact bool `json:"exact,omitempty"`
 }
 
 // The two relations that a hypothesis can expect.

@@ -19,11 +19,11 @@ func (a *app) printResults(r *ratchet.Results, output string) {
 	if len(r.Hypotheses) > 0 {
 		a.printf("Hypotheses\n")
 		for _, h := range r.Hypotheses {
-			figures := h.Why
-			if h.Effect != nil {
-				figures = "a − b " + h.EffectText() + ", p " + equals(h) + ", " + number(h.N) + " pairs"
+			a.printf("  %s  %s\n", a.verdict(h.Verdict), h.Claim)
+			if h.PAdjusted != nil {
+				a.printf("             a − b %s, p %s, %d of %d pairs\n", h.EffectText(), equals(h), h.N, max(h.N, h.Planned))
 			}
-			a.printf("  %s  %s\n             %s\n", a.verdict(h.Verdict), h.Claim, figures)
+			a.printf("             %s\n", h.Why)
 		}
 		a.printf("\n")
 	}

@@ -317,7 +317,7 @@ func TestGC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range []string{"runs/nobody", "runs/" + run + "/attempts/e0001-s1-a1"} {
+	for _, dir := range []string{"runs/nobody", "runs/" + run + "/attempts/e0001-0123456789-a1"} {
 		if err := os.MkdirAll(filepath.Join(l.home(), dir), 0o700); err != nil {
 			t.Fatal(err)
 		}

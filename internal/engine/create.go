@@ -116,7 +116,7 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 		return "", err
 	}
 	created := research.RunCreated{
-		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Isolation: string(o.isolation()), Output: o.Output, Release: Release,
+		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Draw: research.DrawnByHMAC, Isolation: string(o.isolation()), Output: o.Output, Release: Release,
 	}
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)

@@ -45,7 +45,7 @@ func (d *driver) computed() []research.Payload {
 			return []research.Payload{d.propose(a)}
 		case research.Judge:
 			var out []research.Payload
-			for _, j := range stats.Judge(d.state) {
+			for _, j := range stats.Judge(d.state, nil) {
 				out = append(out, research.HypothesisJudged{Action: a.ID, Judgment: j})
 			}
 			return out

@@ -72,6 +72,9 @@ func (h *haunted) output(t *testing.T) string {
 	return string(all)
 }
 
+// firstSeed is the first seed of a run whose own is 1. The programs see it as 1.
+const firstSeed = 2072833358
+
 // first ends the trials behind the first one, which says enough.
 const first = `[ "$1" = 1 ] || exit 0; `
 
@@ -394,7 +397,7 @@ search: {method: random, experiments: 1}
 validation: {seeds: 2}
 limits: {attempt: {%s}}
 %s`, strings.Join(text, ", "), p.more)
-	program := fmt.Sprintf("export OUTSIDE=%q PORT=%d\n%s", outside, port, p.program)
+	program := fmt.Sprintf("[ \"$1\" = %d ] && set -- 1\nexport OUTSIDE=%q PORT=%d\n%s", firstSeed, outside, port, p.program)
 	h := &haunted{lab: newLab(t, study, program), outside: outside, port: port}
 	h.engine = h.open(engine.Options{})
 	h.run = h.create(h.engine)
@@ -407,7 +410,10 @@ limits: {attempt: {%s}}
 	}()
 	h.state = h.drive(h.engine, h.run)
 	<-done
-	h.trial = h.state.Trial("e0001-s1")
+	if h.state.Plan.Seeds[0] != firstSeed {
+		t.Fatalf("the first seed is %d: the programs did no harm", h.state.Plan.Seeds[0])
+	}
+	h.trial = h.state.Trial(h.state.TrialID("e0001", firstSeed))
 	last := h.trial.Last()
 	if h.trial.Outcome != p.want || p.tries > 0 && len(h.trial.Attempts) != p.tries || !strings.Contains(last.Message, p.says) {
 		t.Errorf("after %d attempts it is %s: %s (%s, exit %d %s) %v\n%s", len(h.trial.Attempts), h.trial.Outcome, last.Message, h.trial.Why, last.Exit, last.Signal, last.Notes, last.Words)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"io"
+	"strings"
 
 	"ratchet/internal/executor/local"
 	"ratchet/internal/objects"
@@ -17,13 +18,14 @@ type Stream struct {
 	Open    func() (io.ReadCloser, error) // without secrets
 }
 
-// Streams lists the outputs of a run's attempts, or of one trial's, those
-// that run included, in the order of the journal.
+// Streams lists the outputs of a run's attempts, or of those of an experiment or
+// of trials whose ids begin like trial, those that run included, in the order of
+// the journal.
 func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 	var out []Stream
 	for _, x := range s.Experiments {
 		for _, t := range x.Trials {
-			if trial != "" && t.ID != trial && x.Experiment != trial {
+			if !names(trial, x.Experiment, t.ID) {
 				continue
 			}
 			for _, a := range t.Attempts {
@@ -37,7 +39,7 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 	}
 	l := local.New(e.folder(s.Created.Run))
 	for _, p := range s.Pending {
-		if p.Kind != research.Try || trial != "" && p.Trial != trial && p.Experiment != trial {
+		if p.Kind != research.Try || !names(trial, p.Experiment, p.Trial) {
 			continue
 		}
 		for name, path := range map[string]string{"stdout": sandbox.Stdout(l.Folder(p.ID)), "stderr": sandbox.Stderr(l.Folder(p.ID))} {
@@ -54,6 +56,12 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 		}
 	}
 	return out, nil
+}
+
+// names reports whether a text names a trial, or the experiment of it; an empty
+// one names all.
+func names(text, experiment, trial string) bool {
+	return text == "" || text == experiment || strings.HasPrefix(text, experiment+"-") && strings.HasPrefix(trial, text)
 }
 
 func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {

@@ -62,7 +62,7 @@ func TestOnResource(t *testing.T) {
 `+score)
 	e := l.open(engine.Options{})
 	s := l.drive(e, l.create(e))
-	trial := s.Trial("e0001-s1")
+	trial := s.Trial(s.TrialID("e0001", s.Plan.Seeds[0]))
 	batch := s.Experiment("e0001").Parameters["batch"].(float64)
 	want := 1
 	for b := batch; b > 2; b = float64(int(b / 2)) {

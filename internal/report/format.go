@@ -74,7 +74,22 @@ func (h Hypothesis) EffectText() string {
 	if h.Effect == nil {
 		return "–"
 	}
-	return fmt.Sprintf("%s [%s, %s]", signed(*h.Effect), signed(h.Interval[0]), signed(h.Interval[1]))
+	interval := h.Interval
+	if h.Adjusted != nil {
+		interval = h.Adjusted // the one that decides
+	}
+	if interval == nil {
+		return signed(*h.Effect)
+	}
+	return fmt.Sprintf("%s [%s, %s]", signed(*h.Effect), signed(interval[0]), signed(interval[1]))
+}
+
+// Text writes a side's mean with its interval.
+func (s Side) Text() string {
+	if s.Interval == nil {
+		return Number(*s.Mean)
+	}
+	return fmt.Sprintf("%s [%s, %s]", Number(*s.Mean), Number(s.Interval[0]), Number(s.Interval[1]))
 }
 
 func signed(v float64) string {

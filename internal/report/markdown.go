@@ -90,7 +90,10 @@ func comparisons(p func(string, ...any), r *Results) {
 					p("* %s: no configuration that could be compared", s.name)
 					continue
 				}
-				p("* %s: %s: mean %s [%s, %s], experiment `%s` (%s)", s.name, escape(Parameters(s.side.Fixed)), Number(*s.side.Mean), Number(s.side.Interval[0]), Number(s.side.Interval[1]), s.side.Experiment, escape(Parameters(s.side.Parameters)))
+				p("* %s: %s: mean %s, experiment `%s` (%s)", s.name, escape(Parameters(s.side.Fixed)), s.side.Text(), s.side.Experiment, escape(Parameters(s.side.Parameters)))
+			}
+			for _, line := range h.Basis() {
+				p("* %s", escape(line))
 			}
 			if h.A.Mean != nil && h.B.Mean != nil {
 				p("\n![Both sides of %s](plots/hypothesis-%s.svg)", h.ID, h.ID)

@@ -163,12 +163,16 @@ func hypothesisPlot(h Hypothesis) *plot.Plot {
 			return nil
 		}
 		mean.Color, mean.Shape, mean.Radius = orange, draw.BoxGlyph{}, 3
-		bar, err := plotter.NewLine(plotter.XYs{{X: x, Y: side.Interval[0]}, {X: x, Y: side.Interval[1]}})
-		if err != nil {
-			return nil
+		p.Add(dots)
+		if side.Interval != nil {
+			bar, err := plotter.NewLine(plotter.XYs{{X: x, Y: side.Interval[0]}, {X: x, Y: side.Interval[1]}})
+			if err != nil {
+				return nil
+			}
+			bar.Color, bar.Width = orange, 2
+			p.Add(bar)
 		}
-		bar.Color, bar.Width = orange, 2
-		p.Add(dots, bar, mean)
+		p.Add(mean)
 	}
 	p.NominalX("a", "b")
 	p.X.Min, p.X.Max = -0.3, 1.3

@@ -66,6 +66,7 @@ type Hypothesis struct {
 	By        float64         `json:"by,omitempty"`
 	A         Side            `json:"a"`
 	B         Side            `json:"b"`
+	Exact     bool            `json:"exact,omitempty"`
 	Verdict   string          `json:"verdict"`
 	Why       string          `json:"why"`
 	Effect    *float64        `json:"effect"`   // mean of a − b
@@ -76,7 +77,8 @@ type Hypothesis struct {
 	N         int             `json:"n"`
 	TunedOver int             `json:"tuned_over"`
 	Pairs     []research.Pair `json:"pairs"`
-	Evidence  []Evidence      `json:"evidence"`
+	research.Grounds
+	Evidence []Evidence `json:"evidence"`
 }
 
 // Side is one side of a comparison: what it fixes, and the experiment that
@@ -86,7 +88,7 @@ type Side struct {
 	Experiment string       `json:"experiment,omitempty"`
 	Parameters study.Params `json:"parameters,omitempty"`
 	// Mean and Interval are of the metric over the fresh seeds that both
-	// sides have.
+	// sides have. There is no interval where the values do not vary.
 	Mean     *float64    `json:"mean"`
 	Interval *[2]float64 `json:"interval"`
 }
@@ -286,21 +288,21 @@ func (r *Results) experiment(st *study.Study, x *research.Experiment) {
 func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
 	out := Hypothesis{
 		ID: h.ID, Claim: research.Harmless(h.Claim), Derived: h.Derived != "", Added: h.Added, Expect: h.Expect, Metric: s.Created.Study.MetricOf(h.Hypothesis), By: h.By,
-		A: Side{Fixed: h.A}, B: Side{Fixed: h.B}, Verdict: research.Undecided, Why: "not judged yet",
-		Pairs: []research.Pair{}, Evidence: []Evidence{},
+		A: Side{Fixed: h.A}, B: Side{Fixed: h.B}, Exact: h.Exact,
+		Verdict: research.Undecided, Why: "not judged yet", Pairs: []research.Pair{}, Evidence: []Evidence{},
 	}
 	if j := h.Judgment; j != nil {
 		out.Verdict, out.Why, out.Effect, out.Interval = j.Verdict, j.Why, j.Effect, j.Interval
-		out.P, out.PAdjusted, out.Test, out.N, out.Pairs = j.P, j.PAdjusted, j.Test, j.N, j.Pairs
+		out.P, out.PAdjusted, out.Test, out.N, out.Pairs, out.Grounds = j.P, j.PAdjusted, j.Test, j.N, j.Pairs, j.Grounds
 	}
 	c := h.Comparison
 	if c == nil {
 		return out
 	}
 	if len(out.Pairs) > 1 {
-		level := 1 - s.Created.Study.Validation.Alpha
-		out.A.summarise(out.Pairs, level, func(p research.Pair) float64 { return p.A })
-		out.B.summarise(out.Pairs, level, func(p research.Pair) float64 { return p.B })
+		interval := intervalOf(1-s.Created.Study.Validation.Alpha, out.Planned == 0)
+		out.A.summarise(out.Pairs, interval, func(p research.Pair) float64 { return p.A })
+		out.B.summarise(out.Pairs, interval, func(p research.Pair) float64 { return p.B })
 	}
 	out.TunedOver = c.TunedOver
 	for _, side := range []struct {
@@ -310,7 +312,7 @@ func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
 		if x := s.Experiment(side.id); x != nil {
 			side.to.Experiment, side.to.Parameters = side.id, x.Parameters
 			for _, p := range out.Pairs {
-				out.Evidence = append(out.Evidence, evidenceOf(s.Trial(research.TrialID(side.id, p.Seed))))
+				out.Evidence = append(out.Evidence, evidenceOf(s.Trial(s.TrialID(side.id, p.Seed))))
 			}
 		}
 	}
@@ -318,14 +320,31 @@ func hypothesis(s *research.State, h *research.Hypothesis) Hypothesis {
 }
 
 // summarise gives a side its mean and the interval of it.
-func (s *Side) summarise(pairs []research.Pair, level float64, of func(research.Pair) float64) {
+func (s *Side) summarise(pairs []research.Pair, interval func([]float64) *[2]float64, of func(research.Pair) float64) {
 	values := make([]float64, len(pairs))
 	for i, p := range pairs {
 		values[i] = of(p)
 	}
 	mean := stats.Mean(values)
-	low, high := stats.BCa(values, stats.Mean, level, rand.New(rand.NewPCG(1, 2)))
-	s.Mean, s.Interval = &mean, &[2]float64{low, high}
+	s.Mean, s.Interval = &mean, interval(values)
+}
+
+// intervalOf is how a side's interval is computed at a level. What a release
+// before 0.3 has judged keeps the interval that it had.
+func intervalOf(level float64, earlier bool) func([]float64) *[2]float64 {
+	if earlier {
+		return func(values []float64) *[2]float64 {
+			low, high := stats.BCa(values, stats.Mean, level, rand.New(rand.NewPCG(1, 2)))
+			return &[2]float64{low, high}
+		}
+	}
+	return func(values []float64) *[2]float64 {
+		sample := stats.NewSample(values)
+		if low, high := sample.Interval(level); sample.Varies() && finite(low, high) {
+			return &[2]float64{low, high}
+		}
+		return nil
+	}
 }
 
 func evidenceOf(t *research.Trial) Evidence {
@@ -369,7 +388,7 @@ func (r *Results) digest() string {
 	c.Plan, c.Cost = nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
 	for i := range c.Hypotheses {
-		c.Hypotheses[i].Evidence = nil
+		c.Hypotheses[i].Evidence, c.Hypotheses[i].Earlier, c.Hypotheses[i].Replications = nil, nil, nil
 	}
 	if r.Best != nil {
 		b := *r.Best

@@ -39,13 +39,18 @@ func (w *writer) tables(r *Results) {
 	}
 	w.csv("tables/trials.csv", trials)
 
-	hypotheses := [][]string{{"id", "claim", "metric", "expect", "by", "verdict", "effect", "low", "high", "p", "p_adjusted", "test", "n", "experiment_a", "experiment_b"}}
+	hypotheses := [][]string{{"id", "claim", "metric", "expect", "by", "verdict", "effect", "low", "high", "p", "p_adjusted", "test", "n", "experiment_a", "experiment_b", "adjusted_low", "adjusted_high", "planned", "level"}}
 	pairs := [][]string{{"hypothesis", "seed", "a", "b", "difference"}}
 	for _, h := range r.Hypotheses {
 		row := []string{h.ID, h.Claim, h.Metric, h.Expect, exactly(h.By), h.Verdict, optional(h.Effect), "", "", optional(h.P), optional(h.PAdjusted), h.Test, strconv.Itoa(h.N), h.A.Experiment, h.B.Experiment}
 		if h.Interval != nil {
 			row[7], row[8] = exactly(h.Interval[0]), exactly(h.Interval[1])
 		}
+		adjusted := []string{"", ""}
+		if h.Adjusted != nil {
+			adjusted = []string{exactly(h.Adjusted[0]), exactly(h.Adjusted[1])}
+		}
+		row = append(append(row, adjusted...), strconv.Itoa(h.Planned), exactly(h.Level))
 		hypotheses = append(hypotheses, row)
 		for _, p := range h.Pairs {
 			pairs = append(pairs, []string{h.ID, strconv.FormatInt(p.Seed, 10), exactly(p.A), exactly(p.B), exactly(p.A - p.B)})

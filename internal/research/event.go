@@ -72,10 +72,12 @@ type RunCreated struct {
 	Inputs      string       `json:"inputs,omitempty"`
 	Environment string       `json:"environment"` // digest of environment.json
 	Seed        int64        `json:"seed"`
-	Isolation   string       `json:"isolation"`
-	Output      string       `json:"output"` // folder of the report, absolute
-	Machine     Machine      `json:"machine"`
-	Release     string       `json:"release"`
+	// Draw is how seeds are drawn and trials named; empty: as up to release 0.2.
+	Draw      string  `json:"draw,omitempty"`
+	Isolation string  `json:"isolation"`
+	Output    string  `json:"output"` // folder of the report, absolute
+	Machine   Machine `json:"machine"`
+	Release   string  `json:"release"`
 }
 
 // Machine is what attempts can use where the run was created.

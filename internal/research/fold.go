@@ -248,7 +248,7 @@ func (s *State) proposed(d ExperimentProposed) {
 	s.tried[d.Parameters.Key()] = true
 	s.perArm[d.Arm]++
 	for _, seed := range s.Plan.Seeds {
-		s.open(x, TrialID(d.Experiment, seed), seed, ForSearch)
+		s.open(x, s.TrialID(d.Experiment, seed), seed, ForSearch)
 	}
 	x.waiting = len(s.Plan.Seeds)
 }
@@ -324,9 +324,4 @@ func (x *Experiment) summarise(objective string) {
 	if v, ok := x.Means[objective]; ok {
 		x.Value = &v
 	}
-}
-
-// TrialID names the trial of an experiment with a seed.
-func TrialID(experiment string, seed int64) string {
-	return fmt.Sprintf("%s-s%d", experiment, seed)
 }

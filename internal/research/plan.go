@@ -7,10 +7,6 @@ import (
 	"ratchet/study"
 )
 
-// freshOffset separates the seeds of validation from those of the search,
-// which number at most 1,000.
-const freshOffset = 1000
-
 // design plans the run: which experiments at most, which seeds, in what
 // turns. A plan that cannot be carried out says so in Refused, with figures.
 func design(c RunCreated, hypotheses []*Hypothesis) Plan {
@@ -21,18 +17,14 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	if covered {
 		p.Experiments = size
 	}
-	for i := range st.Search.Seeds {
-		p.Seeds = append(p.Seeds, c.Seed+int64(i))
-	}
 	if st.Once() {
+		p.Seeds = []int64{c.Seed}
 		p.SearchTrials = 1
 		p.Longest = st.Limits.Attempt.Time
 		p.Refused = refusal(c, p)
 		return p
 	}
-	for i := range st.Validation.Seeds {
-		p.Fresh = append(p.Fresh, c.Seed+freshOffset+int64(i))
-	}
+	p.Seeds, p.Fresh = c.draw(st.Search.Seeds, st.Validation.Seeds)
 	seen := map[string]bool{"{}": true}
 	sides := 0
 	for _, h := range hypotheses {

@@ -8,7 +8,7 @@ import (
 
 // Reference is an object that an event speaks of.
 type Reference struct {
-	What   string // for a person: "what attempt e0001-s1-a1 left"
+	What   string // for a person: "what attempt e0001-1b2a90c7d4-a1 left"
 	Digest string
 	Tree   bool // the object is a manifest of others
 }

@@ -87,12 +87,20 @@ func (s *State) report() []Payload {
 
 // checklist asks of a finished run what a careful reader would.
 func (s *State) checklist() []Check {
-	judged, paired := 0, true
+	decided, whole, gaps := 0, true, ""
 	for _, h := range s.Hypotheses {
-		if h.Judgment != nil {
-			judged++
-			paired = paired && h.Judgment.N == len(s.Plan.Fresh)
+		if j := h.Judgment; j != nil {
+			if j.Verdict != Undecided {
+				decided++
+			}
+			if j.N < len(s.Plan.Fresh) && whole {
+				whole = false
+				gaps = fmt.Sprintf("%s has %d of %d", h.ID, j.N, len(s.Plan.Fresh))
+			}
 		}
+	}
+	if gaps == "" && len(s.Hypotheses) > 0 {
+		gaps = fmt.Sprintf("%d fresh seeds for each side", len(s.Plan.Fresh))
 	}
 	cut := ""
 	for _, r := range s.StageRecord {
@@ -104,8 +112,8 @@ func (s *State) checklist() []Check {
 		{"every planned experiment was run", s.Frontier == len(s.Experiments) && cut == "" && (s.Exhausted || len(s.Experiments) == s.Plan.Experiments),
 			fmt.Sprintf("%d of %d%s", s.Frontier, s.Plan.Experiments, map[bool]string{true: "; every configuration was tried"}[s.Exhausted])},
 		{"no trial failed", s.Tally.Failed == 0, fmt.Sprintf("%d of %d failed", s.Tally.Failed, s.Tally.Trials)},
-		{"every hypothesis has a verdict", judged == len(s.Hypotheses), fmt.Sprintf("%d of %d", judged, len(s.Hypotheses))},
-		{"every comparison has all its pairs", paired, fmt.Sprintf("%d fresh seeds for each side", len(s.Plan.Fresh))},
+		{"every hypothesis is decided", decided == len(s.Hypotheses), fmt.Sprintf("%d of %d", decided, len(s.Hypotheses))},
+		{"every comparison has all its pairs", whole, gaps},
 		{"a trial was repeated from its record and came out the same", s.Again != nil && s.Again.Reproduces, s.again()},
 	}
 	if s.Created.Study.Once() { // nothing is compared

@@ -48,7 +48,7 @@ func (s *State) openFresh(room int) []Payload {
 	var out []Payload
 	for _, id := range s.Validated() {
 		for _, seed := range s.Designed.Seeds {
-			trial := TrialID(id, seed)
+			trial := s.TrialID(id, seed)
 			if room <= 0 {
 				return out
 			}
@@ -213,7 +213,7 @@ func (s *State) reproduce(cut string) []Payload {
 	if first == nil {
 		return []Payload{ReproductionChecked{Reproduction: Reproduction{Why: "no trial succeeded that could be repeated"}}}
 	}
-	id := first.ID + "-again"
+	id := s.againID(first)
 	second := s.trials[id]
 	if second == nil && cut != "" {
 		return []Payload{ReproductionChecked{Reproduction: Reproduction{Trial: first.ID, Why: "not tried: " + cut}}}

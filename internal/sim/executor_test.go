@@ -33,7 +33,8 @@ var errGone = errors.New("the job is gone")
 // job is one execution of an attempt.
 type job struct {
 	id     string
-	nth    int // execution of this id
+	score  float64 // what it measures if it comes to its own end
+	nth    int     // execution of this id
 	ends   time.Time
 	lost   bool
 	ended  sandbox.Ending
@@ -69,7 +70,7 @@ func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, e
 	// Odd nanoseconds: no two jobs end at the same time, nor with a tick of the
 	// engine, so that the order of things is the seed's alone.
 	took := time.Duration(1+c.w.below(20_000, "takes", j.ID, n))*time.Millisecond + time.Duration(2*c.w.below(400_000, "odd", j.ID, n)+1)
-	fresh := &job{id: j.ID, nth: n, ends: time.Now().Add(took), folder: folder, stop: make(chan struct{})}
+	fresh := &job{id: j.ID, score: c.w.score(j.Experiment, j.Seed), nth: n, ends: time.Now().Add(took), folder: folder, stop: make(chan struct{})}
 	fresh.ended = c.plan(j, took)
 	fresh.lost = c.w.chance("node lost", j.ID, n) < 0.02
 	c.jobs[j.ID] = fresh
@@ -189,9 +190,8 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	}
 	files := map[string]string{out.Stdout: "output of " + h.j.id + "\n"}
 	if out.Exit == 0 && !out.Lost {
-		trial := h.j.id[:len(h.j.id)-len("-a1")]
 		metrics := filepath.Join(f, sandbox.MetricsFile)
-		files[metrics] = fmt.Sprintf("{\"score\": %v}\n", h.c.w.score(trial))
+		files[metrics] = fmt.Sprintf("{\"score\": %v}\n", h.j.score)
 		out.MetricsSize = int64(len(files[metrics]))
 	} else if out.Exit == 3 {
 		files[out.Stderr] = "it always fails\n"

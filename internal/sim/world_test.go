@@ -56,8 +56,8 @@ func (w *world) chance(names ...any) float64 { return chance(w.seed, names...) }
 func (w *world) below(n int, names ...any) int { return below(n, w.seed, names...) }
 
 // score is what a trial measures, whenever and wherever it runs.
-func (w *world) score(trial string) float64 {
-	return float64(w.below(1000, "score", strings.TrimSuffix(trial, "-again"))) / 8
+func (w *world) score(experiment string, seed int64) float64 {
+	return float64(w.below(1000, "score", experiment, seed)) / 8
 }
 
 // step is an operation of any part of the machine.
@@ -186,7 +186,7 @@ func (w *world) begin() error {
 	}
 	created := research.RunCreated{
 		Run: run, Study: w.theStudy(), StudyFile: string(environment), Snapshot: string(snapshot), Environment: string(environment),
-		Folder: w.dir, Seed: 1, Isolation: "process", Output: filepath.Join(w.dir, "out"), Machine: research.Machine{CPUs: 8, Memory: 1 << 34},
+		Folder: w.dir, Seed: 1, Draw: research.DrawnByHMAC, Isolation: "process", Output: filepath.Join(w.dir, "out"), Machine: research.Machine{CPUs: 8, Memory: 1 << 34},
 	}
 	b, err := json.Marshal(created)
 	if err != nil {

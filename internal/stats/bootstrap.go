@@ -11,21 +11,15 @@ import (
 // Resamples is how many bootstrap samples an interval rests on.
 const Resamples = 10_000
 
-// Mean is the arithmetic mean; NaN of nothing.
-func Mean(x []float64) float64 {
-	sum := 0.0
-	for _, v := range x {
-		sum += v
-	}
-	return sum / float64(len(x))
-}
-
 // BCa is the bias-corrected and accelerated bootstrap interval of a statistic
 // at a confidence level (Efron, "Better Bootstrap Confidence Intervals", JASA
 // 82, 1987; Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
 // section 14.3). The acceleration is estimated by the jackknife. Where every
 // value is the same, the interval is a point. It panics on fewer than two
 // values.
+//
+// Release 0.2 and those before gave each side of a comparison this interval; their
+// runs keep it.
 func BCa(x []float64, statistic func([]float64) float64, level float64, r *rand.Rand) (low, high float64) {
 	if len(x) < 2 {
 		panic("stats: an interval needs two values or more")

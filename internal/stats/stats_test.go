@@ -1,12 +1,15 @@
 package stats
 
 import (
+	"encoding/json"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -25,11 +28,64 @@ func near(t *testing.T, what string, got, want, within float64) {
 // in R's data set of that name: group 1 less group 2.
 var sleep = []float64{-1.2, -2.4, -1.3, -1.3, 0, -1.0, -1.8, -0.8, -4.6, -1.4}
 
-// TestTTest against R 4: t.test(extra ~ group, data = sleep, paired = TRUE).
-func TestTTest(t *testing.T) {
-	stat, p := TTest(sleep)
-	near(t, "t", stat, -4.0621, 5e-5)
-	near(t, "p", p, 0.002833, 5e-7)
+// TestSample against R 4: t.test(extra ~ group, data = sleep, paired = TRUE).
+func TestSample(t *testing.T) {
+	s := NewSample(sleep)
+	s.Skewed = false // it looks so, by one value; here it is Student's own
+	low, high := s.Interval(0.95)
+	near(t, "t", s.T(0), -4.0621, 5e-5)
+	near(t, "p", s.TwoSided(0), 0.002833, 5e-7)
+	near(t, "the lower end", low, -2.4598858, 5e-8)
+	near(t, "the upper end", high, -0.7001142, 5e-8)
+}
+
+// TestSkewedSample: Hall's correction by hand. Of nine zeros and a one the mean is
+// 0.1, the skewness 8/3, and W for a mean of zero is 0.1/√0.1.
+func TestSkewedSample(t *testing.T) {
+	s := NewSample([]float64{0, 0, 0, 0, 0, 0, 0, 0, 0, 1})
+	near(t, "the skewness", s.Skewness, 8.0/3, 1e-12)
+	if !s.Skewed {
+		t.Fatal("it does not look skewed")
+	}
+	a, w := 8.0/3, math.Sqrt(0.1)
+	near(t, "the statistic", s.corrected(0), math.Sqrt(10)*(w+a*w*w/3+a*a*w*w*w/27+a/60), 1e-12)
+	near(t, "its inverse", s.uncorrected(s.corrected(0)/math.Sqrt(10)), w, 1e-12)
+	low, high := s.Interval(0.95)
+	studentLow, studentHigh := 0.1-2.262157*0.1, 0.1+2.262157*0.1
+	if low > studentLow+1e-6 || high <= studentHigh {
+		t.Errorf("the interval [%v, %v] is not the more careful one", low, high)
+	}
+}
+
+// TestIntervalsAndPValuesAgree: an interval excludes a value exactly where the
+// test against it says so.
+func TestIntervalsAndPValuesAgree(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		x := rapid.SliceOfN(rapid.Float64Range(-10, 10), 2, 30).Draw(t, "x")
+		if rapid.Bool().Draw(t, "skewed") {
+			for i := range x {
+				x[i] = math.Exp(x[i] / 3)
+			}
+		}
+		s := NewSample(x)
+		if s.SD < 1e-6 {
+			return
+		}
+		level := rapid.SampledFrom([]float64{0.5, 0.9, 0.95, 0.999}).Draw(t, "level")
+		mu := s.Mean + s.SD*rapid.Float64Range(-5, 5).Draw(t, "away")
+		low, high := s.Interval(level)
+		if low > s.Mean || high < s.Mean {
+			t.Fatalf("[%v, %v] is not about %v", low, high, s.Mean)
+		}
+		for _, side := range []struct {
+			excluded bool
+			p        float64
+		}{{low > mu, s.Above(mu)}, {high < mu, s.Below(mu)}} {
+			if near := math.Abs(side.p-(1-level)/2) < 1e-9; !near && side.excluded != (side.p < (1-level)/2) {
+				t.Fatalf("%v: [%v, %v] at %v, and p is %v", mu, low, high, level, side.p)
+			}
+		}
+	})
 }
 
 // TestSignedRank against Hollander and Wolfe, Nonparametric Statistical
@@ -91,84 +147,172 @@ func TestExactIsEnumeration(t *testing.T) {
 	near(t, "p", p, float64(far)/float64(int(1)<<len(ranks)), 1e-12)
 }
 
-// TestAdjust against R 4: p.adjust(p, "holm") and p.adjust(p, "bonferroni").
-func TestAdjust(t *testing.T) {
-	p := []float64{0.04, 0.01, 0.03, 0.02}
-	for method, want := range map[string][]float64{
-		"holm": {0.06, 0.04, 0.06, 0.06}, "bonferroni": {0.16, 0.04, 0.12, 0.08}, "none": p,
+// TestLevels against R 4: where p.adjust(p, "holm") or p.adjust(p, "bonferroni")
+// is at most 0.05, and there alone, a decision falls.
+func TestLevels(t *testing.T) {
+	for _, c := range []struct {
+		correction string
+		p          []float64
+		decided    []bool
+		levels     []float64
+	}{
+		{"holm", []float64{0.04, 0.01, 0.03, 0.02}, []bool{false, true, false, false}, []float64{0.05 / 3, 0.05 / 4, 0.05 / 3, 0.05 / 3}},
+		{"holm", []float64{0.001, 0.04, 0.02}, []bool{true, true, true}, []float64{0.05 / 3, 0.05, 0.025}},
+		{"bonferroni", []float64{0.04, 0.01}, []bool{false, true}, []float64{0.025, 0.025}},
+		{"none", []float64{0.04, 0.06}, []bool{true, false}, []float64{0.05, 0.05}},
+		{"holm", nil, nil, nil},
 	} {
-		for i, got := range Adjust(p, method) {
-			near(t, method, got, want[i], 1e-12)
-		}
-	}
-	if got := Adjust([]float64{0.5, 0.9}, "holm"); got[0] != 1 || got[1] != 1 {
-		t.Errorf("adjusted beyond 1: %v", got)
-	}
-}
-
-// TestBCa against Efron and Tibshirani, An Introduction to the Bootstrap,
-// 1993, section 14.2: the variance of the spatial test data A has the 90 %
-// interval (115.8, 259.6), from 2,000 resamples.
-func TestBCa(t *testing.T) {
-	a := []float64{48, 36, 20, 29, 42, 42, 20, 42, 22, 41, 45, 14, 6, 0, 33, 28, 34, 4, 32, 24, 47, 41, 24, 26, 30, 41}
-	variance := func(x []float64) float64 {
-		mean, sum := Mean(x), 0.0
-		for _, v := range x {
-			sum += (v - mean) * (v - mean)
-		}
-		return sum / float64(len(x))
-	}
-	near(t, "the variance", variance(a), 171.5, 0.05)
-	near(t, "the acceleration", acceleration(a, variance), 0.061, 0.0005)
-	low, high := BCa(a, variance, 0.9, rand.New(rand.NewPCG(1, 2)))
-	near(t, "the lower end", low, 115.8, 4)
-	near(t, "the upper end", high, 259.6, 6)
-	if low, high := BCa([]float64{2, 2, 2}, Mean, 0.95, rand.New(rand.NewPCG(1, 2))); low != 2 || high != 2 {
-		t.Errorf("of equal values the interval is [%v, %v]", low, high)
-	}
-}
-
-func TestChoose(t *testing.T) {
-	for want, samples := range map[string][][]float64{
-		PairedT:  {{1, 2, 3}, {1, 2, 3, 4, 5, 6}, sleep[:5], {0, 0, 0, 0, 1}},
-		Wilcoxon: {{1, 2, 3, 4, 5, 600}, {1, 1, 1, 1}, {0, 0, 0, 0, 0, 1}},
-	} {
-		for _, d := range samples {
-			if got := Choose(d); got != want {
-				t.Errorf("%v: %s", d, got)
+		for i, got := range Levels(c.p, c.correction, 0.05) {
+			near(t, c.correction, got, c.levels[i], 1e-12)
+			if (c.p[i] <= got) != c.decided[i] {
+				t.Errorf("%s of %v: %v at %v", c.correction, c.p, c.p[i], got)
 			}
 		}
 	}
 }
 
+// TestLevelsAgreeWithHolm: the decisions are those of the adjusted p values.
+func TestLevelsAgreeWithHolm(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := rapid.SliceOfN(rapid.Float64Range(0, 0.2), 1, 20).Draw(t, "p")
+		levels := Levels(p, "holm", 0.05)
+		sorted := slices.Sorted(slices.Values(p))
+		adjusted, most := map[float64]float64{}, 0.0
+		for rank, v := range sorted {
+			most = max(most, v*float64(len(p)-rank))
+			if _, there := adjusted[v]; !there {
+				adjusted[v] = most
+			}
+		}
+		for i, v := range p {
+			if near := math.Abs(adjusted[v]-0.05) < 1e-9; !near && (v <= levels[i]) != (adjusted[v] <= 0.05) {
+				t.Fatalf("%v at %v, adjusted %v", v, levels[i], adjusted[v])
+			}
+		}
+	})
+}
+
+// judgedPairs is the judgment of one hypothesis from its pairs, of so many that
+// were planned.
+func judgedPairs(h study.Hypothesis, planned int, earlier []research.Look, pairs ...research.Pair) research.Judgment {
+	c := comparison{h: &research.Hypothesis{Hypothesis: h}, Judgment: research.Judgment{Verdict: research.Undecided, Pairs: pairs}}
+	c.Planned, c.LostA, c.Earlier = planned, planned-len(pairs), earlier
+	c.describe(0.95)
+	if c.tested {
+		c.Level = 0.05 / c.looks()
+	}
+	c.conclude(0.05)
+	return c.Judgment
+}
+
+func pairsOf(a, b func(i int) float64, n int) (out []research.Pair) {
+	for i := range n {
+		out = append(out, research.Pair{Seed: int64(i), A: a(i), B: b(i)})
+	}
+	return out
+}
+
+// TestVerdict: each verdict that a record bears, and those that it does not.
 func TestVerdict(t *testing.T) {
-	judgment := func(effect, low, high, p float64) research.Judgment {
-		return research.Judgment{N: 10, Effect: &effect, Interval: &[2]float64{low, high}, PAdjusted: &p}
+	noise := []float64{0.3, -0.2, 0.1, 0.4, -0.3, 0.2, -0.1, -0.4, 0.25, -0.25} // mean 0, deviation 0.29
+	about := func(mean float64) []research.Pair {
+		return pairsOf(func(i int) float64 { return mean + noise[i%10] }, func(int) float64 { return 0 }, 10)
+	}
+	at := func(v float64) func(int) float64 { return func(int) float64 { return v } }
+	odd := func(i int) float64 { // 0.50 at 19 seeds, 10 at one
+		if i == 7 {
+			return 10
+		}
+		return 0.5
 	}
 	for _, c := range []struct {
-		name   string
-		j      research.Judgment
-		expect string
-		by     float64
-		want   string
+		name    string
+		h       study.Hypothesis
+		planned int
+		pairs   []research.Pair
+		want    string
+		says    string
 	}{
-		{"a clear difference", judgment(0.3, 0.2, 0.4, 0.001), study.Greater, 0, research.Supported},
-		{"that is large enough", judgment(0.3, 0.2, 0.4, 0.001), study.Greater, 0.1, research.Supported},
-		{"in the other direction", judgment(-0.3, -0.4, -0.2, 0.001), study.Greater, 0, research.Refuted},
-		{"as was claimed", judgment(-0.3, -0.4, -0.2, 0.001), study.Less, 0.1, research.Supported},
-		{"against what was claimed", judgment(0.3, 0.2, 0.4, 0.001), study.Less, 0, research.Refuted},
-		{"too small to matter", judgment(0.01, 0.005, 0.015, 0.001), study.Greater, 0.02, research.Refuted},
-		{"perhaps too small", judgment(0.015, 0.005, 0.025, 0.001), study.Greater, 0.02, research.Undecided},
-		{"no difference that matters", judgment(0.001, -0.01, 0.01, 0.9), study.Greater, 0.02, research.Refuted},
-		{"nothing to be seen", judgment(0.1, -0.2, 0.4, 0.4), study.Greater, 0, research.Undecided},
-		{"nor with a margin", judgment(0.1, -0.2, 0.4, 0.4), study.Greater, 0.02, research.Undecided},
-		{"exactly alpha", judgment(0.3, 0.2, 0.4, 0.05), study.Greater, 0, research.Supported},
-		{"no pairs", research.Judgment{N: 1}, study.Greater, 0, research.Undecided},
+		{"a clear difference", study.Hypothesis{Expect: study.Greater}, 10, about(0.5), research.Supported, "on the claim's side of zero"},
+		{"that is large enough", study.Hypothesis{Expect: study.Greater, By: 0.3}, 10, about(0.5), research.Supported, "at least 0.3"},
+		{"in the other direction", study.Hypothesis{Expect: study.Greater}, 10, about(-0.5), research.Refuted, "on the other side of zero"},
+		{"as was claimed", study.Hypothesis{Expect: study.Less, By: 0.1}, 10, about(-0.5), research.Supported, "at least 0.1"},
+		{"against what was claimed", study.Hypothesis{Expect: study.Less}, 10, about(0.5), research.Refuted, "on the other side"},
+		{"too small to matter", study.Hypothesis{Expect: study.Greater, By: 1}, 10, about(0.5), research.Refuted, "below 1"},
+		{"perhaps too small", study.Hypothesis{Expect: study.Greater, By: 0.55}, 10, about(0.5), research.Undecided, "its best estimate is below 0.55"},
+		{"nothing to be seen", study.Hypothesis{Expect: study.Greater}, 10, about(0.1), research.Undecided, "includes zero"},
+		{"no pairs", study.Hypothesis{Expect: study.Greater}, 10, nil, research.Undecided, "0 pairs of succeeded trials are too few to compare; 10 of 10 pairs are missing"},
+		{"one pair", study.Hypothesis{Expect: study.Greater}, 1, about(0.5)[:1], research.Undecided, "1 pair of succeeded trials"},
+		{"four pairs", study.Hypothesis{Expect: study.Greater}, 4, about(2)[:4], research.Supported, "it rests on 4 pairs"},
+
+		{"opposite", study.Hypothesis{Expect: study.Less}, 20, pairsOf(at(0.51), odd, 20), research.Undecided, "the mean says one thing, 19 of 20 seeds the other"},
+		{"rounding", study.Hypothesis{Expect: study.Greater}, 2, []research.Pair{{A: 0.91, B: 0.81}, {A: 0.92, B: 0.82}}, research.Undecided, "nothing varied"},
+		{"seed ignored", study.Hypothesis{Expect: study.Greater}, 10, pairsOf(at(0.901), at(0.900), 10), research.Undecided, "nothing varied"},
+		{"two equal pairs", study.Hypothesis{Expect: study.Greater, By: 0.01}, 2, pairsOf(at(1), at(1), 2), research.Undecided, "nothing varied"},
+		{"one-sided loss", study.Hypothesis{Expect: study.Greater}, 12, about(0.5)[:7], research.Undecided, "5 of 12 pairs are missing: a has no value for 5"},
+		{"one-sided loss that does not matter", study.Hypothesis{Expect: study.Greater}, 11, about(5), research.Undecided, "supported only while the missing pairs are left out"},
+		{"overflow", study.Hypothesis{Expect: study.Greater}, 10, pairsOf(func(i int) float64 { return 1e308 }, func(i int) float64 { return -1e308 + float64(i)*1e307 }, 10), research.Undecided, "too large to be subtracted"},
+		{"large", study.Hypothesis{Expect: study.Greater}, 10, pairsOf(func(i int) float64 { return 1e299 * (1 + noise[i]) }, at(0), 10), research.Supported, ""},
+		{"tiny", study.Hypothesis{Expect: study.Greater}, 10, pairsOf(func(i int) float64 { return 1e-300 * (1 + noise[i]) }, at(0), 10), research.Supported, ""},
+
+		{"exact", study.Hypothesis{Expect: study.Greater, Exact: true}, 3, pairsOf(at(0.901), at(0.900), 3), research.Supported, "no statistics"},
+		{"exact, and not so", study.Hypothesis{Expect: study.Less, Exact: true}, 3, pairsOf(at(0.901), at(0.900), 3), research.Refuted, "no statistics"},
+		{"exact, too little", study.Hypothesis{Expect: study.Greater, By: 0.1, Exact: true}, 3, pairsOf(at(0.901), at(0.900), 3), research.Refuted, ""},
+		{"exact, but varies", study.Hypothesis{Expect: study.Greater, Exact: true}, 10, about(0.5), research.Undecided, "take exact away"},
+		{"exact, with a gap", study.Hypothesis{Expect: study.Greater, Exact: true}, 4, pairsOf(at(0.901), at(0.900), 3), research.Undecided, "needs every seed"},
 	} {
-		if got, why := Verdict(c.j, c.expect, c.by, 0.05); got != c.want || why == "" {
-			t.Errorf("%s: %s (%s), want %s", c.name, got, why, c.want)
+		j := judgedPairs(c.h, c.planned, nil, c.pairs...)
+		if j.Verdict != c.want || !strings.Contains(j.Why, c.says) {
+			t.Errorf("%s: %s (%s), want %s (%s)", c.name, j.Verdict, j.Why, c.want, c.says)
+		}
+		if _, err := json.Marshal(j); err != nil {
+			t.Errorf("%s: %v", c.name, err)
 		}
 	}
+}
+
+// TestEarlierLooksCost: what was looked at before is decided at a lower level.
+func TestEarlierLooksCost(t *testing.T) {
+	pairs := pairsOf(func(i int) float64 {
+		return []float64{0.3, -0.2, 0.1, 0.4, -0.3, 0.2, -0.1, -0.4, 0.25, -0.25}[i] + 0.23
+	}, func(int) float64 { return 0 }, 10)
+	h := study.Hypothesis{Expect: study.Greater}
+	first, second := judgedPairs(h, 10, nil, pairs...), judgedPairs(h, 10, []research.Look{{Run: "r"}}, pairs...)
+	if first.Verdict != research.Supported || second.Verdict != research.Undecided || second.Level != first.Level/2 || *second.PAdjusted != 2**first.PAdjusted {
+		t.Errorf("first %s, p %v at %v; then %s, p %v at %v", first.Verdict, *first.PAdjusted, first.Level, second.Verdict, *second.PAdjusted, second.Level)
+	}
+}
+
+// TestVerdictsAgreeWithTheirFigures: whatever the values, the verdict, the
+// adjusted interval and the adjusted p say the same, and can be written down.
+func TestVerdictsAgreeWithTheirFigures(t *testing.T) {
+	value := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-2, 2), rapid.SampledFrom([]float64{0, 1, math.MaxFloat64, -math.MaxFloat64, math.SmallestNonzeroFloat64, 1e300, -1e300, 1e155, 1e-200}))
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(0, 15).Draw(t, "pairs")
+		planned := n + rapid.IntRange(0, 5).Draw(t, "missing")
+		var pairs []research.Pair
+		for range n {
+			pairs = append(pairs, research.Pair{A: value.Draw(t, "a"), B: value.Draw(t, "b")})
+		}
+		h := study.Hypothesis{Expect: rapid.SampledFrom([]string{study.Greater, study.Less}).Draw(t, "expect"), By: rapid.SampledFrom([]float64{0, 0.5}).Draw(t, "by"), Exact: rapid.Bool().Draw(t, "exact")}
+		j := judgedPairs(h, planned, make([]research.Look, rapid.IntRange(0, 3).Draw(t, "looks")), pairs...)
+		if _, err := json.Marshal(j); err != nil {
+			t.Fatal(err)
+		}
+		if j.Verdict == research.Undecided || h.Exact {
+			return
+		}
+		turned := *j.Adjusted
+		if h.Expect == study.Less {
+			turned = [2]float64{-turned[1], -turned[0]}
+		}
+		if supported := turned[0] > 0; j.Verdict == research.Supported && (!supported || *j.PAdjusted > 0.05*(1+1e-9) || *j.Effect < 0 != (h.Expect == study.Less)) {
+			t.Fatalf("supported with %v, p %v, effect %v", turned, *j.PAdjusted, *j.Effect)
+		}
+		if j.Verdict == research.Refuted && turned[1] >= max(h.By, math.SmallestNonzeroFloat64) {
+			t.Fatalf("refuted with %v", turned)
+		}
+	})
 }
 
 // TestImportances: one parameter decides the value, another does nothing. By
