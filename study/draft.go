@@ -192,7 +192,7 @@ func (d *draft) yaml() string {
 	line("# hypotheses:                # without one, each parameter with a list of values gets its own")
 	line("#   - id: momentum-helps\n#     claim: Momentum lowers the loss\n#     compare: {a: {momentum: 0.9}, b: {momentum: 0}}\n#     expect: a < b\n")
 	line("search: {method: tpe, experiments: 20, seeds: 2}")
-	line("validation: {seeds: 5}\n")
+	line("validation: {seeds: 10}\n")
 	line("limits:\n  attempt: {time: 1h, memory: 4GiB, cpus: 1, disk: 1GiB, processes: 256, network: none}")
 	line("parallel: 1")
 	return b.String()

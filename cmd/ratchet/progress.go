@@ -11,6 +11,7 @@ import (
 	"ratchet"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
+	"ratchet/internal/stats"
 )
 
 // progress shows how a run goes: on a terminal one line that is kept up to
@@ -52,6 +53,11 @@ func (p *progress) observe(s *ratchet.State, events []research.Payload) {
 		p.a.logEvent(p.run, s, e)
 		if al, ok := e.(research.AlertRaised); ok && al.Rule != research.RuleSecurity && al.Rule != research.RulePaused && al.Rule != research.RuleFailed {
 			p.note(al.Severity + ": " + al.Text)
+		}
+		if _, ok := e.(research.ValidationDesigned); ok && !p.a.quiet {
+			if o := stats.Look(s); o != nil {
+				p.note("outlook          " + o.Text())
+			}
 		}
 		if t, ok := e.(research.TrialCompleted); ok && t.Outcome != research.Succeeded {
 			p.note(fmt.Sprintf("trial %s failed: %s: %s", t.Trial, t.Outcome, message(s, t.Trial)))

@@ -30,11 +30,14 @@ func (a *app) validateCommand() *cobra.Command {
 			}
 			outside := engine.OutsideOf(s, filepath.Dir(args[0]))
 			if a.json {
-				a.printJSON(map[string]any{"problems": []study.Problem{}, "study": s, "outside": outside})
+				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": outside})
 				return nil
 			}
 			a.printf("%s is a valid study: %d parameters, %d hypotheses, at most %d experiments with %d seeds each\n",
 				args[0], len(s.Parameters), len(s.Hypotheses), s.Search.Experiments, s.Search.Seeds)
+			for _, w := range s.Warnings() {
+				a.printf("warning: %s\n", w)
+			}
 			if open := exposed(s, string(sandbox.Strict), outside); open != "" {
 				a.printf("%s\n", open)
 			}

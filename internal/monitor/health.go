@@ -35,10 +35,11 @@ type Reason struct {
 	Why       string `json:"why"`
 }
 
-// The components and how many points each can lose; together 100.
+// The components and how many points each can lose. A run of which nothing
+// succeeds is critical by that alone.
 const (
 	ofResources    = 25
-	ofSuccess      = 20
+	ofSuccess      = 60
 	ofTrend        = 10
 	ofLatency      = 10
 	ofStalled      = 10

@@ -151,7 +151,8 @@ func TestHealth(t *testing.T) {
 		{"resources", monitor.Degraded, func(f *monitor.Facts) { f.Sample.Pressure = &monitor.Pressure{MemoryFull: 0.5} }},
 		{"resources", monitor.Degraded, func(f *monitor.Facts) { f.Sample.GPUs = []monitor.GPU{{Temperature: &hot}} }},
 		{"resources", monitor.Degraded, func(f *monitor.Facts) { f.Sample.GPUs = []monitor.GPU{{ECCErrors: &many}} }},
-		{"success rate", monitor.Degraded, func(f *monitor.Facts) { f.Outcomes = make([]bool, 10) }},
+		{"success rate", monitor.Critical, func(f *monitor.Facts) { f.Outcomes = make([]bool, 10) }},
+		{"success rate", monitor.Degraded, func(f *monitor.Facts) { f.Outcomes = []bool{true, false, false, true, false, true, false, false} }},
 		{"error trend", monitor.Degraded, func(f *monitor.Facts) { f.Outcomes = bad }},
 		{"latency", monitor.Healthy, func(f *monitor.Facts) { f.SlowestAppend = 5 * time.Second }},
 		{"stalled attempts", monitor.Healthy, func(f *monitor.Facts) {

@@ -71,6 +71,9 @@ func comparisons(p func(string, ...any), r *Results) {
 	if len(r.Hypotheses) == 0 {
 		p("None were stated, and no parameter has values to compare.\n")
 	} else {
+		if r.Outlook != nil {
+			p("%s.\n", escape(r.Outlook.Text()))
+		}
 		p("| claim | verdict | effect, a − b (interval) | p | adjusted | pairs | test |\n|---|---|---|---|---|---|---|")
 		for _, h := range r.Hypotheses {
 			p("| %s | **%s** | %s | %s | %s | %d | %s |", escape(h.Claim), h.Verdict, h.EffectText(), Probability(h.P), Probability(h.PAdjusted), h.N, h.Test)

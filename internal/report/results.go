@@ -42,12 +42,14 @@ type Results struct {
 	Failures     []Failure              `json:"failures"`
 	Stages       []Stage                `json:"stages"`
 	Plan         *research.Plan         `json:"plan"`
-	Validation   study.Validation       `json:"validation"`
-	Seed         int64                  `json:"seed"`
-	Cost         Cost                   `json:"cost"`
-	Usage        Usage                  `json:"usage"`
-	Environment  json.RawMessage        `json:"environment"`
-	Journal      Journal                `json:"journal"`
+	// Outlook is what the search said of what validation could show.
+	Outlook     *stats.Outlook   `json:"outlook,omitempty"`
+	Validation  study.Validation `json:"validation"`
+	Seed        int64            `json:"seed"`
+	Cost        Cost             `json:"cost"`
+	Usage       Usage            `json:"usage"`
+	Environment json.RawMessage  `json:"environment"`
+	Journal     Journal          `json:"journal"`
 	// Digest is the SHA-256 of everything here that does not depend on time,
 	// host or luck.
 	Digest string `json:"digest"`
@@ -239,6 +241,9 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		}
 		r.Stages = append(r.Stages, stage)
 	}
+	if s.Designed != nil {
+		r.Outlook = stats.Look(s)
+	}
 	r.Digest = r.digest()
 	return r
 }
@@ -385,7 +390,7 @@ func (r *Results) digest() string {
 	c.Origin = nil
 	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Usage{}, ""
 	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
-	c.Plan, c.Cost = nil, Cost{} // retries cost, replays do not
+	c.Plan, c.Outlook, c.Cost = nil, nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
 	for i := range c.Hypotheses {
 		c.Hypotheses[i].Evidence, c.Hypotheses[i].Earlier, c.Hypotheses[i].Replications = nil, nil, nil

@@ -252,6 +252,16 @@ func TestPower(t *testing.T) {
 	}
 }
 
+// TestSmallestDifference: what is said to be shown in eight of ten studies is.
+func TestSmallestDifference(t *testing.T) {
+	for _, n := range []int{5, 10, 20, 50} {
+		d := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(n - 1)}
+		if got := power((d.Quantile(1-alpha/2)+d.Quantile(0.8))/math.Sqrt(float64(n)), n); math.Abs(got-0.8) > 0.02 {
+			t.Errorf("%d pairs: it is shown in %.3f of them", n, got)
+		}
+	}
+}
+
 // power is the chance that a two-sided paired t test at alpha rejects in the
 // direction of an effect of so many standard deviations of the differences:
 // P(T > c) for noncentral T, integrated over the chi distribution of the

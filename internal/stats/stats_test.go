@@ -349,3 +349,9 @@ func TestGroupsKeepEqualValuesTogether(t *testing.T) {
 		t.Errorf("groups %v", got)
 	}
 }
+
+// TestResidual against R 4: sigma(lm(v ~ row + column)) of this table.
+func TestResidual(t *testing.T) {
+	near(t, "the residual deviation", residual([][]float64{{1, 2, 4}, {2, 3, 4.5}, {5, 5.5, 8}}), 0.2635231, 5e-8)
+	near(t, "of a table without one", residual([][]float64{{1, 2}, {3, 4}}), 0, 0)
+}
