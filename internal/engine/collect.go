@@ -196,11 +196,15 @@ func readMetrics(st *study.Study, level sandbox.Isolation, out executor.Outcome,
 		s.Write(append(line, '\n'))
 	}
 	for name, x := range st.Metrics {
-		v, ok, err := extract(x, st, level, out, box)
+		if x.File != "" {
+			readKey(s, name, x, box)
+			continue
+		}
+		v, found, err := sandbox.LastMatch(context.Background(), level, st.Limits.Attempt.Time, x.Stdout, out.Stdout)
 		if err != nil {
 			unread = append(unread, fmt.Sprintf("%s could not be read: %v", name, err))
 		}
-		if ok {
+		if found {
 			s.Add(name, research.Point{Step: -1, Value: v})
 		}
 	}
@@ -240,24 +244,23 @@ func readJSON(box *untrusted.Folder, name string) any {
 	return v
 }
 
-// extract reads a metric of a program that is not to be touched.
-func extract(x study.Extract, st *study.Study, level sandbox.Isolation, out executor.Outcome, box *untrusted.Folder) (float64, bool, error) {
-	if x.File != "" {
-		v := readJSON(box, path.Join(sandbox.WorkFolder, x.File))
-		for key := range strings.SplitSeq(x.Key, ".") {
-			m, ok := v.(map[string]any)
-			if !ok {
-				return 0, false, nil
-			}
-			v = m[key]
+// readKey reads a metric from a file of a program that is not to be touched.
+func readKey(s *research.Series, name string, x study.Extract, box *untrusted.Folder) {
+	v := readJSON(box, path.Join(sandbox.WorkFolder, x.File))
+	for key := range strings.SplitSeq(x.Key, ".") {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return
 		}
-		f, ok := v.(float64)
-		return f, ok, nil
+		if v, ok = m[key]; !ok {
+			return
+		}
 	}
-	if x.Stdout == "" {
-		return 0, false, nil
+	if f, ok := v.(float64); ok {
+		s.Add(name, research.Point{Step: -1, Value: f})
+	} else {
+		s.Odd(name, v)
 	}
-	return sandbox.LastMatch(context.Background(), level, st.Limits.Attempt.Time, x.Stdout, out.Stdout)
 }
 
 // halted is the first rung at which a trial is below its bar; 0: none.

@@ -24,7 +24,8 @@ const (
 // no such objects are counted and left out.
 type Series struct {
 	values map[string][]Point
-	names  []string // in the order of their first value
+	names  []string       // in the order of their first value
+	odd    map[string]odd // the last value of a name that is no number
 	points int
 	bad    int    // lines
 	why    string // of the first bad line
@@ -33,6 +34,17 @@ type Series struct {
 	n      int    // lines so far
 }
 
+// odd is what a metric was said to be that is no number, and how many numbers were
+// reported before it.
+type odd struct {
+	text  string
+	after int
+}
+
+// mostValue is how large a value may be, either way. Beyond, sums and differences
+// have no room.
+const mostValue = 1e300
+
 // Point is one reported value.
 type Point struct {
 	Step  int     `json:"step"` // -1 where the line has none
@@ -40,7 +52,7 @@ type Point struct {
 }
 
 // NewSeries returns an empty series.
-func NewSeries() *Series { return &Series{values: map[string][]Point{}} }
+func NewSeries() *Series { return &Series{values: map[string][]Point{}, odd: map[string]odd{}} }
 
 // Write takes more bytes. It never fails.
 func (s *Series) Write(b []byte) {
@@ -112,6 +124,9 @@ func (s *Series) add(line []byte) {
 			continue
 		}
 		value, ok := number(object[name])
+		if !ok {
+			s.Odd(name, object[name])
+		}
 		good = ok && s.Add(name, Point{step, value}) && good
 	}
 	if !good {
@@ -156,13 +171,21 @@ func number(v any) (float64, bool) {
 		case "-Infinity":
 			return math.Inf(-1), true
 		}
-	case bool:
-		if v {
-			return 1, true
-		}
-		return 0, true
 	}
 	return 0, false
+}
+
+// Odd notes that a metric was reported as something that is no number. Until a
+// number comes behind it, the metric has no value: it is never made one of.
+func (s *Series) Odd(name string, value any) {
+	if _, known := s.odd[name]; len(name) > 128 || !known && len(s.odd) >= maxMetricNames {
+		return
+	}
+	text, err := json.Marshal(value)
+	if err != nil {
+		text = []byte("unreadable")
+	}
+	s.odd[name] = odd{Printable(string(text), 100), len(s.values[name])}
 }
 
 // Add takes one value; false if there are too many already.
@@ -214,8 +237,8 @@ func (s *Series) Points(name string) []Point { return s.values[name] }
 func (s *Series) Bad() (int, string) { return s.bad, s.why }
 
 // Values reduces every metric to the value that counts: its last, its best or
-// its mean, as the study says. A value that is not finite is left out and
-// named in problems: it is never averaged away.
+// its mean, as the study says. A value that is no number, not finite or out of
+// range is left out and named in problems: it is never averaged away.
 func (s *Series) Values(st *study.Study) (values map[string]float64, problems []string) {
 	values = map[string]float64{}
 	for _, name := range s.names {
@@ -223,12 +246,23 @@ func (s *Series) Values(st *study.Study) (values map[string]float64, problems []
 		if len(points) == 0 {
 			continue
 		}
-		v := reduce(points, st.UseOf(name), st.Objective)
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			problems = append(problems, fmt.Sprintf("%s is %v", name, v))
+		use := st.UseOf(name)
+		if o, there := s.odd[name]; there && (o.after >= len(points) || use == "best" || use == "mean") {
+			problems = append(problems, fmt.Sprintf("%s is %s, which is no number", name, o.text))
 			continue
 		}
-		values[name] = v
+		v := reduce(points, use, st.Objective)
+		switch {
+		case math.IsNaN(v) || math.IsInf(v, 0):
+			problems = append(problems, fmt.Sprintf("%s is %v", name, v))
+		case math.Abs(v) > mostValue:
+			problems = append(problems, fmt.Sprintf("%s is %.4g, beyond ±%g", name, v, mostValue))
+		default:
+			values[name] = v
+		}
+	}
+	if o, there := s.odd[st.Objective.Metric]; there && len(s.values[st.Objective.Metric]) == 0 {
+		problems = append(problems, fmt.Sprintf("%s is %s, which is no number", st.Objective.Metric, o.text))
 	}
 	return values, problems
 }
@@ -250,6 +284,9 @@ func reduce(points []Point, use string, o study.Objective) float64 {
 	case "mean":
 		sum := 0.0
 		for _, p := range points {
+			if math.Abs(p.Value) > mostValue {
+				return p.Value
+			}
 			sum += p.Value
 		}
 		return sum / float64(len(points))

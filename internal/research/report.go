@@ -2,6 +2,7 @@ package research
 
 import (
 	"fmt"
+	"math"
 
 	"ratchet/study"
 )
@@ -63,7 +64,7 @@ func (s *State) BestMetrics() map[string]float64 {
 	}
 	means := map[string]float64{}
 	for name, sum := range sums {
-		if count[name] == n {
+		if count[name] == n && !math.IsInf(sum, 0) {
 			means[name] = sum / float64(n)
 		}
 	}

@@ -70,6 +70,7 @@ func groups(d study.Parameter, levels []any) []string {
 }
 
 func omegaSquared(values []float64, group []string) float64 {
+	values = scaled(values)
 	sums, count := map[string]float64{}, map[string]float64{}
 	for i, v := range values {
 		sums[group[i]] += v
@@ -92,6 +93,22 @@ func omegaSquared(values []float64, group []string) float64 {
 		return 0
 	}
 	return math.Max(0, (between-(k-1)*within)/(total+within))
+}
+
+// scaled brings values to a scale on which they can be squared; a share of their
+// variance stays the same.
+func scaled(values []float64) []float64 {
+	mean, largest := Mean(values), 0.0
+	for _, v := range values {
+		largest = max(largest, math.Abs(v/2-mean/2))
+	}
+	out := make([]float64, len(values))
+	for i, v := range values {
+		if largest > 0 {
+			out[i] = (v/2 - mean/2) / largest
+		}
+	}
+	return out
 }
 
 func sortedNames(m map[string]float64) []string {
