@@ -18,7 +18,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 	outcomes := events
 	for {
 		marks := len(d.state.Checkpoints)
-		all, entries, err := d.follow(outcomes)
+		all, entries, err := d.follow(context.WithoutCancel(ctx), outcomes)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
@@ -55,10 +55,10 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 }
 
 // follow applies events and everything that the core decides from them to the
-// state in memory, and gives their journal entries. What is a pure function of
-// the state, a proposal or a verdict, is there at once: the decision and its
+// state in memory, and gives their journal entries. What follows from
+// the journal alone, a proposal or a verdict, is there at once: the decision and its
 // outcome are in one append.
-func (d *driver) follow(events []research.Payload) ([]research.Payload, []journal.Entry, error) {
+func (d *driver) follow(ctx context.Context, events []research.Payload) ([]research.Payload, []journal.Entry, error) {
 	var all []research.Payload
 	var entries []journal.Entry
 	for len(events) > 0 || all == nil {
@@ -77,7 +77,11 @@ func (d *driver) follow(events []research.Payload) ([]research.Payload, []journa
 			}
 			all, entries = append(all, p), append(entries, entry)
 		}
-		if events = d.computed(); len(events) > 0 {
+		var err error
+		if events, err = d.computed(ctx); err != nil {
+			return nil, nil, err
+		}
+		if len(events) > 0 {
 			continue
 		}
 		if events = research.Decide(d.state, d.clock.now()); len(events) == 0 {

@@ -16,7 +16,6 @@ import (
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/search"
-	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
@@ -36,22 +35,18 @@ func (d *driver) effect(a research.Action) func(context.Context) result {
 	return func(ctx context.Context) result { return d.try(ctx, a, job, want, rungs, stored, err) }
 }
 
-// computed gives the outcome of a pending action that is a pure function of
-// the state; none if there is no such action.
-func (d *driver) computed() []research.Payload {
+// computed gives the outcome of a pending action that is a function of what is in
+// the journal; none if there is no such action.
+func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 	for _, a := range d.state.Pending {
 		switch a.Kind {
 		case research.Propose:
-			return []research.Payload{d.propose(a)}
+			return []research.Payload{d.propose(a)}, nil
 		case research.Judge:
-			var out []research.Payload
-			for _, j := range stats.Judge(d.state, nil) {
-				out = append(out, research.HypothesisJudged{Action: a.ID, Judgment: j})
-			}
-			return out
+			return d.judge(ctx, a)
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (d *driver) propose(a research.Action) research.Payload {

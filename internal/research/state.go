@@ -334,13 +334,13 @@ type Opinion struct {
 
 // Look is a verdict that was given before.
 type Look struct {
-	Run     string      `json:"run"`
-	Seq     int64       `json:"seq"` // of the record with the verdict
-	Verdict string      `json:"verdict"`
-	N       int         `json:"n"`
-	Effect  *float64    `json:"effect"`
-	P       *float64    `json:"p"`
-	Adjust  *[2]float64 `json:"adjusted_interval,omitempty"`
+	Run      string      `json:"run"`
+	Seq      int64       `json:"seq"` // of the record with the verdict
+	Verdict  string      `json:"verdict"`
+	N        int         `json:"n"`
+	Effect   *float64    `json:"effect"`
+	P        *float64    `json:"p"`
+	Adjusted *[2]float64 `json:"adjusted_interval,omitempty"`
 }
 
 // The verdicts.

@@ -182,7 +182,7 @@ func TestManyHypotheses(t *testing.T) {
 	for _, pairs := range []int{2, 5, 10} {
 		supported, refuted := 0, 0
 		for i := range few {
-			any := func(verdict string, by, mean float64) int {
+			one := func(verdict string, by, mean float64) int {
 				for _, j := range simulated(t, int64(i), pairs, 50, study.Greater, by, func(r *rand.Rand, _ int) (float64, bool) { return mean + r.NormFloat64(), true }) {
 					if j.Verdict == verdict {
 						return 1
@@ -190,8 +190,8 @@ func TestManyHypotheses(t *testing.T) {
 				}
 				return 0
 			}
-			supported += any(research.Supported, 0, 0)
-			refuted += any(research.Refuted, 0.5, 0.5)
+			supported += one(research.Supported, 0, 0)
+			refuted += one(research.Refuted, 0.5, 0.5)
 		}
 		most := alpha + 3*math.Sqrt(alpha*(1-alpha)/float64(few))
 		t.Logf("%d pairs: %.1f %% of studies have a false support, %.1f %% a false refutation", pairs, 100*float64(supported)/float64(few), 100*float64(refuted)/float64(few))
