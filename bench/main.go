@@ -36,7 +36,7 @@ var benches = []struct {
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
 	{"recovery", recovery}, {"walls", walls}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
-	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds},
+	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds}, {"verdicts", verdicts},
 }
 
 // bench is what all benchmarks share.

@@ -241,9 +241,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		}
 		r.Stages = append(r.Stages, stage)
 	}
-	if s.Designed != nil {
-		r.Outlook = stats.Look(s)
-	}
+	r.Outlook = stats.Look(s)
 	r.Digest = r.digest()
 	return r
 }

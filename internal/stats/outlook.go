@@ -3,6 +3,7 @@ package stats
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
@@ -27,19 +28,20 @@ type Outlook struct {
 // power is the chance with which Outlook.Smallest is shown.
 const power = 0.8
 
-// Look gives the outlook once the search is over; nil where nothing can be said:
-// nothing is compared, or the search had one seed or one configuration.
+// Look gives the outlook once validation is designed; nil where nothing can be
+// said: nothing is compared, or the search had one seed.
 //
-// The deviation is the residual one of a two-way layout without interaction,
-// configurations by seeds (Fisher, Statistical Methods for Research Workers,
+// The deviation is the residual one of a two-way layout without interaction, the
+// configurations to be validated by the search's seeds (Fisher, Statistical Methods for Research Workers,
 // 1925), times √2: what a seed does to all of them drops out of differences. The
 // smallest difference is the usual approximation of the t test's,
 // (t(1−α/2) + t(power)) · deviation / √n.
 func Look(s *research.State) *Outlook {
-	if s.Plan == nil || len(s.Hypotheses) == 0 || len(s.Plan.Seeds) < 2 || len(s.Plan.Fresh) < 2 {
+	if s.Designed == nil || len(s.Hypotheses) == 0 || len(s.Plan.Seeds) < 2 || len(s.Plan.Fresh) < 2 {
 		return nil
 	}
 	o := &Outlook{Metric: s.Created.Study.Objective.Metric, Seeds: len(s.Plan.Fresh), Constant: true}
+	validated := s.Validated()
 	var rows [][]float64
 	for _, x := range s.Experiments {
 		if x.Value == nil {
@@ -51,7 +53,9 @@ func Look(s *research.State) *Outlook {
 			row = append(row, v)
 			o.Constant = o.Constant && math.Abs(v-row[0]) <= sameness*math.Max(math.Abs(v), math.Abs(row[0]))
 		}
-		rows = append(rows, row)
+		if slices.Contains(validated, x.Experiment) {
+			rows = append(rows, row)
+		}
 	}
 	if len(rows) < 2 {
 		return nil
@@ -102,5 +106,5 @@ func (o *Outlook) Text() string {
 	if o.Constant {
 		return fmt.Sprintf("%s did not vary over the search's seeds: if it does not over the fresh ones either, no hypothesis can be decided; let the seed vary the data's split, or state exact comparisons (exact: true)", o.Metric)
 	}
-	return fmt.Sprintf("%d fresh seeds can be expected to show a difference of about %s in %s, and to miss a smaller one", o.Seeds, short(o.Smallest), o.Metric)
+	return fmt.Sprintf("as noisy as the search was, %d fresh seeds show a difference of about %.2g in %s, and mostly miss a smaller one", o.Seeds, o.Smallest, o.Metric)
 }
