@@ -123,6 +123,7 @@ func (a *app) resumeCommand() *cobra.Command {
 	var more time.Duration
 	var interrupt, budget, isolation string
 	var allow []string
+	var inputs bool
 	var tokens, calls int64
 	c := &cobra.Command{
 		Use:   "resume [RUN]",
@@ -145,12 +146,17 @@ func (a *app) resumeCommand() *cobra.Command {
 				if err != nil {
 					return usageError{err}
 				}
-				return a.drive(ctx, e, run, ratchet.DriveOptions{Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				accepts := ""
+				if inputs {
+					accepts = me()
+				}
+				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
 	c.Flags().StringVar(&isolation, "isolation", "strict", "of a run that was restored from a backup: process accepts that its programs have no walls")
 	c.Flags().StringArrayVar(&allow, "allow-input", nil, "of a run that was restored from a backup: input with keys in it that its programs are to see")
+	c.Flags().BoolVar(&inputs, "accept-inputs", false, "go on although inputs have changed; what was measured with the others is rolled back")
 	c.Flags().DurationVar(&more, "more-time", 0, "add to limits.run.time of a run that has spent it")
 	c.Flags().StringVar(&budget, "budget", "", "what model calls of the run may cost from now on in all, like 10USD")
 	c.Flags().Int64Var(&tokens, "tokens", 0, "how many tokens model calls of the run may use in all")

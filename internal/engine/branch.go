@@ -31,14 +31,24 @@ func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) 
 	if to == head.Seq {
 		return nil, &PositionError{fmt.Sprintf("run %s stands at record %d already", run, to)}
 	}
+	s, _, err := e.rollBack(ctx, now, head, to, by)
+	if err == nil && s.Ended() {
+		err = e.Publish(ctx, run)
+	}
+	return s, err
+}
+
+// rollBack rolls back a run that nobody else drives.
+func (e *Engine) rollBack(ctx context.Context, now *research.State, head journal.Head, to int64, by string) (*research.State, journal.Head, error) {
+	run := now.Created.Run
 	then, _, err := e.LoadAt(ctx, run, to)
 	if err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	jobs := e.jobs(run)
 	defer jobs.Close()
 	if err := clean(ctx, jobs, then); err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	// What trials keep for their next attempt is of later than the position:
 	// the next attempt begins with what was stored by then.
@@ -47,17 +57,13 @@ func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) 
 		flying = append(flying, a.Trial)
 	}
 	if err := jobs.Forget(func(trial string) bool { return !slices.Contains(flying, trial) }); err != nil {
-		return nil, err
+		return nil, head, err
 	}
 	back := research.RolledBack{To: to, By: by, Driven: study.Duration(now.Driven + now.RolledBack)}
 	if err := e.appendTo(ctx, run, head, now.Time, back); err != nil {
-		return nil, fmt.Errorf("rolling back: %w", err)
+		return nil, head, fmt.Errorf("rolling back: %w", err)
 	}
-	s, _, err := e.Load(ctx, run)
-	if err == nil && s.Ended() {
-		err = e.Publish(ctx, run)
-	}
-	return s, err
+	return e.Load(ctx, run)
 }
 
 // ForkOptions say how a fork differs from its origin.

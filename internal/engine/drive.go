@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,9 @@ type DriveOptions struct {
 	Isolation   sandbox.Isolation
 	AllowInputs []string
 
+	// AcceptInputs names who wants the run to go on although its inputs have
+	// changed: with all that was measured rolled back; "": nobody.
+	AcceptInputs string
 	// OnInterrupt says what becomes of running attempts when ctx ends: left
 	// to themselves, to be picked up later, or stopped.
 	OnInterrupt string
@@ -110,7 +114,15 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if s.Ended() {
 		return s, e.Publish(ctx, run)
 	}
-	hidden, err := e.ready(s)
+	if o.AcceptInputs != "" {
+		if err := e.acceptInputs(ctx, s, head, o.AcceptInputs); err != nil {
+			return s, err
+		}
+		if s, head, err = e.Load(ctx, run); err != nil {
+			return s, err
+		}
+	}
+	inputs, err := e.ready(s)
 	if err != nil {
 		return s, err
 	}
@@ -122,7 +134,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return s, err
 	}
 	d := &driver{
-		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env, hidden: hidden,
+		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env, inputs: inputs,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
@@ -166,7 +178,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 }
 
 // ready refuses to drive what this machine cannot carry on. See checkInputs.
-func (e *Engine) ready(s *research.State) (hidden map[string][]string, err error) {
+func (e *Engine) ready(s *research.State) (*inputs, error) {
 	if e.sandboxed {
 		if err := sandbox.Probe(sandbox.Isolation(s.Created.Isolation)); err != nil {
 			return nil, err
@@ -187,7 +199,8 @@ type driver struct {
 	study    *study.Study
 	closed   bool // to attempts, the machine's network
 	env      Environment
-	hidden   map[string][]string // by input: what of it programs do not see
+	inputs   *inputs                // nil: there are none
+	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
 	executor executor.Executor
 	clock    *clock
 	backups  *backups
@@ -212,6 +225,7 @@ type result struct {
 	events  []research.Payload
 	done    func() error // once the events are durable
 	stopped bool         // it did not come to its own end
+	void    string       // an input has changed under it, and how; empty: it counts
 	err     error
 }
 
@@ -288,6 +302,9 @@ func (d *driver) loop(ctx context.Context) error {
 			if err := d.take(ctx, r); err != nil {
 				return d.leave(ctx, err)
 			}
+			if err := d.voided(ctx); err != nil {
+				return d.leave(ctx, err)
+			}
 		case <-wake:
 		case <-poll.C:
 			if err := d.listen(ctx); err != nil {
@@ -308,9 +325,44 @@ func (d *driver) loop(ctx context.Context) error {
 	}
 }
 
+// voided stops the run where an input has changed under it.
+func (d *driver) voided(ctx context.Context) error {
+	if d.changed.What == "" {
+		return nil
+	}
+	changed := d.changed
+	if err := d.discard(ctx); err != nil {
+		return err
+	}
+	d.changed = research.InputsChanged{}
+	if err := d.forget(); err != nil {
+		return err
+	}
+	return d.commit(ctx, []research.Payload{changed})
+}
+
+// forget removes what the trials that are under way keep for their next attempts.
+func (d *driver) forget() error {
+	x, ok := d.executor.(interface {
+		Forget(which func(trial string) bool) error
+	})
+	if !ok {
+		return nil
+	}
+	var trials []string
+	for _, a := range d.state.Pending {
+		trials = append(trials, a.Trial)
+	}
+	return x.Forget(func(trial string) bool { return slices.Contains(trials, trial) })
+}
+
 // take commits what came of an effect.
 func (d *driver) take(ctx context.Context, r result) error {
 	delete(d.flying, r.action)
+	if r.void != "" {
+		d.changed = research.InputsChanged{Attempt: r.action, What: r.void}
+		return d.executor.Clean(context.WithoutCancel(ctx), r.action)
+	}
 	if r.err != nil {
 		return r.err
 	}

@@ -98,12 +98,12 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 			return d.engine.objects.CopyOut(tree, dir)
 		},
 	}
-	for _, in := range c.Study.Program.Inputs {
+	for i, in := range c.Study.Program.Inputs {
 		source, err := filepath.EvalSymlinks(in.Locate(c.Folder)) //nolint:forbidigo // an input is named by its path
 		if err != nil {
 			source = in.Locate(c.Folder) // starting says that it is gone
 		}
-		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path, Hide: d.hidden[in.Path]})
+		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path, Hide: d.inputs.hidden(i)})
 	}
 	return job
 }
@@ -127,6 +127,9 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	out, err := d.execute(ctx, job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
 	if errors.Is(err, errStopping) {
 		return d.notBegun(ctx, a)
+	}
+	if what := d.inputs.changed(); what != "" && !d.wasStopped(out) {
+		return result{void: what}
 	}
 	if err != nil {
 		return result{err: err}

@@ -1,15 +1,20 @@
 package engine
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"path"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/untrusted"
@@ -28,6 +33,17 @@ type inputRecord struct {
 	Files  []inputFile `json:"files"`
 	// hidden are sockets, pipes and devices, which programs do not see.
 	hidden []string
+	// identity is by what a change of the files is noticed without reading them.
+	identity []identity
+}
+
+// identity changes with a file's content: a program can set a file's times of
+// access and modification, but not that of its last change.
+type identity struct {
+	path              string
+	dev, ino          uint64
+	size              int64
+	modified, changed int64 // nanoseconds since 1970
 }
 
 type inputFile struct {
@@ -44,7 +60,7 @@ func (e *Engine) recordInputs(inputs []study.Input, dir string) (string, error) 
 	}
 	records := make([]inputRecord, 0, len(inputs))
 	for _, in := range inputs {
-		r, err := describeInput(in, dir)
+		r, err := describeInput(in, dir, true)
 		if err != nil {
 			return "", err
 		}
@@ -58,7 +74,8 @@ func (e *Engine) recordInputs(inputs []study.Input, dir string) (string, error) 
 	return string(d), err
 }
 
-func describeInput(in study.Input, dir string) (inputRecord, error) {
+// describeInput describes an input, with its content or by its files alone.
+func describeInput(in study.Input, dir string, content bool) (inputRecord, error) {
 	r := inputRecord{Path: in.Path, Source: in.Locate(dir)}
 	resolved, err := filepath.EvalSymlinks(r.Source) //nolint:forbidigo // an input is named by its path
 	if err != nil {
@@ -69,14 +86,15 @@ func describeInput(in study.Input, dir string) (inputRecord, error) {
 		return r, fmt.Errorf("input %s: %w", in.Path, err)
 	}
 	defer above.Close()
-	if err := r.describe(above, filepath.Base(resolved), in.Hash == "full"); err != nil {
+	if err := r.describe(above, filepath.Base(resolved), content, in.Hash == "full"); err != nil {
 		return r, fmt.Errorf("input %s: %w", in.Path, err)
 	}
 	return r, nil
 }
 
-// describe notes the files of the input at a name.
-func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool) error {
+// describe notes the files of the input at a name; their content too, up to a
+// bound or whole.
+func (r *inputRecord) describe(above *untrusted.Folder, name string, content, whole bool) error {
 	info, err := above.Lstat(name)
 	if err != nil {
 		return err
@@ -85,6 +103,7 @@ func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool)
 	note := func(path string, info untrusted.Info) {
 		modified := info.Modified.UTC()
 		r.Files = append(r.Files, inputFile{Path: path, Size: info.Size, Time: &modified})
+		r.identity = append(r.identity, identity{path, info.Dev, info.Ino, info.Size, info.Modified.UnixNano(), info.Changed.UnixNano()})
 		total += info.Size
 	}
 	if info.Mode.IsRegular() {
@@ -110,7 +129,7 @@ func (r *inputRecord) describe(above *untrusted.Folder, name string, whole bool)
 			return err
 		}
 	}
-	if total > hashBelow && !whole {
+	if !content || total > hashBelow && !whole {
 		return nil
 	}
 	for i, f := range r.Files {
@@ -135,9 +154,32 @@ func digestOf(above *untrusted.Folder, name string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// checkInputs refuses to go on with inputs that are not what they were, and says
-// what of each is not to be seen.
-func (e *Engine) checkInputs(c research.RunCreated) (hidden map[string][]string, err error) {
+// inputs are a run's inputs as they were when their content was last seen to be
+// what the run's record has.
+type inputs struct {
+	mu      sync.Mutex
+	dir     string
+	list    []study.Input
+	records []inputRecord
+}
+
+// hidden is what programs do not see of an input.
+func (n *inputs) hidden(i int) []string {
+	if n == nil {
+		return nil
+	}
+	return n.records[i].hidden
+}
+
+// InputsError says that inputs are not what they were when the run began.
+type InputsError struct{ Run, What string }
+
+func (i *InputsError) Error() string {
+	return fmt.Sprintf("%s since run %s began; put it back and `ratchet resume %s` goes on, or `ratchet resume %s --accept-inputs` measures everything anew with it as it is", i.What, i.Run, i.Run, i.Run)
+}
+
+// checkInputs refuses to go on with inputs that are not what they were.
+func (e *Engine) checkInputs(c research.RunCreated) (*inputs, error) {
 	if c.Inputs == "" {
 		return nil, nil
 	}
@@ -145,31 +187,104 @@ func (e *Engine) checkInputs(c research.RunCreated) (hidden map[string][]string,
 	if err != nil {
 		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
-	var records []inputRecord
-	if err := json.Unmarshal(b, &records); err != nil {
+	n := &inputs{dir: c.Folder, list: c.Study.Program.Inputs}
+	if err := json.Unmarshal(b, &n.records); err != nil {
 		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
-	if len(records) != len(c.Study.Program.Inputs) {
-		return nil, fmt.Errorf("the record of the inputs has %d of them, and the study %d", len(records), len(c.Study.Program.Inputs))
+	if len(n.records) != len(n.list) {
+		return nil, fmt.Errorf("the record of the inputs has %d of them, and the study %d", len(n.records), len(n.list))
 	}
-	hidden = map[string][]string{}
-	for i, in := range c.Study.Program.Inputs {
-		now, err := describeInput(in, c.Folder)
-		if err != nil {
-			return nil, fmt.Errorf("%w; put it back to go on with this run", err)
+	if what := n.changed(); what != "" {
+		return nil, &InputsError{c.Run, what}
+	}
+	return n, nil
+}
+
+// changed says which input is not what the record has, and how it differs; "":
+// none. It reads a file's content only where the file is not the one that it was:
+// another inode, size or time.
+func (n *inputs) changed() string {
+	if n == nil {
+		return ""
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, in := range n.list {
+		before := n.records[i]
+		now, err := describeInput(in, n.dir, false)
+		if err == nil && before.identity != nil && slices.Equal(before.identity, now.identity) {
+			continue
 		}
-		hidden[in.Path] = now.hidden
-		before, err := json.Marshal(records[i])
-		if err != nil {
-			return nil, err
+		if err == nil {
+			now, err = describeInput(in, n.dir, true)
 		}
-		after, err := json.Marshal(now)
 		if err != nil {
-			return nil, err
+			return fmt.Sprintf("the input %s cannot be read any more (%v)", in.Path, err)
 		}
-		if string(before) != string(after) {
-			return nil, fmt.Errorf("the input %s (%s) has changed since the run began; put it back, or start a new run", in.Path, now.Source)
+		if what := before.differs(now); what != "" {
+			return fmt.Sprintf("the input %s (%s) has changed: %s", in.Path, now.Source, what)
+		}
+		n.records[i] = now
+	}
+	return ""
+}
+
+// differs says how an input is not the one that another record has; "": it is.
+func (r inputRecord) differs(now inputRecord) string {
+	if r.Source != now.Source {
+		return "it is another file, " + now.Source
+	}
+	after := map[string]inputFile{}
+	for _, f := range now.Files {
+		after[f.Path] = f
+	}
+	for _, f := range r.Files {
+		to, there := after[f.Path]
+		delete(after, f.Path)
+		name := "its content"
+		if f.Path != "." {
+			name = f.Path
+		}
+		switch {
+		case !there:
+			return f.Path + " is gone"
+		case f.Size != to.Size:
+			return fmt.Sprintf("%s had %d bytes and has %d", name, f.Size, to.Size)
+		case f.Digest != to.Digest:
+			return fmt.Sprintf("%s was sha256 %.12s and is %.12s", name, f.Digest, to.Digest)
+		case f.Time != nil && to.Time != nil && !f.Time.Equal(*to.Time):
+			return fmt.Sprintf("%s was written at %s", name, to.Time.Format(time.RFC3339))
 		}
 	}
-	return hidden, nil
+	for path := range after {
+		return path + " is new"
+	}
+	return ""
+}
+
+// acceptInputs lets a run go on with its inputs as they are now. What was measured
+// with others is rolled back.
+func (e *Engine) acceptInputs(ctx context.Context, s *research.State, head journal.Head, by string) error {
+	c := s.Created
+	_, err := e.checkInputs(c)
+	var changed *InputsError
+	if !errors.As(err, &changed) {
+		return err // nil: there is nothing to accept
+	}
+	record, err := e.recordInputs(c.Study.Program.Inputs, c.Folder)
+	if err != nil {
+		return err
+	}
+	for _, stage := range s.StageRecord {
+		if stage.Name == research.Planning && !stage.Ended.IsZero() && s.Stage != research.Planning {
+			if s, head, err = e.rollBack(ctx, s, head, stage.Seq, by); err != nil {
+				return err
+			}
+			break
+		}
+	}
+	if err := e.appendTo(ctx, c.Run, head, s.Time, research.InputsAccepted{Inputs: record, What: changed.What, By: by}); err != nil {
+		return fmt.Errorf("accepting the inputs: %w", err)
+	}
+	return nil
 }

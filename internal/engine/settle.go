@@ -136,7 +136,7 @@ func (d *driver) start(ctx context.Context, job executor.Job) (h executor.Handle
 		var open *guard.OpenError
 		again := wait
 		switch class := guard.ClassOf(err); {
-		case err == nil, ctx.Err() != nil, d.watch == nil:
+		case err == nil, ctx.Err() != nil, d.watch == nil, d.inputs.changed() != "":
 			return h, err
 		case errors.As(err, &open):
 			again = open.For + time.Millisecond

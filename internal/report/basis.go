@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"strings"
 
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
@@ -83,13 +84,10 @@ func counted(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// percent writes a level with as many digits as tell it from 100 %.
+// percent writes a level with two digits of what it leaves.
 func percent(level float64) string {
-	digits := 0
-	for left := 100 * (1 - level); digits < 6 && math.Abs(left*math.Pow10(digits)-math.Round(left*math.Pow10(digits))) > 0.01; {
-		digits++
-	}
-	return fmt.Sprintf("%.*f %%", digits, 100*level)
+	digits := max(0, 1-int(math.Floor(math.Log10(100*(1-level)))))
+	return strings.TrimSuffix(fmt.Sprintf("%.*f", digits, 100*level), ".0") + " %"
 }
 
 func finite(values ...float64) bool {

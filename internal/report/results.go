@@ -43,13 +43,16 @@ type Results struct {
 	Stages       []Stage                `json:"stages"`
 	Plan         *research.Plan         `json:"plan"`
 	// Outlook is what the search said of what validation could show.
-	Outlook     *stats.Outlook   `json:"outlook,omitempty"`
-	Validation  study.Validation `json:"validation"`
-	Seed        int64            `json:"seed"`
-	Cost        Cost             `json:"cost"`
-	Usage       Usage            `json:"usage"`
-	Environment json.RawMessage  `json:"environment"`
-	Journal     Journal          `json:"journal"`
+	Outlook    *stats.Outlook   `json:"outlook,omitempty"`
+	Validation study.Validation `json:"validation"`
+	Seed       int64            `json:"seed"`
+	// InputChanges are changes of inputs that somebody has accepted, before
+	// anything that counts was measured.
+	InputChanges []string        `json:"input_changes,omitempty"`
+	Cost         Cost            `json:"cost"`
+	Usage        Usage           `json:"usage"`
+	Environment  json.RawMessage `json:"environment"`
+	Journal      Journal         `json:"journal"`
 	// Digest is the SHA-256 of everything here that does not depend on time,
 	// host or luck.
 	Digest string `json:"digest"`
@@ -213,7 +216,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
 		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
-		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, Environment: environment, Journal: head,
+		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Environment: environment, Journal: head,
 		Usage: Usage{
 			Experiments: len(s.Experiments), Trials: s.Tally.Trials, Attempts: s.Tally.Attempts,
 			Wall: s.Tally.Wall, CPU: s.Tally.CPU, Elapsed: s.Time.Sub(s.Began).Seconds(),

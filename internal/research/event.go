@@ -291,6 +291,26 @@ type ModelsBlocked struct {
 	Why   string `json:"why"`
 }
 
+// InputsChanged says that an input was not any more what the run's record has of
+// it when an attempt ended: what the attempt measured is void and is nowhere. All
+// that were running were stopped; they begin anew, without their checkpoints, when
+// the run is resumed.
+type InputsChanged struct {
+	v1
+	Attempt string `json:"attempt"`
+	What    string `json:"what"` // which input, and how it differs
+}
+
+// InputsAccepted says that somebody wants the run to go on with inputs that have
+// changed. Nothing was measured yet on its timeline: what was is rolled back, so
+// that nothing is compared across the change.
+type InputsAccepted struct {
+	v1
+	Inputs string `json:"inputs"` // digest of their record
+	What   string `json:"what"`
+	By     string `json:"by"`
+}
+
 // RunCompleted ends a run for good.
 type RunCompleted struct {
 	v1
@@ -329,6 +349,8 @@ func (RunPaused) Type() string           { return "run.paused" }
 func (RunResumed) Type() string          { return "run.resumed" }
 func (RunCompleted) Type() string        { return "run.completed" }
 func (ModelsBlocked) Type() string       { return "models.blocked" }
+func (InputsChanged) Type() string       { return "inputs.changed" }
+func (InputsAccepted) Type() string      { return "inputs.accepted" }
 
 var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.created":          decode[RunCreated],
@@ -362,6 +384,8 @@ var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.resumed":          decode[RunResumed],
 	"run.completed":        decode[RunCompleted],
 	"models.blocked":       decode[ModelsBlocked],
+	"inputs.changed":       decode[InputsChanged],
+	"inputs.accepted":      decode[InputsAccepted],
 }
 
 func decode[P Payload](b json.RawMessage) (Payload, error) {

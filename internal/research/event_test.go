@@ -106,6 +106,7 @@ func samples() []research.Payload {
 		research.AlertResolved{Rule: "disk", Subject: "home"},
 		research.AlertsSilenced{Rule: "*", Until: when, By: "b"},
 		research.ModelsBlocked{Class: research.Quota, Why: "w"},
+		research.InputsChanged{Attempt: "a", What: "w"}, research.InputsAccepted{Inputs: "d", What: "w", By: "b"},
 		research.RunResumed{Cost: 5_000_000, Tokens: 6, Calls: 7},
 		research.AttemptEnded{Action: "e0001-s1-a4", Attempt: research.Attempt{
 			ID: "e0001-s1-a4", Trial: "e0001-s1", Number: 4, Class: research.Transient, Started: when, Ended: when, Lost: true,

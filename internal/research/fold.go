@@ -164,6 +164,11 @@ func (s *State) apply(e Event) error {
 		s.spend(d)
 		s.settledBy(d)
 		s.MoreTime += time.Duration(d.MoreTime)
+	case InputsChanged:
+		s.inputsChanged(d)
+	case InputsAccepted:
+		s.Created.Inputs = d.Inputs
+		s.Accepted = append(s.Accepted, d.What)
 	case ModelsBlocked:
 		s.Blocked, s.Idle = d.Why, true
 	case RunCompleted:
@@ -177,6 +182,18 @@ func (s *State) apply(e Event) error {
 		return fmt.Errorf("the fold has no case for it")
 	}
 	return nil
+}
+
+// inputsChanged stops the run until somebody has seen to its inputs.
+func (s *State) inputsChanged(d InputsChanged) {
+	s.Blocked = fmt.Sprintf("%s, so attempt %s does not count; put it back and `ratchet resume` goes on, or `ratchet resume --accept-inputs` measures everything anew with it as it is", d.What, d.Attempt)
+	s.Idle = true
+	for _, a := range s.Pending {
+		if t := s.trials[a.Trial]; t != nil {
+			s.touch(t)
+			t.Checkpoint = "" // it may be of the other input
+		}
+	}
 }
 
 // spend takes over the limits that somebody raised.

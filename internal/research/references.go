@@ -28,6 +28,8 @@ func References(p Payload) []Reference {
 		add("its program's files", d.Snapshot, true)
 		add("its environment", d.Environment, false)
 		add("its inputs' record", d.Inputs, false)
+	case InputsAccepted:
+		add("its changed inputs' record", d.Inputs, false)
 	case RunForked:
 		add("its changed study file", d.StudyFile, false)
 	case ProgramBuilt:

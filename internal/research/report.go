@@ -120,6 +120,9 @@ func (s *State) checklist() []Check {
 	if s.Created.Study.Once() { // nothing is compared
 		checks = checks[:2]
 	}
+	for _, what := range s.Accepted {
+		checks = append(checks, Check{"the inputs stayed what they were", false, what + "; all was measured anew"})
+	}
 	if cut != "" {
 		checks = append(checks, Check{"no stage was cut short", false, cut})
 	}

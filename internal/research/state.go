@@ -57,6 +57,9 @@ type State struct {
 	// Spend are the limits of model calls that somebody set when resuming; zero:
 	// the study's.
 	Spend study.RunLimits `json:",omitzero"`
+	// Accepted are the changes of inputs that somebody has accepted, before anything
+	// that counts was measured.
+	Accepted []string `json:",omitempty"`
 	// Alerts are those that are raised, in their order; Silent is until when
 	// nobody wants to be told of a rule.
 	Alerts []Alert
