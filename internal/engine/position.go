@@ -73,17 +73,6 @@ func counts(spans []research.Span, seq int64) bool {
 	return slices.ContainsFunc(spans, func(s research.Span) bool { return s.First <= seq && seq <= s.Last })
 }
 
-// upTo is the part of a timeline that ends with one of its records.
-func upTo(spans []research.Span, seq int64) []research.Span {
-	var out []research.Span
-	for _, s := range spans {
-		if s.First <= seq {
-			out = append(out, research.Span{First: s.First, Last: min(s.Last, seq)})
-		}
-	}
-	return out
-}
-
 // foldSpans folds the records of a timeline from its beginning. each is told
 // of every state on the way.
 func (e *Engine) foldSpans(ctx context.Context, run string, spans []research.Span, each func(*research.State)) (*research.State, journal.Head, error) {
