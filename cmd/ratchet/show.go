@@ -86,6 +86,13 @@ func (a *app) showExperiment(r *ratchet.Results, x report.Experiment) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	before := "\n"
+	for _, t := range x.Trials {
+		for _, n := range t.Notes {
+			a.printf("%s%s: %s\n", before, t.ID, n)
+			before = ""
+		}
+	}
 	for _, f := range r.Failures {
 		for _, t := range x.Trials {
 			if f.Trial == t.ID {

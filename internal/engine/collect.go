@@ -54,6 +54,7 @@ func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []res
 	if err != nil {
 		return at, err
 	}
+	notes = append(reached(out.Reached), notes...)
 	series, unread, err := readMetrics(st, level, out, box)
 	if err != nil {
 		return at, err
@@ -101,6 +102,20 @@ func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []res
 	digest, err := d.engine.objects.PutTree(files)
 	at.Evidence = string(digest)
 	return at, err
+}
+
+// reached says which limits a program has reached, whatever became of it.
+func reached(limits []sandbox.Reached) []string {
+	refused := map[string]string{"processes": "%d times it was refused another process or thread", "memory": "the kernel killed %d of its processes"}
+	var notes []string
+	for _, l := range limits {
+		text := "limits.attempt." + l.Limit + " was reached"
+		if say := refused[l.Limit]; say != "" && l.Times > 0 {
+			text += ": " + fmt.Sprintf(say, l.Times)
+		}
+		notes = append(notes, text)
+	}
+	return notes
 }
 
 // named are metrics whose names are fit to be kept.

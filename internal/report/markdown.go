@@ -40,6 +40,12 @@ func markdown(r *Results) []byte {
 	for _, f := range r.Failures {
 		p("* `%s`, attempt %d: %s: %s%s", f.Trial, f.Attempt, f.Class, escape(f.Message), f.then())
 	}
+	if notes := r.notes(); len(notes) > 0 {
+		p("\n## Notes\n")
+		for _, n := range notes {
+			p("* %s", n)
+		}
+	}
 	p("\n## Record\n")
 	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
 	if r.Reproduction != nil && r.compares() {
@@ -52,6 +58,24 @@ func markdown(r *Results) []byte {
 	p("* Digest of the results: `%s`", r.Digest)
 	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
 	return []byte(b.String())
+}
+
+// mostNoted is how many notes on trials the report in Markdown has.
+const mostNoted = 50
+
+// notes are what was noted of trials without failing them.
+func (r *Results) notes() (out []string) {
+	for _, x := range r.Experiments {
+		for _, t := range x.Trials {
+			for _, n := range t.Notes {
+				if len(out) == mostNoted {
+					return append(out, "and more; report.html has all")
+				}
+				out = append(out, fmt.Sprintf("`%s`: %s", t.ID, escape(n)))
+			}
+		}
+	}
+	return out
 }
 
 // compares reports whether the study has an objective.

@@ -66,6 +66,7 @@ func (s *State) alert(t time.Time, p Payload) {
 	switch d := p.(type) {
 	case AlertRaised:
 		s.Alerts = append(s.Alerts, Alert{d, t})
+		s.Doubted = s.Doubted || d.Rule == RulePaused && d.Subject == subjectAlike
 	case AlertResolved:
 		s.settledBy(d)
 	case AlertsSilenced:

@@ -29,6 +29,9 @@ func Decide(s *State, now time.Time) []Payload {
 	case s.Blocked != "":
 		return s.pause(s.Blocked, AlertRaised{Rule: RulePaused, Severity: Grave, Text: s.Blocked})
 	}
+	if why := s.doubt(); why != "" {
+		return s.pause(why, AlertRaised{Rule: RulePaused, Subject: subjectAlike, Severity: Grave, Text: why})
+	}
 	if spent, limit := s.Driven+s.RolledBack+max(0, now.Sub(s.Time)), s.TimeLimit(); limit > 0 && spent >= limit && s.Stage != Reporting {
 		why := fmt.Sprintf("the run's time is spent: %s of %s; go on with `ratchet resume --more-time 1h`",
 			study.Duration(spent.Round(time.Second)), study.Duration(limit))

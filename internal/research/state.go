@@ -57,6 +57,8 @@ type State struct {
 	// Spend are the limits of model calls that somebody set when resuming; zero:
 	// the study's.
 	Spend study.RunLimits `json:",omitzero"`
+	// Doubted: the run has paused once since it seems not to work at all.
+	Doubted bool `json:",omitempty"`
 	// Accepted are the changes of inputs that somebody has accepted, before anything
 	// that counts was measured.
 	Accepted []string `json:",omitempty"`

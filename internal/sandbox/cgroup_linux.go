@@ -178,22 +178,22 @@ func (g *cgroup) limitsMemory() bool { return g.v2 || g.dirs["memory"] != "" }
 // limitsCPU reports whether the kernel holds the processor share.
 func (g *cgroup) limitsCPU() bool { return g.v2 || g.dirs["cpu"] != "" }
 
-// refused reports whether the kernel refused a process for the limit of them.
-func (g *cgroup) refused() bool {
+// refused is how often the kernel refused a process for the limit of them.
+func (g *cgroup) refused() int64 {
 	if g.v2 {
-		return counter(g.dirs[""], "pids.events", "max") > 0
+		return counter(g.dirs[""], "pids.events", "max")
 	}
-	return counter(g.dirs["pids"], "pids.events", "max") > 0
+	return counter(g.dirs["pids"], "pids.events", "max")
 }
 
 // usage is the group's processor time in seconds, 0 where it is not known, and
-// whether the kernel killed for the memory limit.
-func (g *cgroup) usage() (cpu float64, oom bool) {
+// how many processes the kernel killed for the memory limit.
+func (g *cgroup) usage() (cpu float64, killed int64) {
 	if g.v2 {
 		dir := g.dirs[""]
-		return float64(counter(dir, "cpu.stat", "usage_usec")) / 1e6, counter(dir, "memory.events", "oom_kill") > 0
+		return float64(counter(dir, "cpu.stat", "usage_usec")) / 1e6, counter(dir, "memory.events", "oom_kill")
 	}
-	return 0, counter(g.dirs["memory"], "memory.oom_control", "oom_kill") > 0
+	return 0, counter(g.dirs["memory"], "memory.oom_control", "oom_kill")
 }
 
 // counter reads the number behind a name in one of a group's files.

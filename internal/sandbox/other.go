@@ -200,10 +200,10 @@ func reap(pid int) { _, _ = syscall.Wait4(pid, nil, 0, nil) }
 // cgroup is Linux's.
 type cgroup struct{}
 
-func (*cgroup) limitsMemory() bool     { return false }
-func (*cgroup) limitsCPU() bool        { return true } // nobody can hold it here
-func (*cgroup) refused() bool          { return false }
-func (*cgroup) usage() (float64, bool) { return 0, false }
+func (*cgroup) limitsMemory() bool      { return false }
+func (*cgroup) limitsCPU() bool         { return true } // nobody can hold it here
+func (*cgroup) refused() int64          { return 0 }
+func (*cgroup) usage() (float64, int64) { return 0, 0 }
 
 type tree struct{}
 

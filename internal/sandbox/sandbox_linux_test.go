@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"reflect"
 	"strings"
 	"syscall"
@@ -559,5 +560,22 @@ func TestSomebodyElsesFolder(t *testing.T) {
 	e := wait(t, h)
 	if out := output(t, folder); e.Exit != 0 || !strings.HasPrefix(out, "theirs65534\nnot seen\n") {
 		t.Errorf("%+v\n%s", e, out)
+	}
+}
+
+// TestReachedLimits: a command that reaches a limit and goes on as if nothing were
+// succeeds, and its ending names the limit, with how often something was refused
+// where the kernel counts.
+func TestReachedLimits(t *testing.T) {
+	e, _ := attempt(t, Strict, "(trap '' XFSZ; head -c 2000000 /dev/zero) > big 2>/dev/null; true", func(s *Spec) { s.Limits.Disk = 1 << 20 })
+	if want := []Reached{{"disk", 0}}; e.Exit != 0 || !slices.Equal(e.Reached, want) {
+		t.Errorf("a full disk: %+v", e)
+	}
+	if e, _ := attempt(t, Strict, "head -c 2000 /dev/zero > small", func(s *Spec) { s.Limits.Disk = 1 << 20 }); e.Exit != 0 || len(e.Reached) > 0 {
+		t.Errorf("a small file: %+v", e)
+	}
+	e, _ = attempt(t, Strict, "for i in 1 2 3 4 5 6 7 8 9; do sleep 0.3 & done 2>/dev/null; wait; true", func(s *Spec) { s.Limits.Processes = 4 })
+	if e.ForksRefused && (len(e.Reached) != 1 || e.Reached[0].Limit != "processes" || e.Reached[0].Times < 1) {
+		t.Errorf("refused processes: %+v", e)
 	}
 }

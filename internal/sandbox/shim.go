@@ -161,15 +161,23 @@ func (s *shim) supervise(folder string, spec *Spec) (Ending, *container) {
 		e.Refused = end.Refused()
 	}
 	e.CPU, e.Memory = max(end.CPU, w.cpu), max(end.Memory, w.memory)
-	e.ForksRefused = c.group.refused()
+	if n := c.group.refused(); n > 0 {
+		e.ForksRefused = true
+		e.Reached = append(e.Reached, Reached{"processes", n})
+	}
 	e.Read, e.Written = w.usage.Read, w.usage.Written
 	e.CutOut, e.CutErr = child.stdout.cut, child.stderr.cut
-	if cpu, oom := c.group.usage(); oom {
-		e.CPU, e.Memory, e.OOMKilled = max(e.CPU, cpu), int64(spec.Limits.Memory), true
-	} else {
-		e.CPU = max(e.CPU, cpu)
+	cpu, killed := c.group.usage()
+	e.CPU = max(e.CPU, cpu)
+	if killed > 0 {
+		e.Memory, e.OOMKilled = int64(spec.Limits.Memory), true
+		e.Reached = append(e.Reached, Reached{"memory", killed})
 	}
-	e.Disk, _ = diskUse(folder, spec)
+	var largest int64
+	e.Disk, largest, _ = diskUse(folder, spec)
+	if max(e.Disk, largest) >= int64(spec.Limits.Disk) {
+		e.Reached = append(e.Reached, Reached{"disk", 0})
+	}
 	return finish(nil), c
 }
 

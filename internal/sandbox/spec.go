@@ -125,6 +125,12 @@ const (
 	ByRequest = "requested" // Handle.Stop
 )
 
+// Reached is a limit that a command has reached.
+type Reached struct {
+	Limit string // as in limits.attempt
+	Times int64  // how often something was refused for it; 0: nobody counted
+}
+
 // Ending is how a command ended, as its shim wrote it down.
 type Ending struct {
 	// SetUp is why the command could not be started; all else is then empty
@@ -150,9 +156,11 @@ type Ending struct {
 	Refused []string `json:",omitempty"`
 	// ForksRefused: the command met the limit of its processes, where a control
 	// group tells.
-	ForksRefused bool  `json:",omitempty"`
-	CutOut       int64 `json:",omitempty"` // bytes of stdout that were not kept
-	CutErr       int64 `json:",omitempty"` // bytes of stderr that were not kept
+	ForksRefused bool `json:",omitempty"`
+	// Reached are the limits that the command has reached, whatever became of it.
+	Reached []Reached `json:",omitempty"`
+	CutOut  int64     `json:",omitempty"` // bytes of stdout that were not kept
+	CutErr  int64     `json:",omitempty"` // bytes of stderr that were not kept
 	// Sizes at the end of the main program: what its children wrote to the
 	// metrics file afterwards does not count.
 	MetricsSize int64

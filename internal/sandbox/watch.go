@@ -150,7 +150,7 @@ func (w *watch) look() string {
 	disk := int64(0)
 	if now.After(w.nextDisk) {
 		var counted bool
-		disk, counted = diskUse(w.folder, w.spec)
+		disk, _, counted = diskUse(w.folder, w.spec)
 		nameless, memory := held(w.child.pid, writable(w.folder, w.spec)...)
 		disk += nameless
 		w.held = memory
@@ -220,8 +220,9 @@ func writable(folder string, spec *Spec) []string {
 }
 
 // diskUse is the blocks that the files in all folders of an attempt's command
-// occupy, in bytes. counted is false where some are nested too deep to be.
-func diskUse(folder string, spec *Spec) (total int64, counted bool) {
+// occupy, in bytes, and the size of the largest. counted is false where some are
+// nested too deep to be.
+func diskUse(folder string, spec *Spec) (total, largest int64, counted bool) {
 	counted = true
 	for _, dir := range writable(folder, spec) {
 		box, err := untrusted.OpenBox(dir)
@@ -231,11 +232,12 @@ func diskUse(folder string, spec *Spec) (total int64, counted bool) {
 		_ = box.Walk(func(e *untrusted.Entry, err error) error {
 			if err == nil {
 				total += e.Info.Disk
+				largest = max(largest, e.Info.Size)
 			}
 			counted = counted && !errors.Is(err, untrusted.ErrDepth)
 			return nil
 		})
 		_ = box.Close() // only read from
 	}
-	return total, counted
+	return total, largest, counted
 }
