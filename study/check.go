@@ -27,6 +27,7 @@ func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	p.checkOnResource()
 	p.checkCommand(top)
 	p.checkFiles()
+	p.checkEvaluation(seen)
 	if !seen["gates"] {
 		p.s.Gates = []Gate{DefaultGate}
 	}
@@ -181,7 +182,7 @@ func (p *parsing) checkFiles() {
 func (p *parsing) checkOnDisk(dir string) {
 	s := p.s
 	p.checkFilesOnDisk(dir)
-	for _, in := range s.Program.Inputs {
+	for _, in := range s.AllInputs() {
 		if in.Source == "" {
 			continue // complained about already
 		}
@@ -208,7 +209,11 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		return
 	}
 	defer folder.Close()
-	for _, f := range p.s.Program.Files {
+	files := p.s.Program.Files
+	if p.s.Evaluation != nil {
+		files = slices.Concat(files, p.s.Evaluation.Files)
+	}
+	for _, f := range files {
 		if !filepath.IsLocal(f) {
 			continue // complained about already
 		}

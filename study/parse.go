@@ -106,11 +106,12 @@ func (p *parsing) study(top ast.Node) {
 				"attempt":     p.interval(&c.Attempt, "checkpoints.attempt"),
 			})
 		},
-		"executor": func(n ast.Node) { s.Executor = p.Choice(n, "executor", "local", "slurm", "kubernetes") },
-		"parallel": func(n ast.Node) { s.Parallel = p.Whole(n, "parallel", 1, 10_000) },
-		"model":    func(n ast.Node) { s.Model = p.Text(n, "model") },
-		"models":   p.models,
-		"tools":    p.tools,
+		"evaluation": p.evaluation,
+		"executor":   func(n ast.Node) { s.Executor = p.Choice(n, "executor", "local", "slurm", "kubernetes") },
+		"parallel":   func(n ast.Node) { s.Parallel = p.Whole(n, "parallel", 1, 10_000) },
+		"model":      func(n ast.Node) { s.Model = p.Text(n, "model") },
+		"models":     p.models,
+		"tools":      p.tools,
 	})
 	if len(p.Problems) > 0 && len(seen) == 0 {
 		return
@@ -147,7 +148,7 @@ func (p *parsing) program(n ast.Node) {
 				g.Files = append(g.Files, p.inside(item, p.Text(item, "a file"), "a program's file"))
 			}
 		},
-		"inputs": func(n ast.Node) { p.inputs(n) },
+		"inputs": func(n ast.Node) { g.Inputs = p.inputs(n, "program.inputs") },
 		"build": func(n ast.Node) {
 			p.at["build"] = n
 			g.Build = p.Texts(n, "program.build")
@@ -167,8 +168,8 @@ func (p *parsing) program(n ast.Node) {
 	}
 }
 
-func (p *parsing) inputs(n ast.Node) {
-	for _, e := range p.Mapping(n, "program.inputs") {
+func (p *parsing) inputs(n ast.Node, where string) (out []Input) {
+	for _, e := range p.Mapping(n, where) {
 		in := Input{Path: p.inside(e.At, e.Key, "an input's place")}
 		if _, nested := p.Resolve(e.Value).(*ast.MappingNode); nested {
 			seen := p.Fields(e.Value, "an input", map[string]func(ast.Node){
@@ -185,9 +186,10 @@ func (p *parsing) inputs(n ast.Node) {
 			p.Complain(e.Value, fmt.Sprintf("the input %q has an empty source", e.Key), "name a file or folder")
 		}
 		p.at["input "+in.Path] = e.Value
-		p.s.Program.Inputs = append(p.s.Program.Inputs, in)
+		out = append(out, in)
 	}
-	slices.SortFunc(p.s.Program.Inputs, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(out, func(a, b Input) int { return strings.Compare(a.Path, b.Path) })
+	return out
 }
 
 // inside refuses a path that leaves the folder it is relative to.
@@ -290,18 +292,20 @@ func (p *parsing) interval(to *Duration, what string) func(ast.Node) {
 	}
 }
 
-func (p *parsing) limits(n ast.Node) {
-	l := &p.s.Limits
+// positive reads a time that is not zero.
+func (p *parsing) positive(to *Duration, what string) func(ast.Node) {
+	return func(n ast.Node) {
+		before := len(p.Problems)
+		if *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration); *to <= 0 && len(p.Problems) == before {
+			p.Complain(n, what+" is zero", "give a time, like 60s")
+		}
+	}
+}
+
+// attemptLimits reads the limits of one process, and gives the keys that are there.
+func (p *parsing) attemptLimits(n ast.Node, where string, a *AttemptLimits) map[string]bool {
 	duration := func(to *Duration, what string) func(ast.Node) {
 		return func(n ast.Node) { *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration) }
-	}
-	positive := func(to *Duration, what string) func(ast.Node) {
-		return func(n ast.Node) {
-			before := len(p.Problems)
-			if *to = yamlfile.Unit(&p.Reader, n, what, ParseDuration); *to <= 0 && len(p.Problems) == before {
-				p.Complain(n, what+" is zero", "give a time, like 60s")
-			}
-		}
 	}
 	amount := func(to *Bytes, what string, least Bytes) func(ast.Node) {
 		return func(n ast.Node) {
@@ -311,33 +315,36 @@ func (p *parsing) limits(n ast.Node) {
 			}
 		}
 	}
+	return p.Fields(n, where, map[string]func(ast.Node){
+		"time":       p.positive(&a.Time, where+".time"),
+		"grace":      duration(&a.Grace, where+".grace"),
+		"stall":      duration(&a.Stall, where+".stall"),
+		"memory":     amount(&a.Memory, where+".memory", 1<<20),
+		"gpu_memory": amount(&a.GPUMemory, where+".gpu_memory", 1<<20),
+		"disk":       amount(&a.Disk, where+".disk", 1<<20),
+		"output":     amount(&a.Output, where+".output", 1<<10),
+		"cpus":       func(n ast.Node) { a.CPUs = p.Number(n, where+".cpus", 0.01, 4096) },
+		"gpus": func(n ast.Node) {
+			if a.GPUs = p.Number(n, where+".gpus", 0, 1024); a.GPUs > 1 && a.GPUs != math.Trunc(a.GPUs) {
+				p.Complain(n, fmt.Sprintf("%s.gpus is %v", where, a.GPUs), "give whole devices, or a share of one below 1")
+			}
+		},
+		"processes": func(n ast.Node) { a.Processes = p.Whole(n, where+".processes", 1, 1<<20) },
+		"network":   func(n ast.Node) { a.Network = p.Choice(n, where+".network", NetworkNone, NetworkHost) },
+	})
+}
+
+func (p *parsing) limits(n ast.Node) {
+	l := &p.s.Limits
 	p.Fields(n, "limits", map[string]func(ast.Node){
 		"attempt": func(n ast.Node) {
-			a := &l.Attempt
-			seen := p.Fields(n, "limits.attempt", map[string]func(ast.Node){
-				"time":       positive(&a.Time, "limits.attempt.time"),
-				"grace":      duration(&a.Grace, "limits.attempt.grace"),
-				"stall":      duration(&a.Stall, "limits.attempt.stall"),
-				"memory":     amount(&a.Memory, "limits.attempt.memory", 1<<20),
-				"gpu_memory": amount(&a.GPUMemory, "limits.attempt.gpu_memory", 1<<20),
-				"disk":       amount(&a.Disk, "limits.attempt.disk", 1<<20),
-				"output":     amount(&a.Output, "limits.attempt.output", 1<<10),
-				"cpus":       func(n ast.Node) { a.CPUs = p.Number(n, "limits.attempt.cpus", 0.01, 4096) },
-				"gpus": func(n ast.Node) {
-					if a.GPUs = p.Number(n, "limits.attempt.gpus", 0, 1024); a.GPUs > 1 && a.GPUs != math.Trunc(a.GPUs) {
-						p.Complain(n, fmt.Sprintf("limits.attempt.gpus is %v", a.GPUs), "give whole devices, or a share of one below 1")
-					}
-				},
-				"processes": func(n ast.Node) { a.Processes = p.Whole(n, "limits.attempt.processes", 1, 1<<20) },
-				"network":   func(n ast.Node) { a.Network = p.Choice(n, "limits.attempt.network", NetworkNone, NetworkHost) },
-			})
-			for key := range seen {
+			for key := range p.attemptLimits(n, "limits.attempt", &l.Attempt) {
 				p.s.asked["limits.attempt."+key] = true
 			}
 		},
 		"stage": func(n ast.Node) {
 			fields := p.spend(&l.Stage.Spend, "limits.stage")
-			fields["time"] = positive(&l.Stage.Time, "limits.stage.time")
+			fields["time"] = p.positive(&l.Stage.Time, "limits.stage.time")
 			p.Fields(n, "limits.stage", fields)
 		},
 		"model": func(n ast.Node) {
@@ -351,7 +358,7 @@ func (p *parsing) limits(n ast.Node) {
 		},
 		"run": func(n ast.Node) {
 			p.Fields(n, "limits.run", map[string]func(ast.Node){
-				"time":        positive(&l.Run.Time, "limits.run.time"),
+				"time":        p.positive(&l.Run.Time, "limits.run.time"),
 				"cost":        func(n ast.Node) { l.Run.Cost = yamlfile.Unit(&p.Reader, n, "limits.run.cost", ParseMoney) },
 				"tokens":      func(n ast.Node) { l.Run.Tokens = int64(p.Whole(n, "limits.run.tokens", 0, 1<<50)) },
 				"calls":       func(n ast.Node) { l.Run.Calls = int64(p.Whole(n, "limits.run.calls", 0, 1<<50)) },

@@ -3,6 +3,7 @@ package study
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"ratchet/internal/yamlfile"
@@ -25,10 +26,12 @@ const MaxSize = 40 << 10
 // Study is one study file, checked and with its defaults filled in. It is
 // plain data: its JSON form is what the journal keeps.
 type Study struct {
-	Version    int                `json:"version"`
-	Name       string             `json:"name"`
-	Question   string             `json:"question,omitempty"`
-	Program    Program            `json:"program"`
+	Version  int     `json:"version"`
+	Name     string  `json:"name"`
+	Question string  `json:"question,omitempty"`
+	Program  Program `json:"program"`
+	// Evaluation is nil where the program reports its own metrics.
+	Evaluation *Evaluation        `json:"evaluation,omitempty"`
 	Objective  Objective          `json:"objective"`
 	Metrics    map[string]Extract `json:"metrics,omitempty"`
 	Parameters []Parameter        `json:"parameters,omitempty"`
@@ -115,6 +118,27 @@ type Program struct {
 	// Checkpoint is a folder of the working folder that survives attempts of
 	// the same trial: it is the attempt's checkpoint folder.
 	Checkpoint string `json:"checkpoint,omitempty"`
+}
+
+// Evaluation measures what a program left, apart from it: a second command, in a
+// sandbox of its own, whose files and inputs no program sees. Then only its
+// metrics count.
+type Evaluation struct {
+	Command []string      `json:"command"`
+	Files   []string      `json:"files,omitempty"`
+	Inputs  []Input       `json:"inputs,omitempty"`
+	Limits  AttemptLimits `json:"limits"`
+	// Null is a command that does nothing to the purpose, run as the program is:
+	// an evaluation that what it leaves passes measures nothing.
+	Null []string `json:"null,omitempty"`
+}
+
+// AllInputs are the program's inputs and, behind them, the evaluation's.
+func (s *Study) AllInputs() []Input {
+	if s.Evaluation == nil {
+		return s.Program.Inputs
+	}
+	return slices.Concat(s.Program.Inputs, s.Evaluation.Inputs)
 }
 
 // Input is a file or folder that programs may read.

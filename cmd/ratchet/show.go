@@ -88,6 +88,10 @@ func (a *app) showExperiment(r *ratchet.Results, x report.Experiment) error {
 	}
 	before := "\n"
 	for _, t := range x.Trials {
+		if len(t.Reported) > 0 {
+			a.printf("%s%s: reported by the program, and not what counts: %s\n", before, t.ID, report.Metrics(t.Reported))
+			before = ""
+		}
 		for _, n := range t.Notes {
 			a.printf("%s%s: %s\n", before, t.ID, n)
 			before = ""

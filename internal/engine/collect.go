@@ -33,11 +33,11 @@ const (
 
 // collect turns what an attempt left into its outcome, and stores it. It can
 // be done again: the same files give the same outcome.
-func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []research.Rung, out executor.Outcome) (research.Attempt, error) {
+func (d *driver) collect(ctx context.Context, a research.Action, job executor.Job, rungs []research.Rung, out executor.Outcome) (research.Attempt, error) {
 	st := d.study
 	at := research.Attempt{
 		Exit: out.Exit, Signal: out.Signal, Host: out.Host, Started: out.Started, Ended: out.Ended,
-		Usage: research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk, Read: out.Read, Write: out.Written},
+		Usage: usageOf(out),
 	}
 	if out.Lost {
 		at.Exit = -1
@@ -55,7 +55,7 @@ func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []res
 		return at, err
 	}
 	notes = append(reached(out.Reached), notes...)
-	series, unread, err := readMetrics(st, level, out, box)
+	series, unread, err := readMetrics(st, job.Isolation, out, box)
 	if err != nil {
 		return at, err
 	}
@@ -78,13 +78,27 @@ func (d *driver) collect(a research.Action, level sandbox.Isolation, rungs []res
 		at.Exit, at.Signal = 0, ""
 	}
 	values, problems := series.Values(st)
-	if !st.Once() {
+	about := ""
+	if st.Evaluation != nil && at.Halted == 0 && guard.Classify(ev).Class == research.Succeeded {
+		at.Reported = d.named(values)
+		e, err := d.evaluate(ctx, a.ID, job, files)
+		if err != nil {
+			return at, err
+		}
+		files, notes = append(files, e.files...), append(notes, e.notes...)
+		at.Usage.Add(usageOf(e.out))
+		ev, values, problems, about = evidence(e.out), e.values, e.problems, "the evaluation: "
+	}
+	if !st.Once() && ev.BadOutput == "" {
 		ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
 	}
 	notes = append(notes, problems...)
 	ev.Stdout, ev.Stderr, ev.BadOutput = d.engine.secrets.Text(ev.Stdout), d.engine.secrets.Text(ev.Stderr), d.engine.secrets.Text(ev.BadOutput)
 	v := guard.Classify(ev)
 	at.Class, at.Message, at.Pattern, at.Certain, at.Wait = v.Class, v.Message, v.Pattern, v.Certain, v.Wait
+	if at.Class != research.Succeeded {
+		at.Message = about + at.Message
+	}
 	if at.Class == research.Succeeded {
 		at.Metrics = d.named(values)
 	} else if at.Words = lastPart(ev.Stderr); at.Words == "" {
@@ -125,6 +139,10 @@ func (d *driver) named(values map[string]float64) map[string]float64 {
 		out[research.Printable(d.engine.secrets.Text(name), mostMetricName)] = v
 	}
 	return out
+}
+
+func usageOf(out executor.Outcome) research.Usage {
+	return research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk, Read: out.Read, Write: out.Written}
 }
 
 func evidence(out executor.Outcome) guard.Evidence {

@@ -220,7 +220,17 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 	if err != nil {
 		return err
 	}
-	if c.Inputs, err = e.recordInputs(c.Study.Program.Inputs, c.Folder); err != nil {
+	if ev := c.Study.Evaluation; ev != nil {
+		if tree, err = e.objects.PutPaths(folder, ev.Files); err != nil {
+			return err
+		}
+		files, err := e.objects.PutTree(tree)
+		if err != nil {
+			return err
+		}
+		c.Evaluation = string(files)
+	}
+	if c.Inputs, err = e.recordInputs(c.Study.AllInputs(), c.Folder); err != nil {
 		return err
 	}
 	env, err := inspect(ctx, c)

@@ -134,7 +134,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return s, err
 	}
 	d := &driver{
-		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, env: env, inputs: inputs,
+		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, created: s.Created, env: env, inputs: inputs,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
 		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
@@ -197,7 +197,8 @@ type driver struct {
 	head     journal.Head
 	options  DriveOptions
 	study    *study.Study
-	closed   bool // to attempts, the machine's network
+	created  research.RunCreated // what effects need of it
+	closed   bool                // to attempts, the machine's network
 	env      Environment
 	inputs   *inputs                // nil: there are none
 	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
@@ -257,7 +258,9 @@ func clean(ctx context.Context, x executor.Executor, s *research.State) error {
 	}
 	wanted := map[string]bool{}
 	for _, a := range s.Pending {
-		wanted[a.ID] = true
+		for _, id := range jobsOf(a.ID) {
+			wanted[id] = true
+		}
 	}
 	for _, id := range jobs {
 		if wanted[id] && !planted.Bug("forgotten-attempts") {
@@ -361,7 +364,7 @@ func (d *driver) take(ctx context.Context, r result) error {
 	delete(d.flying, r.action)
 	if r.void != "" {
 		d.changed = research.InputsChanged{Attempt: r.action, What: r.void}
-		return d.executor.Clean(context.WithoutCancel(ctx), r.action)
+		return d.cleanAll(context.WithoutCancel(ctx), r.action)
 	}
 	if r.err != nil {
 		return r.err

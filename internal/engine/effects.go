@@ -28,6 +28,9 @@ func (d *driver) effect(a research.Action) func(context.Context) result {
 		job.Parameters = study.Params{}
 		return func(ctx context.Context) result { return d.build(ctx, job) }
 	}
+	if a.Kind == research.CheckEvaluation {
+		return d.nullTests(a)
+	}
 	job, err := d.job(a)
 	rungs, stored := d.state.Experiment(a.Experiment).Rungs, d.state.Trial(a.Trial).Checkpoint
 	job.Restore = d.restore(stored)
@@ -98,14 +101,22 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 			return d.engine.objects.CopyOut(tree, dir)
 		},
 	}
-	for i, in := range c.Study.Program.Inputs {
-		source, err := filepath.EvalSymlinks(in.Locate(c.Folder)) //nolint:forbidigo // an input is named by its path
-		if err != nil {
-			source = in.Locate(c.Folder) // starting says that it is gone
-		}
-		job.Inputs = append(job.Inputs, sandbox.Bind{Source: source, Target: in.Path, Hide: d.inputs.hidden(i)})
-	}
+	job.Inputs = d.binds(c.Study.Program.Inputs, 0)
 	return job
+}
+
+// binds are inputs as a sandbox shows them. first is the number of the first of
+// them among all inputs.
+func (d *driver) binds(inputs []study.Input, first int) (out []sandbox.Bind) {
+	for i, in := range inputs {
+		at := in.Locate(d.created.Folder)
+		source, err := filepath.EvalSymlinks(at) //nolint:forbidigo // an input is named by its path
+		if err != nil {
+			source = at // starting says that it is gone
+		}
+		out = append(out, sandbox.Bind{Source: source, Target: in.Path, Hide: d.inputs.hidden(first + i)})
+	}
+	return out
 }
 
 // try executes an attempt to its end and collects what it left.
@@ -136,7 +147,15 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	}
 	d.setUp(ctx, out)
 	failpoint.Hit("collect.before")
-	attempt, err := d.collect(a, job.Isolation, rungs, out)
+	attempt, err := d.collect(ctx, a, job, rungs, out)
+	if errors.Is(err, errStopping) {
+		return d.notBegun(ctx, a)
+	}
+	if d.study.Evaluation != nil {
+		if what := d.inputs.changed(); what != "" {
+			return result{void: what}
+		}
+	}
 	attempt.GPUs, attempt.Usage.GPUMemory = job.GPUs, d.watch.gpuMemory(a.ID)
 	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	if err != nil {
@@ -203,7 +222,7 @@ func (d *driver) ended(a research.Action, attempt research.Attempt) result {
 	attempt.ID, attempt.Trial, attempt.Number = a.ID, a.Trial, a.Attempt
 	return result{
 		events: []research.Payload{research.AttemptEnded{Action: a.ID, Attempt: attempt}},
-		done:   func() error { return d.executor.Clean(context.Background(), a.ID) },
+		done:   func() error { return d.cleanAll(context.Background(), a.ID) },
 	}
 }
 

@@ -104,7 +104,7 @@ func (e *Engine) gcRun(ctx context.Context, run string, g *Garbage, dry bool) er
 		return err
 	}
 	for _, id := range ids {
-		if !s.Ended() && slices.ContainsFunc(s.Pending, func(a research.Action) bool { return a.ID == id }) {
+		if !s.Ended() && slices.ContainsFunc(s.Pending, func(a research.Action) bool { return slices.Contains(jobsOf(a.ID), id) }) {
 			continue
 		}
 		g.Attempts = append(g.Attempts, run+"/"+id)

@@ -187,7 +187,7 @@ func (e *Engine) checkInputs(c research.RunCreated) (*inputs, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
-	n := &inputs{dir: c.Folder, list: c.Study.Program.Inputs}
+	n := &inputs{dir: c.Folder, list: c.Study.AllInputs()}
 	if err := json.Unmarshal(b, &n.records); err != nil {
 		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
@@ -271,7 +271,7 @@ func (e *Engine) acceptInputs(ctx context.Context, s *research.State, head journ
 	if !errors.As(err, &changed) {
 		return err // nil: there is nothing to accept
 	}
-	record, err := e.recordInputs(c.Study.Program.Inputs, c.Folder)
+	record, err := e.recordInputs(c.Study.AllInputs(), c.Folder)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,21 @@ func openBox(path string) (*untrusted.Folder, error) {
 
 // keep stores the output and the artifacts of an attempt.
 func (d *driver) keep(out executor.Outcome, box *untrusted.Folder) (objects.Tree, []string, error) {
+	files, err := d.keepTexts(out, box, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	k := keeper{put: d.engine.put}
+	if err := k.keep(box, sandbox.OutputFolder, "output"); err != nil {
+		return nil, nil, err
+	}
+	outputs, notes, err := d.keepOutputs(out, box)
+	return slices.Concat(files, k.files, outputs), append(k.said(), notes...), err
+}
+
+// keepTexts stores what a job printed and reported, by names that begin with a
+// prefix.
+func (d *driver) keepTexts(out executor.Outcome, box *untrusted.Folder, prefix string) (objects.Tree, error) {
 	files := objects.Tree{}
 	metrics := func() (*os.File, untrusted.Info, error) { return box.Open(sandbox.MetricsFile) }
 	for _, of := range []struct {
@@ -58,17 +73,12 @@ func (d *driver) keep(out executor.Outcome, box *untrusted.Folder) (objects.Tree
 			continue
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		f.Path = of.name
+		f.Path = prefix + of.name
 		files = append(files, f)
 	}
-	k := keeper{put: d.engine.put}
-	if err := k.keep(box, sandbox.OutputFolder, "output"); err != nil {
-		return nil, nil, err
-	}
-	outputs, notes, err := d.keepOutputs(out, box)
-	return slices.Concat(files, k.files, outputs), append(k.said(), notes...), err
+	return files, nil
 }
 
 // workPrefix begins the names of what is kept of a working folder.
@@ -81,7 +91,7 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder) (objec
 	if len(p.Outputs) == 0 {
 		return nil, nil, nil
 	}
-	snapshot, err := d.engine.objects.Tree(objects.Digest(d.state.Created.Snapshot))
+	snapshot, err := d.engine.objects.Tree(objects.Digest(d.created.Snapshot))
 	if err != nil {
 		return nil, nil, err
 	}

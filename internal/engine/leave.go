@@ -52,7 +52,7 @@ func (d *driver) discard(ctx context.Context) error {
 			continue
 		}
 		delete(d.flying, r.action)
-		if err := d.executor.Clean(context.WithoutCancel(ctx), r.action); err != nil {
+		if err := d.cleanAll(context.WithoutCancel(ctx), r.action); err != nil {
 			return err
 		}
 	}

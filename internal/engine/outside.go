@@ -56,7 +56,7 @@ func outsideOf(st *study.Study, dir, own string) []Outside {
 			out = append(out, Outside{name, resolved, keys})
 		}
 	}
-	for _, in := range st.Program.Inputs {
+	for _, in := range st.AllInputs() {
 		add("input "+in.Path, in.Locate(dir))
 	}
 	if p := st.Program.Environment; p != "" {

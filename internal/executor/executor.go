@@ -31,6 +31,9 @@ type Job struct {
 	// CheckpointAt is where in the working folder the checkpoint folder is seen,
 	// besides its own place; "": nowhere.
 	CheckpointAt string
+	// Evaluated fills a folder that the command finds by $RATCHET_EVALUATED; nil:
+	// there is none. Such a job keeps nothing for another.
+	Evaluated func(dir string) error
 	// Fill puts the program's files into the working folder. It is called
 	// only where the job has not been started before.
 	Fill func(dir string) error

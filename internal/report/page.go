@@ -23,8 +23,9 @@ func (w *writer) page(name string, r *Results, plots map[string][]byte) {
 			}
 			return "–"
 		},
-		"width": func(metrics []string) int { return len(metrics) + 5 },
-		"deref": func(v *float64) float64 { return *v },
+		"metrics": Metrics,
+		"width":   func(metrics []string) int { return len(metrics) + 5 },
+		"deref":   func(v *float64) float64 { return *v },
 		"plot": func(name string) template.HTML {
 			svg := plots[name]
 			if i := bytes.Index(svg, []byte("<svg")); i >= 0 {

@@ -136,6 +136,8 @@ type Trial struct {
 	Outcome  string             `json:"outcome"` // empty: not complete
 	Halted   int                `json:"halted_at_step,omitempty"`
 	Metrics  map[string]float64 `json:"metrics"`
+	// Reported is what the program itself said where an evaluation measured.
+	Reported map[string]float64 `json:"reported_by_program,omitempty"`
 	// Parameters are what it ran with where that is not what its experiment
 	// says: on_resource has changed them after it had run out of something.
 	Parameters study.Params `json:"parameters,omitempty"`
@@ -257,7 +259,7 @@ func (r *Results) experiment(st *study.Study, x *research.Experiment) {
 			trial.Metrics = map[string]float64{}
 		}
 		if last := t.Last(); last != nil {
-			trial.Halted, trial.Notes, trial.Evidence = last.Halted, last.Notes, last.Evidence
+			trial.Halted, trial.Notes, trial.Evidence, trial.Reported = last.Halted, last.Notes, last.Evidence, last.Reported
 			if t.Outcome == research.Succeeded {
 				trial.Parameters = last.Parameters
 			}
@@ -405,7 +407,7 @@ func (r *Results) digest() string {
 	for i := range c.Experiments {
 		trials := append([]Trial{}, c.Experiments[i].Trials...)
 		for k := range trials {
-			trials[k].Attempts, trials[k].Evidence, trials[k].Notes = 0, "", nil
+			trials[k].Attempts, trials[k].Evidence, trials[k].Notes, trials[k].Reported = 0, "", nil, nil
 		}
 		c.Experiments[i].Trials = trials
 	}

@@ -169,6 +169,16 @@ func (s *State) plan() []Payload {
 		}
 		return []Payload{ActionDecided{Action: Action{ID: "build", Kind: Build}}}
 	}
+	if s.Created.Study.Evaluation != nil {
+		switch {
+		case len(s.Pending) > 0:
+			return nil
+		case s.NullTests == nil:
+			return []Payload{ActionDecided{Action: Action{ID: string(CheckEvaluation), Kind: CheckEvaluation}}}
+		case s.NullTests.Refused != "":
+			return s.fail("the evaluation measures nothing: " + s.NullTests.Refused)
+		}
+	}
 	return []Payload{StageCompleted{Stage: Planning}}
 }
 

@@ -64,14 +64,17 @@ func (v1) Version() int { return 1 }
 // RunCreated begins every journal.
 type RunCreated struct {
 	v1
-	Run         string       `json:"run"`
-	Study       *study.Study `json:"study"`
-	StudyFile   string       `json:"study_file"` // digest of the file as it was given
-	Folder      string       `json:"folder"`     // the study file's folder, absolute
-	Snapshot    string       `json:"snapshot"`   // digest of the manifest of the program's files
-	Inputs      string       `json:"inputs,omitempty"`
-	Environment string       `json:"environment"` // digest of environment.json
-	Seed        int64        `json:"seed"`
+	Run       string       `json:"run"`
+	Study     *study.Study `json:"study"`
+	StudyFile string       `json:"study_file"` // digest of the file as it was given
+	Folder    string       `json:"folder"`     // the study file's folder, absolute
+	Snapshot  string       `json:"snapshot"`   // digest of the manifest of the program's files
+	Inputs    string       `json:"inputs,omitempty"`
+	// Evaluation is the digest of the manifest of the evaluation's files; empty:
+	// there is none.
+	Evaluation  string `json:"evaluation,omitempty"`
+	Environment string `json:"environment"` // digest of environment.json
+	Seed        int64  `json:"seed"`
 	// Draw is how seeds are drawn and trials named; empty: as up to release 0.2.
 	Draw      string  `json:"draw,omitempty"`
 	Isolation string  `json:"isolation"`
@@ -146,6 +149,23 @@ type ProgramBuilt struct {
 	Snapshot string `json:"snapshot,omitempty"` // digest of the manifest of the built files
 	Failure  string `json:"failure,omitempty"`
 	Log      string `json:"log,omitempty"` // digest
+}
+
+// EvaluationChecked is the outcome of a CheckEvaluation action: what the evaluation
+// says of nothing. Refused says why it measures nothing; empty: it may.
+type EvaluationChecked struct {
+	v1
+	Action  string     `json:"action"`
+	Checks  []NullTest `json:"checks"`
+	Refused string     `json:"refused,omitempty"`
+}
+
+// NullTest is how the evaluation of nothing ended.
+type NullTest struct {
+	Of      string             `json:"of"` // what was evaluated
+	Class   Class              `json:"class"`
+	Message string             `json:"message,omitempty"`
+	Metrics map[string]float64 `json:"metrics,omitempty"`
 }
 
 // ExperimentProposed is the outcome of a Propose action.
@@ -350,6 +370,7 @@ func (RunResumed) Type() string          { return "run.resumed" }
 func (RunCompleted) Type() string        { return "run.completed" }
 func (ModelsBlocked) Type() string       { return "models.blocked" }
 func (InputsChanged) Type() string       { return "inputs.changed" }
+func (EvaluationChecked) Type() string   { return "evaluation.checked" }
 func (InputsAccepted) Type() string      { return "inputs.accepted" }
 
 var decoders = map[string]func(json.RawMessage) (Payload, error){
@@ -385,6 +406,7 @@ var decoders = map[string]func(json.RawMessage) (Payload, error){
 	"run.completed":        decode[RunCompleted],
 	"models.blocked":       decode[ModelsBlocked],
 	"inputs.changed":       decode[InputsChanged],
+	"evaluation.checked":   decode[EvaluationChecked],
 	"inputs.accepted":      decode[InputsAccepted],
 }
 

@@ -106,6 +106,7 @@ func samples() []research.Payload {
 		research.AlertResolved{Rule: "disk", Subject: "home"},
 		research.AlertsSilenced{Rule: "*", Until: when, By: "b"},
 		research.ModelsBlocked{Class: research.Quota, Why: "w"},
+		research.EvaluationChecked{Action: "check-evaluation", Checks: []research.NullTest{{Of: "nothing", Class: research.InvalidOutput, Message: "m", Metrics: map[string]float64{"a": 1}}}, Refused: "r"},
 		research.InputsChanged{Attempt: "a", What: "w"}, research.InputsAccepted{Inputs: "d", What: "w", By: "b"},
 		research.RunResumed{Cost: 5_000_000, Tokens: 6, Calls: 7},
 		research.AttemptEnded{Action: "e0001-s1-a4", Attempt: research.Attempt{

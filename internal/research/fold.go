@@ -92,6 +92,9 @@ func (s *State) apply(e Event) error {
 			s.Snapshot = d.Snapshot
 		}
 		return s.settle(d.Action)
+	case EvaluationChecked:
+		s.NullTests = &d
+		return s.settle(d.Action)
 	case ExperimentProposed:
 		s.proposed(d)
 		return s.settle(d.Action)

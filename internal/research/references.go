@@ -28,6 +28,7 @@ func References(p Payload) []Reference {
 		add("its program's files", d.Snapshot, true)
 		add("its environment", d.Environment, false)
 		add("its inputs' record", d.Inputs, false)
+		add("its evaluation's files", d.Evaluation, true)
 	case InputsAccepted:
 		add("its changed inputs' record", d.Inputs, false)
 	case RunForked:

@@ -72,6 +72,7 @@ type State struct {
 	Plan        *Plan
 	Snapshot    string // of the files that attempts get; the built ones if there is a build
 	BuildFailed string
+	NullTests   *EvaluationChecked // nil: the evaluation was not checked yet, or there is none
 
 	Hypotheses  []*Hypothesis
 	Experiments []*Experiment // in the order of their proposals
@@ -225,6 +226,8 @@ type Attempt struct {
 	Exit    int                `json:"exit"`              // exit status; -1 after a signal
 	Signal  string             `json:"signal,omitempty"`
 	Metrics map[string]float64 `json:"metrics,omitempty"`
+	// Reported is what the program itself reported where an evaluation measured.
+	Reported map[string]float64 `json:"reported,omitempty"`
 	// Halted is the step at which successive halving ended it; 0: it ran to
 	// its own end.
 	Halted int `json:"halted,omitempty"`
@@ -285,6 +288,16 @@ type Usage struct {
 	// GPUMemory is what one of its devices held at most, where it had them
 	// alone; 0: nobody knows.
 	GPUMemory int64 `json:"gpu_memory_bytes,omitempty"`
+}
+
+// Add adds what another process used.
+func (u *Usage) Add(o Usage) {
+	u.Wall += o.Wall
+	u.CPU += o.CPU
+	u.Memory = max(u.Memory, o.Memory)
+	u.Disk = max(u.Disk, o.Disk)
+	u.Read += o.Read
+	u.Write += o.Write
 }
 
 // Judgment is what the statistics conclude of a hypothesis. How it comes about
@@ -377,10 +390,13 @@ type ActionKind string
 
 // The effects that a run asks for.
 const (
-	Build   ActionKind = "build"   // build the program's files
-	Propose ActionKind = "propose" // ask the search for the next configuration
-	Try     ActionKind = "try"     // execute an attempt of a trial
-	Judge   ActionKind = "judge"   // ask the statistics for the verdicts
+	Build ActionKind = "build" // build the program's files
+	// CheckEvaluation has the evaluation measure what a program leaves that does
+	// nothing.
+	CheckEvaluation ActionKind = "check-evaluation"
+	Propose         ActionKind = "propose" // ask the search for the next configuration
+	Try             ActionKind = "try"     // execute an attempt of a trial
+	Judge           ActionKind = "judge"   // ask the statistics for the verdicts
 )
 
 // Action is an effect that was decided. Its ID is derived from what it does,

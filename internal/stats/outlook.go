@@ -43,6 +43,7 @@ func Look(s *research.State) *Outlook {
 	o := &Outlook{Metric: s.Created.Study.Objective.Metric, Seeds: len(s.Plan.Fresh), Constant: true}
 	validated := s.Validated()
 	var rows [][]float64
+	largest := 0.0
 	for _, x := range s.Experiments {
 		if x.Value == nil {
 			continue
@@ -51,6 +52,7 @@ func Look(s *research.State) *Outlook {
 		for _, seed := range s.Plan.Seeds {
 			v, _ := valueOf(s, x.Experiment, seed, o.Metric)
 			row = append(row, v)
+			largest = max(largest, math.Abs(v))
 			o.Constant = o.Constant && math.Abs(v-row[0]) <= sameness*math.Max(math.Abs(v), math.Abs(row[0]))
 		}
 		if slices.Contains(validated, x.Experiment) {
@@ -61,6 +63,9 @@ func Look(s *research.State) *Outlook {
 		return nil
 	}
 	o.Deviation = math.Sqrt2 * residual(rows)
+	if o.Deviation <= sameness*largest && !o.Constant {
+		return nil // what seeds did, they did to all alike: too few of them to tell
+	}
 	alpha := s.Created.Study.Validation.Alpha / float64(len(s.Hypotheses))
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(o.Seeds - 1)}
 	o.Smallest = (t.Quantile(1-alpha/2) + t.Quantile(power)) * o.Deviation / math.Sqrt(float64(o.Seeds))

@@ -50,7 +50,10 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 		ReadOnly: job.ReadOnly, Checkpoint: e.checkpoint(job.Trial), Halt: job.Halt,
 		GPUs: job.GPUs, Door: job.Door, CheckpointAt: job.CheckpointAt,
 	}
-	if job.Isolation == sandbox.Process {
+	if job.Evaluated != nil {
+		spec.Checkpoint = ""
+	}
+	if job.Isolation == sandbox.Process && spec.Checkpoint != "" {
 		// What the program sees is the folder itself; under Strict the
 		// checkpoint has a place in the box.
 		spec.Env = environment(job, spec, folder, spec.Checkpoint)
@@ -65,6 +68,14 @@ func (e *Executor) Start(ctx context.Context, job executor.Job) (executor.Handle
 		if err := os.WriteFile(filepath.Join(box, sandbox.ParamsFile), params, 0o600); err != nil {
 			return err
 		}
+		if job.Evaluated != nil {
+			if err := os.Mkdir(filepath.Join(box, evaluatedFolder), 0o700); err != nil {
+				return err
+			}
+			if err := job.Evaluated(filepath.Join(box, evaluatedFolder)); err != nil {
+				return err
+			}
+		}
 		return job.Fill(filepath.Join(box, sandbox.WorkFolder))
 	})
 	if err != nil {
@@ -77,10 +88,16 @@ func (e *Executor) checkpoint(trial string) string {
 	return filepath.Join(e.checkpoints, untrusted.Name(trial))
 }
 
+// evaluatedFolder is what an evaluation looks at, inside its box.
+const evaluatedFolder = "evaluated"
+
 // restore makes a trial's checkpoint folder of what was stored, whole or not
 // at all, where it is not there: on another machine, or after a rollback.
 func (e *Executor) restore(job executor.Job) error {
-	if _, err := os.Lstat(e.checkpoint(job.Trial)); err == nil || job.Restore == nil {
+	if job.Restore == nil {
+		return nil
+	}
+	if _, err := os.Lstat(e.checkpoint(job.Trial)); err == nil {
 		return nil
 	}
 	half := filepath.Join(e.checkpoints, ".half-"+untrusted.Name(job.ID))
@@ -111,6 +128,9 @@ func environment(job executor.Job, spec *sandbox.Spec, folder, checkpoint string
 		"RATCHET_METRICS=" + spec.Path(folder, sandbox.MetricsFile),
 		"RATCHET_OUTPUT=" + spec.Path(folder, sandbox.OutputFolder),
 		"RATCHET_CHECKPOINT=" + checkpoint,
+	}
+	if job.Evaluated != nil {
+		env = append(env, "RATCHET_EVALUATED="+spec.Path(folder, evaluatedFolder))
 	}
 	if job.GPUs != nil {
 		devices := make([]string, len(job.GPUs))

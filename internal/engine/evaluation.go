@@ -1,0 +1,228 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"ratchet/internal/executor"
+	"ratchet/internal/guard"
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/study"
+)
+
+// An evaluation is a job of its own, after the program's, for the same action. It
+// has the program's artifacts, as they are kept, in a copy of its own; nothing that
+// it does is seen by any program.
+
+// evaluationOf is the job of an action's evaluation.
+func evaluationOf(action string) string { return action + "-eval" }
+
+// jobsOf are all jobs that an action may have.
+func jobsOf(action string) []string {
+	if action == string(research.CheckEvaluation) {
+		return []string{nullProgram, evaluationOf(nullProgram), evaluationOf(nullFolder)}
+	}
+	return []string{action, evaluationOf(action)}
+}
+
+// cleanAll removes what the jobs of an action have left.
+func (d *driver) cleanAll(ctx context.Context, action string) error {
+	if d.study.Evaluation == nil {
+		return d.executor.Clean(ctx, action)
+	}
+	for _, id := range jobsOf(action) {
+		if err := d.executor.Clean(ctx, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// evaluated is what an evaluation gave.
+type evaluated struct {
+	out      executor.Outcome
+	values   map[string]float64
+	problems []string
+	files    objects.Tree // what it printed and reported
+	notes    []string
+}
+
+// evaluate has what a program left evaluated: once, also where this engine dies
+// meanwhile and another goes on.
+func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, files objects.Tree) (*evaluated, error) {
+	ev := d.study.Evaluation
+	job := executor.Job{
+		ID: evaluationOf(action), Run: d.run, Trial: evaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
+		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
+		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation), Evaluated: d.left(files),
+	}
+	out, err := d.execute(ctx, job, nil)
+	if err != nil {
+		return nil, err
+	}
+	if d.wasStopped(out) {
+		return nil, errStopping
+	}
+	box, err := openBox(out.Box)
+	if err != nil {
+		return nil, err
+	}
+	defer box.Close()
+	e := &evaluated{out: out}
+	series, unread, err := readMetrics(d.study, of.Isolation, out, box)
+	if err != nil {
+		return nil, err
+	}
+	e.values, e.problems = series.Values(d.study)
+	for _, n := range slices.Concat(reached(out.Reached), unread) {
+		e.notes = append(e.notes, "the evaluation: "+n)
+	}
+	e.files, err = d.keepTexts(out, box, "evaluation/")
+	return e, err
+}
+
+// filled puts files of the study into a job's working folder.
+func (d *driver) filled(snapshot string) func(dir string) error {
+	return func(dir string) error {
+		tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
+		if err != nil {
+			return fmt.Errorf("the files of the study: %w", err)
+		}
+		return d.engine.objects.CopyOut(tree, dir)
+	}
+}
+
+// left puts what a program left into a folder, for reading: its output folder, and
+// what the study wants of its working folder.
+func (d *driver) left(files objects.Tree) func(dir string) error {
+	return func(dir string) error {
+		var shown objects.Tree
+		for _, f := range files {
+			for _, prefix := range []string{"output/", workPrefix} {
+				if rest, ok := strings.CutPrefix(f.Path, prefix); ok {
+					f.Path = rest
+					shown = append(shown, f)
+				}
+			}
+		}
+		// One of both that have a name is the output folder's, which comes first.
+		slices.SortStableFunc(shown, func(a, b objects.File) int { return cmp.Compare(a.Path, b.Path) })
+		shown = slices.CompactFunc(shown, func(a, b objects.File) bool { return a.Path == b.Path })
+		if err := d.engine.objects.CopyOut(shown, dir); err != nil {
+			return err
+		}
+		for _, f := range shown {
+			if err := os.Chmod(filepath.Join(dir, filepath.FromSlash(f.Path)), 0o444); err != nil { //nolint:forbidigo // nobody else has this folder yet
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// What is evaluated before the first experiment.
+const (
+	nullFolder  = "null-folder"
+	nullProgram = "null-program"
+)
+
+// nullTests is the effect of a CheckEvaluation action.
+func (d *driver) nullTests(a research.Action) func(context.Context) result {
+	plain := d.sandboxed(nullProgram, d.study.Evaluation.Null, d.state.Snapshot)
+	plain.Parameters, plain.Attempt = study.Params{}, 1
+	if len(d.state.Plan.Seeds) > 0 {
+		plain.Seed = d.state.Plan.Seeds[0]
+	}
+	return func(ctx context.Context) result {
+		checked := research.EvaluationChecked{Action: a.ID}
+		test := func(id, of string, files objects.Tree) error {
+			e, err := d.evaluate(ctx, id, plain, files)
+			if err != nil {
+				return err
+			}
+			ev := evidence(e.out)
+			ev.BadOutput = badOutput(d.study.Objective.Metric, e.values, e.problems)
+			v := guard.Classify(ev)
+			t := research.NullTest{Of: of, Class: v.Class, Message: research.Printable(d.engine.secrets.Text(v.Message), 500)}
+			if v.Class == research.Succeeded {
+				t.Metrics, t.Message = d.named(e.values), ""
+			}
+			checked.Checks = append(checked.Checks, t)
+			return nil
+		}
+		err := test(nullFolder, "an empty folder", nil)
+		if err == nil && len(plain.Command) > 0 {
+			err = d.nullProgram(ctx, plain, test)
+		}
+		switch {
+		case errors.Is(err, errStopping):
+			return result{events: []research.Payload{checked}, stopped: true}
+		case err != nil:
+			return result{err: fmt.Errorf("checking the evaluation: %w", err)}
+		}
+		checked.Refused = d.refuses(checked.Checks)
+		return result{events: []research.Payload{checked}, done: func() error { return d.cleanAll(context.Background(), a.ID) }}
+	}
+}
+
+// nullProgram runs the command that does nothing, and has what it leaves evaluated.
+func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id, of string, files objects.Tree) error) error {
+	out, err := d.execute(ctx, job, nil)
+	if err != nil {
+		return err
+	}
+	if d.wasStopped(out) {
+		return errStopping
+	}
+	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
+		return fmt.Errorf("evaluation.null, which is to do nothing, ended as %s: %s", v.Class, v.Message)
+	}
+	box, err := openBox(out.Box)
+	if err != nil {
+		return err
+	}
+	defer box.Close()
+	files, _, err := d.keep(out, box)
+	if err != nil {
+		return err
+	}
+	return test(nullProgram, "what evaluation.null leaves", files)
+}
+
+// refuses says why an evaluation measures nothing; "": it may. Nothing passes it
+// where it has a value of the objective, and that meets all that the study's gates
+// ask of the best configuration.
+func (d *driver) refuses(tests []research.NullTest) string {
+	for _, t := range tests {
+		if t.Class != research.Succeeded {
+			continue
+		}
+		facts := study.Facts{Best: map[string]any{}}
+		for name, v := range t.Metrics {
+			facts.Best[name] = v
+		}
+		passes := true
+		for _, g := range d.study.Gates {
+			if met, err := g.Eval(facts); strings.Contains(string(g), "best.") && (err != nil || !met) {
+				passes = false
+			}
+		}
+		if passes {
+			var figures []string
+			for _, name := range slices.Sorted(maps.Keys(t.Metrics)) {
+				figures = append(figures, fmt.Sprintf("%s %.6g", name, t.Metrics[name]))
+			}
+			return fmt.Sprintf("of %s it says %s, so anybody passes it; let it end with an error where there is nothing to evaluate, or state a gate that this does not meet, like best.%s %s …",
+				t.Of, strings.Join(figures, ", "), d.study.Objective.Metric, map[string]string{study.Maximize: ">", study.Minimize: "<"}[d.study.Objective.Goal])
+		}
+	}
+	return ""
+}
