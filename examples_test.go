@@ -19,6 +19,7 @@ func TestExamples(t *testing.T) {
 		"penguins":   {"scaling-helps-knn": "supported", "scaling-helps-logistic": "supported", "knn-beats-logistic": "refuted"},
 		"optimisers": {"momentum-is-faster": "supported", "adam-beats-sgd": "refuted"},
 		"shell":      {"root-saves": "supported"},
+		"held-out":   {"standardising-helps": "supported"},
 	}
 	folders, err := filepath.Glob("examples/*/study.yaml")
 	if err != nil || len(folders) != len(want) {
@@ -58,5 +59,45 @@ func TestExamples(t *testing.T) {
 				t.Error("a verdict has not all of its evidence")
 			}
 		})
+	}
+}
+
+// TestWaysToCheat: of eight ways to look better than one is, none raises what the
+// evaluation measures; and that is all that counts.
+func TestWaysToCheat(t *testing.T) {
+	dir := t.TempDir()
+	e, err := ratchet.Open(filepath.Join(dir, "home"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	r, err := e.Run(context.Background(), "examples/held-out/cheat.yaml", ratchet.RunOptions{Output: filepath.Join(dir, "out")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const honest = 51.0 / 114
+	if r.Status != ratchet.Completed || !r.Passed() || len(r.Experiments) != 8 {
+		t.Fatalf("the run is %s (%s), %d ways, gates %v", r.Status, r.Why, len(r.Experiments), r.Gates)
+	}
+	said := 0
+	for _, x := range r.Experiments {
+		way := x.Parameters["way"]
+		if way == "link" {
+			if x.Value != nil {
+				t.Errorf("a link is measured: %v", *x.Value)
+			}
+			continue
+		}
+		if x.Value == nil || *x.Value != honest {
+			t.Errorf("%s: %v, honestly it is %v", way, x.Value, honest)
+		}
+		for _, trial := range x.Trials {
+			if trial.Reported["accuracy"] == 1 {
+				said++
+			}
+		}
+	}
+	if said < 2 {
+		t.Errorf("%d trials say of themselves that they are perfect", said)
 	}
 }

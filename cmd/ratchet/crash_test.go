@@ -27,6 +27,7 @@ var failpoints = []string{
 const crashStudy = `version: 1
 name: crash
 program: {command: [sh, x.sh, "{kind}", "{size}", "{seed}"], files: [x.sh]}
+evaluation: {command: [sh, e.sh], files: [e.sh], limits: {time: 10m, memory: 64MiB, disk: 10MiB, processes: 8}}
 objective: {metric: score, goal: maximize}
 parameters: {kind: [good, bad], size: {int: [1, 20]}}
 hypotheses:
@@ -42,7 +43,12 @@ parallel: 2
 const crashProgram = `echo "$RATCHET_ATTEMPT" >> "$RATCHET_CHECKPOINT/starts"
 [ "$1" = good ] && base=10 || base=5
 sleep 0.0$(($3 % 4))
-echo "{\"score\": $((base + $2 % 7 + $3 % 3))}" >> "$RATCHET_METRICS"
+echo "$((base + $2 % 7 + $3 % 3))" > "$RATCHET_OUTPUT/score"
+`
+
+// crashEvaluation measures what the program left.
+const crashEvaluation = `[ -e "$RATCHET_EVALUATED/score" ] || exit 1
+echo "{\"score\": $(cat "$RATCHET_EVALUATED/score")}" >> "$RATCHET_METRICS"
 `
 
 // crasher runs the study in a home of its own and kills the engine.
@@ -74,7 +80,7 @@ func TestCrashes(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	for name, text := range map[string]string{"study.yaml": crashStudy, "x.sh": crashProgram} {
+	for name, text := range map[string]string{"study.yaml": crashStudy, "x.sh": crashProgram, "e.sh": crashEvaluation} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -504,4 +505,22 @@ func TestInterruptedAtAnyMoment(t *testing.T) {
 	}
 	l.digest(e, run)
 	l.onceEach()
+}
+
+// textOf is what streams have, one after the other.
+func textOf(t *testing.T, streams []engine.Stream) string {
+	t.Helper()
+	var all []byte
+	for _, s := range streams {
+		r, err := s.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, b...)
+	}
+	return string(all)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -57,19 +56,7 @@ func (h *haunted) output(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var all []byte
-	for _, s := range streams {
-		r, err := s.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
-	}
-	return string(all)
+	return textOf(t, streams)
 }
 
 // firstSeed is the first seed of a run whose own is 1. The programs see it as 1.
