@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -141,6 +142,65 @@ func TestEveryKey(t *testing.T) {
 }
 
 const least = "version: 1\nname: least\nprogram: {command: [./x]}\nobjective: {metric: m, goal: minimize}\n"
+
+const evaluated = least + `evaluation:
+  command: [python3, evaluate.py]
+  files: [evaluate.py]
+  inputs: {labels.csv: ../labels.csv, more: {from: ../more, hash: full}}
+  limits: {time: 60s, memory: 1GiB}
+  null: ["true"]
+`
+
+func TestEvaluation(t *testing.T) {
+	s, err := study.Parse("study.yaml", []byte(evaluated))
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := study.AttemptLimits{
+		Time: study.Duration(time.Minute), Grace: study.Duration(10 * time.Second), Memory: 1 << 30, CPUs: 1, Disk: 1 << 30, Output: 4 << 20, Processes: 256, Network: study.NetworkNone,
+	}
+	want := &study.Evaluation{
+		Command: []string{"python3", "evaluate.py"}, Files: []string{"evaluate.py"}, Limits: limits, Null: []string{"true"},
+		Inputs: []study.Input{{Path: "labels.csv", Source: "../labels.csv"}, {Path: "more", Source: "../more", Hash: "full"}},
+	}
+	if diff := cmp.Diff(want, s.Evaluation); diff != "" {
+		t.Error(diff)
+	}
+	const rest = "version: 1\nname: n\nparameters: {a: [x]}\n"
+	for text, says := range map[string]string{
+		"program: {command: [x], files: [src]}\nobjective: {metric: m, goal: minimize}\nevaluation: {command: [y], files: [src/e.py]}":              `is among the program's files, as "src"`,
+		"program: {command: [x], files: [.]}\nobjective: {metric: m, goal: minimize}\nevaluation: {command: [y], inputs: {l: data/l.csv}}":          `the evaluation's input "data/l.csv" is among the program's files`,
+		"program: {command: [x], inputs: {d: ../data}}\nobjective: {metric: m, goal: minimize}\nevaluation: {command: [y], inputs: {l: ../data/l}}": `is in the program's input "../data"`,
+		"program: {command: [x]}\nobjective: {metric: m, goal: minimize}\nevaluation: {files: [e.py]}":                                              "the evaluation has no command",
+		"program: {command: [x]}\nobjective: {metric: m, goal: minimize}\nsearch: {method: halving}\nevaluation: {command: [y]}":                    "by what the program itself reports",
+	} {
+		_, err := study.Parse("study.yaml", []byte(rest+text+"\n"))
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestWarnings: too few fresh seeds, where statistics decide.
+func TestWarnings(t *testing.T) {
+	const few = "version: 1\nname: n\nprogram: {command: [x]}\nobjective: {metric: m, goal: minimize}\nparameters: {a: [x, y]}\n"
+	exact := "hypotheses: [{id: h, claim: c, compare: {a: {a: x}, b: {a: y}}, expect: a > b, exact: true}]\n"
+	for text, want := range map[string]int{
+		few + "validation: {seeds: 5}\n": 1, few + "validation: {seeds: 6}\n": 0, few: 0,
+		few + exact + "validation: {seeds: 2}\n":                                                                      0,
+		few + strings.Replace(exact, ", exact: true", "", 1) + "validation: {seeds: 2}\n":                             1,
+		strings.Replace(few, "a: [x, y]", "a: {int: [1, 5]}", 1) + "validation: {seeds: 2}\n":                         0,
+		strings.Replace(strings.Replace(few, "a: [x, y]", "a: [x]", 1), "n\n", "n\n", 1) + "validation: {seeds: 2}\n": 0,
+	} {
+		s, err := study.Parse("study.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.Warnings(); len(got) != want {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
 
 func TestDefaults(t *testing.T) {
 	s, err := study.Parse("study.yaml", []byte(least))
@@ -431,7 +491,7 @@ func asJSON(t *testing.T, text []byte) any {
 // the schema refuses too; and both know the same keys.
 func TestSchema(t *testing.T) {
 	schema := schemaOf(t)
-	good := [][]byte{[]byte(whole), []byte(least)}
+	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated)}
 	examples, err := filepath.Glob("../examples/*/study.yaml")
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("examples %v, %v", examples, err)
@@ -466,6 +526,7 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := asJSON(t, []byte(whole)).(map[string]any)
+	maps.Copy(have, asJSON(t, []byte(evaluated)).(map[string]any)) // halving and an evaluation do not go together
 	for key := range top.Properties {
 		if _, ok := have[key]; !ok {
 			t.Errorf("the schema has the key %q, which the test of every key does not", key)
