@@ -51,12 +51,61 @@ func (d *driver) keep(out executor.Outcome, box *untrusted.Folder) (objects.Tree
 	if err != nil {
 		return nil, nil, err
 	}
-	k := keeper{put: d.engine.put}
+	s := &stash{e: d.engine}
+	defer s.discard()
+	k := keeper{put: s.put}
 	if err := k.keep(box, sandbox.OutputFolder, "output"); err != nil {
 		return nil, nil, err
 	}
-	outputs, notes, err := d.keepOutputs(out, box)
+	outputs, notes, err := d.keepOutputs(out, box, s)
+	if err == nil {
+		err = s.commit()
+	}
 	return slices.Concat(files, k.files, outputs), append(k.said(), notes...), err
+}
+
+// fewFiles is up to how many files are stored one by one, each synced for itself.
+const fewFiles = 32
+
+// stash stores files: the first few one by one, and however many more in one go.
+// All are durable after commit.
+type stash struct {
+	e    *Engine
+	n    int
+	many *objects.Intake // nil: there are few
+}
+
+func (s *stash) put(open opener) (objects.File, error) {
+	if s.n++; s.n <= fewFiles {
+		return s.e.put(open)
+	}
+	f, info, err := open()
+	if err != nil {
+		return objects.File{}, err
+	}
+	defer f.Close() // only read from
+	if s.many == nil {
+		if s.many, err = s.e.objects.Intake(); err != nil {
+			return objects.File{}, err
+		}
+	}
+	digest, size, err := s.many.Store(io.LimitReader(f, info.Size))
+	return objects.File{Digest: digest, Size: size, Executable: info.Mode&0o111 != 0}, err
+}
+
+func (s *stash) commit() error {
+	if s.many == nil {
+		return nil
+	}
+	in := s.many
+	s.many = nil
+	return in.Commit()
+}
+
+func (s *stash) discard() {
+	if s.many != nil {
+		s.many.Discard()
+	}
 }
 
 // keepTexts stores what a job printed and reported, by names that begin with a
@@ -86,7 +135,7 @@ const workPrefix = "work/"
 
 // keepOutputs stores what the study wants of the working folder: what is new
 // there, or not what the program's files were.
-func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder) (objects.Tree, []string, error) {
+func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *stash) (objects.Tree, []string, error) {
 	p := d.study.Program
 	if len(p.Outputs) == 0 {
 		return nil, nil, nil
@@ -102,7 +151,7 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder) (objec
 	var files objects.Tree
 	var notes []string
 	take := func(in *untrusted.Folder, name, prefix string, skip func(string) bool) error {
-		k := keeper{put: d.engine.put}
+		k := keeper{put: s.put}
 		err := k.keep(in, name, prefix)
 		notes = append(notes, k.said()...)
 		for _, f := range k.files {

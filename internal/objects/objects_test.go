@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -356,5 +357,50 @@ func TestReadersAreClosed(t *testing.T) {
 	}
 	if err := s.Verify(d); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIntakeStores: objects that are taken as they are have their names when they
+// are committed, and nothing of them is in the store before.
+func TestIntakeStores(t *testing.T) {
+	s, _ := open(t)
+	in, err := s.Intake()
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := s.PutBytes([]byte("there already"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var digests []objects.Digest
+	for _, text := range []string{"one", "two", "one", "", "there already"} {
+		d, size, err := in.Store(strings.NewReader(text))
+		if err != nil || size != int64(len(text)) || d != objects.DigestOf([]byte(text)) {
+			t.Fatalf("%q: %s, %d, %v", text, d, size, err)
+		}
+		digests = append(digests, d)
+		if d != there && s.Verify(d) == nil {
+			t.Errorf("%q is there before it is committed", text)
+		}
+	}
+	if _, _, err := in.Store(iotest.ErrReader(io.ErrUnexpectedEOF)); err == nil {
+		t.Error("what cannot be read is taken")
+	}
+	if err := in.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range digests {
+		if err := s.Verify(d); err != nil {
+			t.Error(err)
+		}
+	}
+	n := 0
+	for _, err := range s.All() {
+		if n++; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != 4 {
+		t.Errorf("%d objects are there", n)
 	}
 }
