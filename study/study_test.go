@@ -187,10 +187,10 @@ func TestWarnings(t *testing.T) {
 	exact := "hypotheses: [{id: h, claim: c, compare: {a: {a: x}, b: {a: y}}, expect: a > b, exact: true}]\n"
 	for text, want := range map[string]int{
 		few + "validation: {seeds: 5}\n": 1, few + "validation: {seeds: 6}\n": 0, few: 0,
-		few + exact + "validation: {seeds: 2}\n":                                                                      0,
-		few + strings.Replace(exact, ", exact: true", "", 1) + "validation: {seeds: 2}\n":                             1,
-		strings.Replace(few, "a: [x, y]", "a: {int: [1, 5]}", 1) + "validation: {seeds: 2}\n":                         0,
-		strings.Replace(few, "a: [x, y]", "a: [x]", 1) + "validation: {seeds: 2}\n": 0,
+		few + exact + "validation: {seeds: 2}\n":                                              0,
+		few + strings.Replace(exact, ", exact: true", "", 1) + "validation: {seeds: 2}\n":     1,
+		strings.Replace(few, "a: [x, y]", "a: {int: [1, 5]}", 1) + "validation: {seeds: 2}\n": 0,
+		strings.Replace(few, "a: [x, y]", "a: [x]", 1) + "validation: {seeds: 2}\n":           0,
 	} {
 		s, err := study.Parse("study.yaml", []byte(text))
 		if err != nil {
