@@ -26,7 +26,7 @@ func ownNetwork(spec *Spec) bool { return spec.Isolation.ClosesNetwork(spec.Limi
 
 // namespaces are the new ones of the sandbox's first process.
 func namespaces(spec *Spec) uintptr {
-	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWCGROUP
+	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 	if !spec.sharesNetwork() {
 		flags |= unix.CLONE_NEWNET
 	}

@@ -98,6 +98,8 @@ func (c *container) make() error {
 	if c.notice != nil {
 		own(c.notice.way.theirs)
 	}
+	// The group's name counts attempts: a namespace that begins in the group hides it.
+	ahead.call("hiding the control group", unix.SYS_UNSHARE, unix.CLONE_NEWCGROUP)
 	// What the engine makes may be for its user alone; what is seen in the
 	// sandbox is for another.
 	ahead.call("setting the umask", unix.SYS_UMASK, 0o022)

@@ -59,11 +59,14 @@ func Look(s *research.State) *Outlook {
 			rows = append(rows, row)
 		}
 	}
+	o.Constant = o.Constant && len(rows) > 0
+	if o.Constant {
+		return o
+	}
 	if len(rows) < 2 {
 		return nil
 	}
-	o.Deviation = math.Sqrt2 * residual(rows)
-	if o.Deviation <= sameness*largest && !o.Constant {
+	if o.Deviation = math.Sqrt2 * residual(rows); o.Deviation <= sameness*largest {
 		return nil // what seeds did, they did to all alike: too few of them to tell
 	}
 	alpha := s.Created.Study.Validation.Alpha / float64(len(s.Hypotheses))
