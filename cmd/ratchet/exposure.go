@@ -40,6 +40,8 @@ func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
 // default.
 func exposed(st *study.Study, isolation string, outside []engine.Outside) string {
 	switch {
+	case isolation != string(sandbox.Strict) && st.Evaluation != nil:
+		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can, what they are measured by included", isolation)
 	case isolation != string(sandbox.Strict):
 		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can", isolation)
 	case st.Limits.Attempt.Network == study.NetworkHost && len(outside) > 0:

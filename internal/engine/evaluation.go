@@ -1,12 +1,12 @@
 package engine
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,7 +62,12 @@ func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, f
 	job := executor.Job{
 		ID: evaluationOf(action), Run: d.run, Trial: evaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
 		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
-		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation), Evaluated: d.left(files),
+		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation),
+	}
+	shown := left(files)
+	job.Evaluated = d.placed(shown)
+	for _, f := range shown {
+		job.Limits.Disk += study.Bytes(f.Size) // it lies in the evaluation's own box
 	}
 	out, err := d.execute(ctx, job, nil)
 	if err != nil {
@@ -100,22 +105,39 @@ func (d *driver) filled(snapshot string) func(dir string) error {
 	}
 }
 
-// left puts what a program left into a folder, for reading: its output folder, and
-// what the study wants of its working folder.
-func (d *driver) left(files objects.Tree) func(dir string) error {
-	return func(dir string) error {
-		var shown objects.Tree
+// left is what a program left, as an evaluation finds it: its output folder, and
+// what the study wants of its working folder. Where both have a name, or one has a
+// file where the other has a folder, it is the output folder's.
+func left(files objects.Tree) objects.Tree {
+	var out objects.Tree
+	taken := map[string]bool{} // by path: whether it is a file
+	for _, prefix := range []string{"output/", workPrefix} {
 		for _, f := range files {
-			for _, prefix := range []string{"output/", workPrefix} {
-				if rest, ok := strings.CutPrefix(f.Path, prefix); ok {
-					f.Path = rest
-					shown = append(shown, f)
-				}
+			rest, ok := strings.CutPrefix(f.Path, prefix)
+			if _, there := taken[rest]; !ok || there {
+				continue
 			}
+			var above []string
+			for dir := path.Dir(rest); dir != "."; dir = path.Dir(dir) {
+				above = append(above, dir)
+			}
+			if slices.ContainsFunc(above, func(dir string) bool { return taken[dir] }) {
+				continue
+			}
+			for _, dir := range above {
+				taken[dir] = false
+			}
+			taken[rest] = true
+			f.Path = rest
+			out = append(out, f)
 		}
-		// One of both that have a name is the output folder's, which comes first.
-		slices.SortStableFunc(shown, func(a, b objects.File) int { return cmp.Compare(a.Path, b.Path) })
-		shown = slices.CompactFunc(shown, func(a, b objects.File) bool { return a.Path == b.Path })
+	}
+	return out
+}
+
+// placed puts files into a folder, for reading.
+func (d *driver) placed(shown objects.Tree) func(dir string) error {
+	return func(dir string) error {
 		if err := d.engine.objects.CopyOut(shown, dir); err != nil {
 			return err
 		}

@@ -178,3 +178,21 @@ func TestEvaluatedOnce(t *testing.T) {
 		t.Errorf("%s (%s)", s.Status, s.Why)
 	}
 }
+
+// TestWhatIsLeftInTheWay: a program that leaves a file in its output folder where
+// its working folder has a folder, or the other way round, ends nothing but itself.
+func TestWhatIsLeftInTheWay(t *testing.T) {
+	t.Parallel()
+	for name, program := range map[string]string{
+		"a file":   `echo 1 > "$RATCHET_OUTPUT/answer"; mkdir left; echo more > left/more; echo file > "$RATCHET_OUTPUT/left"`,
+		"a folder": `echo 1 > "$RATCHET_OUTPUT/answer"; echo file > left; mkdir "$RATCHET_OUTPUT/left"; echo more > "$RATCHET_OUTPUT/left/more"`,
+	} {
+		l := evaluatedLab(t, evaluatedStudy, program, evaluation)
+		e := l.open(engine.Options{})
+		s := l.drive(e, l.create(e))
+		want := map[string]research.Class{"a file": research.ProgramFault, "a folder": research.Succeeded}[name]
+		if got := s.Experiments[0].Trials[0].Outcome; got != want {
+			t.Errorf("%s: %s (%s), run %s (%s)", name, got, s.Experiments[0].Trials[0].Last().Message, s.Status, s.Why)
+		}
+	}
+}
