@@ -3,6 +3,7 @@
 package demo
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,7 +141,9 @@ func (d *demo) create(ctx context.Context, name string, faults []string) (*engin
 	}
 	file := filepath.Join(dir, "study.yaml")
 	text := strings.Replace(studyFile, "FAULTS", strings.Join(append([]string{"none"}, faults...), ", "), 1)
-	err := errors.Join(os.WriteFile(file, []byte(text), 0o644), os.WriteFile(filepath.Join(dir, "work.sh"), program, 0o644))
+	const seed = 1
+	work := bytes.ReplaceAll(program, []byte("SEARCH_SEED"), strconv.AppendInt(nil, research.SearchSeeds(seed, 1)[0], 10))
+	err := errors.Join(os.WriteFile(file, []byte(text), 0o644), os.WriteFile(filepath.Join(dir, "work.sh"), work, 0o644))
 	if err != nil {
 		return nil, "", err
 	}
@@ -147,7 +151,7 @@ func (d *demo) create(ctx context.Context, name string, faults []string) (*engin
 	if err != nil {
 		return nil, "", err
 	}
-	run, err := e.Create(ctx, file, []byte(text), engine.RunOptions{Output: filepath.Join(dir, "report")})
+	run, err := e.Create(ctx, file, []byte(text), engine.RunOptions{Seed: seed, Output: filepath.Join(dir, "report")})
 	if err != nil {
 		return nil, "", errors.Join(err, e.Close())
 	}

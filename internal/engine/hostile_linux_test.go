@@ -60,7 +60,7 @@ func (h *haunted) output(t *testing.T) string {
 }
 
 // firstSeed is the first seed of a run whose own is 1. The programs see it as 1.
-const firstSeed = 2072833358
+var firstSeed = research.SearchSeeds(1, 1)[0]
 
 // first ends the trials behind the first one, which says enough.
 const first = `[ "$1" = 1 ] || exit 0; `

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
@@ -28,75 +27,94 @@ func (e *Engine) looks(ctx context.Context, s *research.State) (earlier, replica
 	}
 	// A run's name begins with its study's, which a fork cannot change.
 	runs = slices.DeleteFunc(runs, func(run string) bool { return !strings.HasPrefix(run, s.Created.Study.Name+"-") })
-	states := map[string]*research.State{s.Created.Run: s}
+	pasts := map[string]*past{}
 	for _, run := range runs {
-		if run == s.Created.Run {
-			continue
+		p, err := e.pastOf(ctx, run)
+		if err != nil && run == s.Created.Run {
+			return nil, nil, err
 		}
-		if other, _, err := e.Load(ctx, run); err == nil { // of one that is damaged nothing is known
-			states[run] = other
+		if err == nil { // of one that is damaged nothing is known
+			pasts[run] = p
 		}
 	}
 	root := func(run string) string {
-		for range len(states) {
-			state := states[run]
-			if state == nil || state.Origin == nil {
+		for range len(pasts) {
+			p := pasts[run]
+			if p == nil || p.origin == "" {
 				break
 			}
-			run = state.Origin.Run
+			run = p.origin
 		}
 		return run
 	}
 	seen := map[string]bool{}
 	for _, run := range runs {
-		other := states[run]
-		if other == nil {
+		p := pasts[run]
+		if p == nil || len(p.verdicts) == 0 {
 			continue
 		}
 		kin := root(run) == root(s.Created.Run)
-		if !kin && !slices.ContainsFunc(other.Hypotheses, func(h *research.Hypothesis) bool { return h.Judgment != nil }) {
-			continue
+		var other *research.State
+		if !kin {
+			if other, _, err = e.Load(ctx, run); err != nil {
+				continue
+			}
 		}
-		err := e.verdicts(ctx, run, func(seq int64, at time.Time, text []byte, j research.Judgment) {
-			h := hypothesis(s, j.Hypothesis)
+		for _, v := range p.verdicts {
+			h := hypothesis(s, v.Hypothesis)
 			if h == nil {
-				return
+				continue
 			}
-			look := research.Look{Run: run, Seq: seq, Verdict: j.Verdict, N: j.N, Effect: j.Effect, P: j.P, Adjusted: j.Adjusted}
-			// A fork has copies of its origin's records.
-			if key := fmt.Sprint(at.UnixNano(), " ", string(text)); kin && !seen[key] {
-				seen[key] = true
-				earlier[h.ID] = append(earlier[h.ID], look)
+			look := research.Look{Run: run, Seq: v.seq, Verdict: v.Verdict, N: v.N, Effect: v.Effect, P: v.P, Adjusted: v.Adjusted}
+			if kin { // a fork has copies of its origin's records
+				if !seen[v.key] {
+					seen[v.key] = true
+					earlier[h.ID] = append(earlier[h.ID], look)
+				}
+				continue
 			}
-			if mine := hypothesis(other, j.Hypothesis); !kin && mine != nil && mine.Judgment != nil && sameClaim(s, h, other, mine) && !sharesSeeds(s, other) {
+			if theirs := hypothesis(other, v.Hypothesis); theirs != nil && theirs.Judgment != nil && sameClaim(s, h, other, theirs) && !sharesSeeds(s, other) {
 				replications[h.ID] = append(replications[h.ID], look)
 			}
-		})
-		if err != nil {
-			return nil, nil, err
 		}
 	}
 	return earlier, replications, nil
 }
 
-// verdicts reads a run's verdicts, superseded ones included.
-func (e *Engine) verdicts(ctx context.Context, run string, each func(seq int64, at time.Time, text []byte, j research.Judgment)) error {
+// past is what a run's journal says of where it comes from and of its verdicts,
+// what was rolled back included.
+type past struct {
+	origin   string // the run that it was forked from; empty: it was not
+	verdicts []verdict
+}
+
+type verdict struct {
+	research.Judgment
+	seq int64
+	key string // the same for a record and its copy in a fork
+}
+
+func (e *Engine) pastOf(ctx context.Context, run string) (*past, error) {
+	p := &past{}
 	for r, err := range e.journal.Read(ctx, run, 1) {
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if r.Type != (research.HypothesisJudged{}).Type() {
+		if r.Type != (research.HypothesisJudged{}).Type() && r.Type != (research.RunForked{}).Type() {
 			continue
 		}
-		p, err := research.Decode(r.Type, r.Version, r.Payload)
+		payload, err := research.Decode(r.Type, r.Version, r.Payload)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if judged, ok := p.(research.HypothesisJudged); ok {
-			each(r.Seq, r.Time, r.Payload, judged.Judgment)
+		switch d := payload.(type) {
+		case research.RunForked:
+			p.origin = d.Origin.Run // the last is its own, those before its origin's
+		case research.HypothesisJudged:
+			p.verdicts = append(p.verdicts, verdict{d.Judgment, r.Seq, fmt.Sprint(r.Time.UnixNano(), " ", string(r.Payload))})
 		}
 	}
-	return nil
+	return p, nil
 }
 
 func hypothesis(s *research.State, id string) *research.Hypothesis {

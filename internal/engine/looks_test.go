@@ -57,20 +57,21 @@ func TestLooksShareTheirLevel(t *testing.T) {
 	if two.N != 12 || two.Level != 0.025 || len(two.Earlier) != 1 || two.Earlier[0].Run != first || two.Earlier[0].Verdict != one.Verdict || two.Earlier[0].N != 6 {
 		t.Errorf("the second look: %d pairs at %v, after %+v", two.N, two.Level, two.Earlier)
 	}
-	three := judged(again(more))
-	if three.Level != 0.0125 || len(three.Earlier) != 2 {
-		t.Errorf("the third look is at %v, after %+v", three.Level, three.Earlier)
+	// The same data once more, in a fork, a sibling of that and after a rollback, are
+	// no other look than they were.
+	if again := judged(again(more)); again.Level != 0.025 || len(again.Earlier) != 1 {
+		t.Errorf("the second look, seen again, is at %v, after %+v", again.Level, again.Earlier)
 	}
-	// A sibling of those, by a fork of the first.
-	four := judged(again(first))
-	if four.Level != 0.00625 || len(four.Earlier) != 3 {
-		t.Errorf("the fourth look is at %v, after %+v", four.Level, four.Earlier)
-	}
-	if _, err := e.Rollback(context.Background(), first, l.locate(e, first, "stage-experimentation"), "test"); err != nil {
+	// Behind the fork, it is the first look again; the second stands beside it.
+	if _, err := e.Rollback(context.Background(), more, l.locate(e, more, "stage-experimentation"), "test"); err != nil {
 		t.Fatal(err)
 	}
-	if five := judged(first); len(five.Earlier) != 4 || five.Level != 0.05/16 {
-		t.Errorf("the fifth look is at %v, after %+v", five.Level, five.Earlier)
+	if back := judged(more); back.N != 6 || back.Level != 0.025 || len(back.Earlier) != 1 || back.Earlier[0].N != 12 {
+		t.Errorf("the first look, rolled back to, is at %v, after %+v", back.Level, back.Earlier)
+	}
+	// A sibling with still more seeds has seen both.
+	if three := judged(again(first, "validation.seeds=24")); three.N != 24 || three.Level != 0.0125 || len(three.Earlier) != 2 {
+		t.Errorf("the third look is at %v, after %+v", three.Level, three.Earlier)
 	}
 
 	data, err := os.ReadFile(l.file)
@@ -89,7 +90,7 @@ func TestLooksShareTheirLevel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := strings.Join(r.Hypotheses[0].Basis(), "\n"); !strings.Contains(text, "Looked at before, in run "+first) {
+	if text := strings.Join(r.Hypotheses[0].Basis(), "\n"); !strings.Contains(text, "Looked at before, in run "+more) {
 		t.Errorf("the report does not speak of the earlier look:\n%s", text)
 	}
 }

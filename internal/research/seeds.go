@@ -43,6 +43,12 @@ func (c *RunCreated) draw(search, fresh int) (forSearch, forValidation []int64) 
 	return all[:search:search], all[search:]
 }
 
+// SearchSeeds are the seeds of the search of a run whose own seed is known.
+func SearchSeeds(run int64, n int) []int64 {
+	seeds, _ := (&RunCreated{Seed: run, Draw: DrawnByHMAC}).draw(n, 0)
+	return seeds
+}
+
 func (c *RunCreated) mac(text string) []byte {
 	m := hmac.New(sha256.New, binary.BigEndian.AppendUint64(nil, uint64(c.Seed)))
 	m.Write([]byte(text))

@@ -3,6 +3,7 @@ package stats
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"ratchet/internal/research"
@@ -22,7 +23,7 @@ func Judge(s *research.State, earlier Looks) []research.Judgment {
 	var tested []int
 	for i, h := range s.Hypotheses {
 		cases[i] = measure(s, h, 1-v.Alpha)
-		cases[i].Earlier = earlier[h.ID]
+		cases[i].sees(earlier[h.ID])
 		if cases[i].tested {
 			ps = append(ps, cases[i].decision()*cases[i].looks())
 			tested = append(tested, i)
@@ -44,6 +45,21 @@ func Judge(s *research.State, earlier Looks) []research.Judgment {
 // for each. All looks at a claim together then err with a chance of less than
 // twice alpha, however many there are and whatever made somebody look again.
 func (c *comparison) looks() float64 { return math.Ldexp(1, len(c.Earlier)) }
+
+// sees takes over the earlier looks at other data. The same data, after a rollback
+// or in a fork, are no other look: they say the same again.
+func (c *comparison) sees(earlier []research.Look) {
+	same := func(a, b research.Look) bool {
+		equal := func(x, y *float64) bool { return x == nil && y == nil || x != nil && y != nil && *x == *y }
+		return a.N == b.N && equal(a.Effect, b.Effect) && equal(a.P, b.P)
+	}
+	now := research.Look{N: c.N, Effect: c.Effect, P: c.P}
+	for _, l := range earlier {
+		if !same(l, now) && !slices.ContainsFunc(c.Earlier, func(e research.Look) bool { return same(e, l) }) {
+			c.Earlier = append(c.Earlier, l)
+		}
+	}
+}
 
 // sameness is how near to each other differences are, as a share of the values,
 // that differ by rounding alone: two units in the last place of single precision.
