@@ -70,7 +70,7 @@ func python(text string) string { return "exec python3 - \"$@\" <<'END'\n" + tex
 
 var hostiles = []hostile{
 	{name: "1 fork bomb", program: `b() { b | b & }; b; sleep 1`, limits: "processes: 40", want: research.Resource},
-	{name: "1 fork bomb that never ends", sample: true, program: `b() { b | b; }; b`, limits: "processes: 40, time: 2s", want: research.Resource},
+	{name: "1 fork bomb that never ends", program: `b() { b | b; }; b`, limits: "processes: 40, time: 2s", want: research.Resource},
 	{name: "2 a daemon", sample: true, program: score + `(setsid sh -c 'sleep 4711 & sleep 4712' &) ; sleep 0.1`, want: research.Succeeded},
 	{name: "3 ignores SIGTERM", program: `trap '' TERM; while :; do sleep 0.1; done`, limits: "time: 500ms, grace: 300ms", want: research.Timeout, tries: 2, says: "limits.attempt.time"},
 	{name: "4 eats memory", sample: true, program: python("x=[]\nwhile True: x.append(bytearray(1<<26))"), want: research.Resource, says: "memory", check: func(t *testing.T, h *haunted) {
@@ -87,7 +87,7 @@ children = [subprocess.Popen([sys.executable, "-c", eats], stdin=subprocess.PIPE
 full = [c.stdout.readline() for c in children]
 if all(full): time.sleep(60)`), want: research.Resource, says: "memory"},
 	{name: "6 small files", program: `i=0; while :; do head -c 40000 /dev/zero > f$i || exit 1; i=$((i+1)); done`, want: research.Resource},
-	{name: "6 one file", sample: true, program: `head -c 1000000000 /dev/zero > f || exit 1; ` + score, want: research.Resource},
+	{name: "6 one file", program: `head -c 1000000000 /dev/zero > f || exit 1; ` + score, want: research.Resource},
 	{name: "6 a sparse file", program: `truncate -s 1T f || exit 1; ` + score, want: research.Resource},
 	{name: "7 prints 10 GiB", limits: "time: 20m", program: score + first + `dd if=/dev/zero bs=1M count=10240 status=none`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		if n := len(h.output(t)); n > 10<<20 {
@@ -112,7 +112,7 @@ if all(full): time.sleep(60)`), want: research.Resource, says: "memory"},
 			t.Errorf("it saw %.500q", out)
 		}
 	}},
-	{name: "11 connects", sample: true, program: python(`
+	{name: "11 connects", program: python(`
 import socket, os, sys
 for where in ("127.0.0.1", int(os.environ["PORT"])), ("169.254.169.254", 80), ("1.1.1.1", 53):
     s = socket.socket(); s.settimeout(1)
@@ -170,11 +170,11 @@ line'; echo x > none; chmod 0 none; mkdir many; [ "$1" = 1 ] && (cd many; seq 1 
 			t.Error(notes)
 		}
 	}},
-	{name: "17 NaN as the objective", sample: true, program: `echo '{"score": NaN}' >> "$RATCHET_METRICS"`, want: research.InvalidOutput, tries: 2},
+	{name: "17 NaN as the objective", program: `echo '{"score": NaN}' >> "$RATCHET_METRICS"`, want: research.InvalidOutput, tries: 2},
 	{name: "18 removes its metrics", program: score + `rm -f "$RATCHET_METRICS"; rm -rf "$RATCHET_CHECKPOINT" "$RATCHET_OUTPUT" ./* ..; true`, want: research.InvalidOutput},
-	{name: "18 replaces its metrics", sample: true, program: score + `rm -f "$RATCHET_METRICS"; ln -s /etc/passwd "$RATCHET_METRICS"`, want: research.InvalidOutput},
+	{name: "18 replaces its metrics", program: score + `rm -f "$RATCHET_METRICS"; ln -s /etc/passwd "$RATCHET_METRICS"`, want: research.InvalidOutput},
 	{name: "19 says nothing", program: `true`, want: research.InvalidOutput, tries: 2, says: "no value of the objective"},
-	{name: "20 segmentation fault", sample: true, program: `kill -SEGV $$`, want: research.ProgramFault, says: "SIGSEGV"},
+	{name: "20 segmentation fault", program: `kill -SEGV $$`, want: research.ProgramFault, says: "SIGSEGV"},
 	{name: "20 abort", program: `kill -ABRT $$`, want: research.ProgramFault, says: "SIGABRT"},
 	{name: "20 its own 137", program: `exit 137`, want: research.ProgramFault, says: "137"},
 	{name: "20 somebody's SIGKILL", program: score + `[ "$RATCHET_ATTEMPT" = 1 ] && [ "$1" = 1 ] && exec sleep 4714; true`, want: research.Succeeded, tries: 2, during: func(t *testing.T, h *haunted) {
@@ -222,7 +222,7 @@ if [ "$RATCHET_ATTEMPT" = 1 ]; then echo whole > new && mv new state; echo ha > 
 			t.Error("nothing says that something was taken out")
 		}
 	}},
-	{name: "25 markup in names", sample: true, program: `printf '%s\n' '{"score": 1, "<script>alert(1)</script>": 2, "$x^2\\input{/etc/passwd}": 3, "[a](javascript:b)": 4, "\u001b]0;x": 5, "${jndi:ldap://x}": 6}' >> "$RATCHET_METRICS"; echo x > "$RATCHET_OUTPUT/<img src=x onerror=alert(1)>.txt"; echo '</pre><script>alert(2)</script>' >&2`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
+	{name: "25 markup in names", program: `printf '%s\n' '{"score": 1, "<script>alert(1)</script>": 2, "$x^2\\input{/etc/passwd}": 3, "[a](javascript:b)": 4, "\u001b]0;x": 5, "${jndi:ldap://x}": 6}' >> "$RATCHET_METRICS"; echo x > "$RATCHET_OUTPUT/<img src=x onerror=alert(1)>.txt"; echo '</pre><script>alert(2)</script>' >&2`, want: research.Succeeded, check: func(t *testing.T, h *haunted) {
 		for _, name := range []string{"report.html", "report.md"} {
 			b, err := os.ReadFile(filepath.Join(h.dir, "out", name))
 			if err != nil {
