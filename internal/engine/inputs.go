@@ -168,6 +168,8 @@ func (n *inputs) hidden(i int) []string {
 	if n == nil {
 		return nil
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	return n.records[i].hidden
 }
 
