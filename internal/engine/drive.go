@@ -202,7 +202,7 @@ type driver struct {
 	env      Environment
 	inputs   *inputs                // nil: there are none
 	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
-	executor executor.Executor
+	executor Jobs
 	clock    *clock
 	backups  *backups
 	watch    *watcher // nil: nobody watches
@@ -346,17 +346,11 @@ func (d *driver) voided(ctx context.Context) error {
 
 // forget removes what the trials that are under way keep for their next attempts.
 func (d *driver) forget() error {
-	x, ok := d.executor.(interface {
-		Forget(which func(trial string) bool) error
-	})
-	if !ok {
-		return nil
-	}
 	var trials []string
 	for _, a := range d.state.Pending {
 		trials = append(trials, a.Trial)
 	}
-	return x.Forget(func(trial string) bool { return slices.Contains(trials, trial) })
+	return d.executor.Forget(func(trial string) bool { return slices.Contains(trials, trial) })
 }
 
 // take commits what came of an effect.

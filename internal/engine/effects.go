@@ -93,16 +93,21 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		ID: id, Run: d.run, Trial: id, Command: command, Limits: c.Study.Limits.Attempt,
 		CheckpointAt: c.Study.Program.Checkpoint,
 		Isolation:    sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
-		Fill: func(dir string) error {
-			tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
-			if err != nil {
-				return fmt.Errorf("the program's files: %w", err)
-			}
-			return d.engine.objects.CopyOut(tree, dir)
-		},
+		Fill: d.filled(snapshot, "the program's files"),
 	}
 	job.Inputs = d.binds(c.Study.Program.Inputs, 0)
 	return job
+}
+
+// filled puts files of the study into a job's working folder.
+func (d *driver) filled(snapshot, what string) func(dir string) error {
+	return func(dir string) error {
+		tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return d.engine.objects.CopyOut(tree, dir)
+	}
 }
 
 // binds are inputs as a sandbox shows them. first is the number of the first of

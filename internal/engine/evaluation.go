@@ -62,7 +62,7 @@ func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, f
 	job := executor.Job{
 		ID: evaluationOf(action), Run: d.run, Trial: evaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
 		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
-		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation),
+		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation, "the evaluation's files"),
 	}
 	shown := left(files)
 	job.Evaluated = d.placed(shown)
@@ -92,17 +92,6 @@ func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, f
 	}
 	e.files, err = d.keepTexts(out, box, "evaluation/")
 	return e, err
-}
-
-// filled puts files of the study into a job's working folder.
-func (d *driver) filled(snapshot string) func(dir string) error {
-	return func(dir string) error {
-		tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
-		if err != nil {
-			return fmt.Errorf("the files of the study: %w", err)
-		}
-		return d.engine.objects.CopyOut(tree, dir)
-	}
 }
 
 // left is what a program left, as an evaluation finds it: its output folder, and

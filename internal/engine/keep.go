@@ -79,18 +79,13 @@ func (s *stash) put(open opener) (objects.File, error) {
 	if s.n++; s.n <= fewFiles {
 		return s.e.put(open)
 	}
-	f, info, err := open()
-	if err != nil {
-		return objects.File{}, err
-	}
-	defer f.Close() // only read from
 	if s.many == nil {
+		var err error
 		if s.many, err = s.e.objects.Intake(); err != nil {
 			return objects.File{}, err
 		}
 	}
-	digest, size, err := s.many.Store(io.LimitReader(f, info.Size))
-	return objects.File{Digest: digest, Size: size, Executable: info.Mode&0o111 != 0}, err
+	return stored(open, s.many.Store)
 }
 
 func (s *stash) commit() error {
@@ -295,13 +290,15 @@ func (e *Engine) putText(open opener) (objects.File, error) {
 }
 
 // put stores a file that a program wrote, as long as it is now.
-func (e *Engine) put(open opener) (objects.File, error) {
+func (e *Engine) put(open opener) (objects.File, error) { return stored(open, e.objects.Put) }
+
+func stored(open opener, put func(io.Reader) (objects.Digest, int64, error)) (objects.File, error) {
 	f, info, err := open()
 	if err != nil {
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	digest, size, err := e.objects.Put(io.LimitReader(f, info.Size))
+	digest, size, err := put(io.LimitReader(f, info.Size))
 	return objects.File{Digest: digest, Size: size, Executable: info.Mode&0o111 != 0}, err
 }
 

@@ -43,7 +43,7 @@ func (h Hypothesis) Basis() []string {
 		say("Second opinion, which decides nothing unless it contradicts: %s, V = %g, p %s; a is above b at %d seeds, below at %d.", o.Test, o.Statistic, Probability(&o.P), o.Above, o.Below)
 	}
 	if h.TunedOver > 0 {
-		say("Each side was tuned over at most %s.", counted(h.TunedOver, "configuration"))
+		say("Each side was tuned over at most %s.", research.Counted(h.TunedOver, "configuration"))
 	}
 	for _, l := range h.Earlier {
 		say("Looked at before, in run %s at record %d: %s. Each look after the first has half the level of the one before.", l.Run, l.Seq, lookText(l))
@@ -59,15 +59,15 @@ func (h Hypothesis) lost() string {
 	case h.LostA > 0 && h.LostB > 0:
 		return fmt.Sprintf("; a has no value for %d seeds, b for %d", h.LostA, h.LostB)
 	case h.LostA > 0:
-		return fmt.Sprintf("; a has no value for %s", counted(h.LostA, "seed"))
+		return fmt.Sprintf("; a has no value for %s", research.Counted(h.LostA, "seed"))
 	case h.LostB > 0:
-		return fmt.Sprintf("; b has no value for %s", counted(h.LostB, "seed"))
+		return fmt.Sprintf("; b has no value for %s", research.Counted(h.LostB, "seed"))
 	}
 	return ""
 }
 
 func lookText(l research.Look) string {
-	text := l.Verdict + " on " + counted(l.N, "pair")
+	text := l.Verdict + " on " + research.Counted(l.N, "pair")
 	if l.Effect != nil {
 		text += ", a − b " + signed(*l.Effect)
 	}
@@ -77,24 +77,8 @@ func lookText(l research.Look) string {
 	return text
 }
 
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // percent writes a level with two digits of what it leaves.
 func percent(level float64) string {
 	digits := max(0, 1-int(math.Floor(math.Log10(100*(1-level)))))
 	return strings.TrimSuffix(fmt.Sprintf("%.*f", digits, 100*level), ".0") + " %"
-}
-
-func finite(values ...float64) bool {
-	for _, v := range values {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return false
-		}
-	}
-	return true
 }

@@ -348,7 +348,7 @@ func intervalOf(level float64, earlier bool) func([]float64) *[2]float64 {
 	}
 	return func(values []float64) *[2]float64 {
 		sample := stats.NewSample(values)
-		if low, high := sample.Interval(level); sample.Varies() && finite(low, high) {
+		if low, high := sample.Interval(level); sample.Varies() && stats.Finite(low, high) {
 			return &[2]float64{low, high}
 		}
 		return nil

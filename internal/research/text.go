@@ -15,6 +15,14 @@ func Harmless(s string) string {
 	return strings.Join(lines, "\n")
 }
 
+// Counted is a number of things, in words: 1 pair, 2 pairs.
+func Counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
 // Obeyed reports whether a terminal does something at a character besides showing
 // it: control characters, the end of a line and a tab among them, and those that
 // turn the direction of what follows.

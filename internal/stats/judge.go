@@ -102,7 +102,7 @@ func (c *comparison) describe(level float64) {
 	}
 	c.sample = NewSample(c.d)
 	effect := c.turn(c.sample.Mean)
-	if !finite(effect, c.sample.SD) {
+	if !Finite(effect, c.sample.SD) {
 		c.Why = "the values are too large to be subtracted from each other"
 		return
 	}
@@ -202,7 +202,7 @@ func (c *comparison) conclude(alpha float64) {
 	case c.Why != "":
 		return
 	case !c.tested:
-		c.Why = fmt.Sprintf("%s of succeeded trials are too few to compare", count(c.N, "pair"))
+		c.Why = fmt.Sprintf("%s of succeeded trials are too few to compare", research.Counted(c.N, "pair"))
 		c.Why += c.gaps()
 		return
 	}
@@ -232,7 +232,7 @@ func (c *comparison) conclude(alpha float64) {
 		c.Why += fmt.Sprintf("; the differences look skewed (skewness %.2g)", *c.Skewness)
 	}
 	if c.N < fewPairs {
-		c.Why += fmt.Sprintf("; it rests on %s", count(c.N, "pair"))
+		c.Why += fmt.Sprintf("; it rests on %s", research.Counted(c.N, "pair"))
 	}
 }
 
@@ -341,20 +341,14 @@ func valueOf(s *research.State, experiment string, seed int64, metric string) (f
 	return v, ok
 }
 
-func finite(values ...float64) bool {
+// Finite reports whether all values are numbers that have an end.
+func Finite(values ...float64) bool {
 	for _, v := range values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return false
 		}
 	}
 	return true
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func short(v float64) string { return fmt.Sprintf("%.4g", v) }

@@ -72,7 +72,7 @@ func Look(s *research.State) *Outlook {
 	alpha := s.Created.Study.Validation.Alpha / float64(len(s.Hypotheses))
 	t := distuv.StudentsT{Mu: 0, Sigma: 1, Nu: float64(o.Seeds - 1)}
 	o.Smallest = (t.Quantile(1-alpha/2) + t.Quantile(power)) * o.Deviation / math.Sqrt(float64(o.Seeds))
-	if !finite(o.Deviation, o.Smallest) {
+	if !Finite(o.Deviation, o.Smallest) {
 		return nil
 	}
 	return o
