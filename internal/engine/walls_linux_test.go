@@ -404,7 +404,11 @@ limits: {attempt: {time: 10m, disk: 64MiB, processes: 20}}
 `
 	// A third each for the build, an attempt that fails, and the one after it.
 	h := &haunted{lab: newLab(t, study, fmt.Sprintf("export OUTSIDE=%q\n%sexec python3 swaps.py %d $1\n", outside, swaps, changes/3))}
-	t.Cleanup(func() { _ = untrusted.RemoveAll(h.home()) }) // locked folders included
+	t.Cleanup(func() { // locked folders included
+		if err := untrusted.RemoveAll(h.home()); err != nil {
+			t.Error(err)
+		}
+	})
 	if err := os.Mkdir(filepath.Join(h.dir, "in"), 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -51,14 +51,14 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 	if statErr != nil || !info.Mode.IsDir() {
 		return err
 	}
+	if info.Mode.Perm()&0o700 != 0o700 {
+		if lock, ok := unlock(in.fd(), name); ok { // otherwise it can be neither moved nor entered
+			lock(false)
+		}
+	}
 	if depth >= deepRemoval {
 		r.moved++
 		return unix.Renameat(in.fd(), name, r.top.fd(), fmt.Sprintf(".ratchet-deep-%d", r.moved))
-	}
-	if info.Mode.Perm()&0o700 != 0o700 {
-		if lock, ok := unlock(in.fd(), name); ok { // entering says if that was no use
-			lock(false)
-		}
 	}
 	f, err := in.enter(name)
 	if err != nil {

@@ -148,8 +148,9 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// nest makes folders in folders, deeper than any path reaches.
-func nest(t *testing.T, dir string, depth int) {
+// nest makes folders in folders, deeper than any path reaches, and leaves each
+// with the rights given.
+func nest(t *testing.T, dir string, depth int, rights uint32) {
 	t.Helper()
 	in, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -162,6 +163,9 @@ func nest(t *testing.T, dir string, depth int) {
 		}
 		next, err := unix.Openat(in, name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Fchmod(in, rights); err != nil {
 			t.Fatal(err)
 		}
 		unix.Close(in)
@@ -181,7 +185,7 @@ func TestDeepFolders(t *testing.T) {
 	if err := os.Mkdir(box, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	nest(t, box, 3000)
+	nest(t, box, 3000, 0o755)
 	found, refused := paths(t, opened(t, OpenBox, box))
 	if len(found) != mostDepth+1 || len(refused) != 1 {
 		t.Errorf("found %d folders, %d refused", len(found), len(refused))
@@ -191,6 +195,13 @@ func TestDeepFolders(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if err := RemoveAll(box); err != nil {
+		t.Error(err)
+	}
+	if err := os.Mkdir(box, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	nest(t, box, 300, 0)
 	if err := RemoveAll(box); err != nil {
 		t.Error(err)
 	}
