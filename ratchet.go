@@ -17,13 +17,16 @@ import (
 	"os"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/history"
+	"ratchet/internal/home"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 )
 
 // Release is this release's version.
-const Release = engine.Release
+const Release = home.Release
 
 // Results is what a run found, as in results.json.
 type Results = report.Results
@@ -53,7 +56,7 @@ const (
 type (
 	RunOptions   = engine.RunOptions
 	DriveOptions = engine.DriveOptions
-	ForkOptions  = engine.ForkOptions
+	ForkOptions  = history.ForkOptions
 )
 
 // ErrInterrupted is the error of Run and Resume whose context ended: the run
@@ -68,15 +71,25 @@ func Main() { sandbox.Main() }
 
 // Engine is an open home: a folder with a journal, objects and runs. It is
 // safe for concurrent use; several processes may open the same home.
-type Engine struct{ *engine.Engine }
+type Engine struct {
+	*engine.Engine
+	*maintenance.Maintenance
+}
 
-// Open opens the home in a folder, and creates it if need be.
-func Open(home string) (*Engine, error) {
-	e, err := engine.Open(home, engine.Options{})
+func of(e *engine.Engine) *Engine { return &Engine{e, maintenance.Of(e.Home, e.Publisher)} }
+
+// OpenWith opens a home whose parts are replaced.
+func OpenWith(home string, o engine.Options) (*Engine, error) {
+	e, err := engine.Open(home, o)
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{e}, nil
+	return of(e), nil
+}
+
+// Open opens the home in a folder, and creates it if need be.
+func Open(home string) (*Engine, error) {
+	return OpenWith(home, engine.Options{})
 }
 
 // Run makes a run of a study file and drives it to its end. If ctx ends

@@ -58,11 +58,11 @@ func (b *bench) withArtifacts(name string, files, size int, events int64) (home,
 				content[at] = byte('a' + rnd.Uint64()%26)
 			}
 		}
-		d, err := e.Objects().PutBytes(content)
+		d, err := e.Objects.PutBytes(content)
 		if err != nil {
 			return "", err
 		}
-		tree, err := e.Objects().PutTree(objects.Tree{{Path: "output/file", Digest: d, Size: int64(size)}})
+		tree, err := e.Objects.PutTree(objects.Tree{{Path: "output/file", Digest: d, Size: int64(size)}})
 		return string(tree), err
 	})
 	return home, run, errors.Join(err, e.Close())

@@ -19,7 +19,11 @@ import (
 	"ratchet"
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
+	"ratchet/internal/environment"
+	"ratchet/internal/history"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/objects"
 	"ratchet/study"
 )
@@ -82,18 +86,18 @@ func statusOf(err error) int {
 	var silent silentError
 	var problems study.Problems
 	var use usageError
-	var unknown *engine.UnknownRunError
+	var unknown *home.UnknownRunError
 	var notYet *engine.NotYetError
-	var position *engine.PositionError
-	var amend *engine.AmendError
+	var position *history.PositionError
+	var amend *history.AmendError
 	var secret *engine.SecretError
-	var keys *engine.KeysError
+	var keys *environment.KeysError
 	var arrived *engine.ArrivedError
-	var driven *engine.DrivenError
+	var driven *home.DrivenError
 	var noBackups *backup.NoBackupsError
 	var unknownBackup *backup.UnknownBackupError
 	var held *backup.HeldError
-	var newer *engine.NewerError
+	var newer *maintenance.NewerError
 	var damagedBackup *backup.DamageError
 	var record *journal.DamageError
 	var object *objects.DamageError
@@ -237,15 +241,15 @@ func (a *app) homeFolder() (path, source string, err error) {
 
 // open opens the home. A command that only reads does not make one.
 func (a *app) open(create bool) (*ratchet.Engine, error) {
-	home, _, err := a.homeFolder()
+	folder, _, err := a.homeFolder()
 	if err != nil {
 		return nil, err
 	}
-	_, err = os.Stat(filepath.Join(home, "journal.db"))
+	_, err = os.Stat(filepath.Join(folder, "journal.db"))
 	made := errors.Is(err, fs.ErrNotExist)
 	if err != nil && (!create || a.stranger != nil) {
 		if made {
-			return nil, &engine.UnknownRunError{}
+			return nil, &home.UnknownRunError{}
 		}
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
@@ -261,7 +265,7 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	inner, err := engine.Open(home, engine.Options{Breakers: breakers})
+	e, err := ratchet.OpenWith(folder, engine.Options{Breakers: breakers})
 	if err != nil && strings.Contains(err.Error(), "not a database") {
 		return nil, &journal.DamageError{Why: err.Error()}
 	}
@@ -269,9 +273,9 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 		return nil, err
 	}
 	if a.stranger == nil {
-		a.own(home, made, private)
+		a.own(folder, made, private)
 	}
-	return &ratchet.Engine{Engine: inner}, nil
+	return e, nil
 }
 
 // with opens the home, finds the run that the first argument names, and calls
@@ -286,7 +290,14 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) 
 	if len(args) > 0 {
 		name = args[0]
 	}
-	run, err := e.Find(c.Context(), name, prefer)
+	var preferred func(run string) bool
+	if prefer != nil {
+		preferred = func(run string) bool {
+			s, _, err := e.Load(c.Context(), run)
+			return err == nil && prefer(s)
+		}
+	}
+	run, err := e.Find(c.Context(), name, preferred)
 	if err != nil {
 		return err
 	}

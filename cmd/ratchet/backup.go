@@ -14,6 +14,7 @@ import (
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
 	"ratchet/internal/gateway"
+	"ratchet/internal/maintenance"
 )
 
 // backupFlags are those of every command about backups.
@@ -29,7 +30,7 @@ func (b *backupFlags) add(c *cobra.Command, name string) {
 }
 
 // place is where the flags and the settings say that backups are.
-func (a *app) place(b backupFlags) (engine.BackupPlace, error) {
+func (a *app) place(b backupFlags) (maintenance.BackupPlace, error) {
 	p, err := a.backupPolicy()
 	if err != nil {
 		return p.BackupPlace, err
@@ -222,7 +223,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 
 func (a *app) backupRestoreCommand() *cobra.Command {
 	var flags backupFlags
-	var o engine.RestoreOptions
+	var o maintenance.RestoreOptions
 	var to string
 	c := &cobra.Command{
 		Use:   "restore ID [RUN…] [--from DEST] [--to HOME]",
@@ -267,7 +268,7 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 	return c
 }
 
-func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
+func (a *app) printRestored(e *ratchet.Engine, out *maintenance.Restored) {
 	runs := 0
 	for _, r := range out.Runs {
 		if of, calls := gateway.StreamOf(r.Run); calls {
@@ -289,7 +290,7 @@ func (a *app) printRestored(e *ratchet.Engine, out *engine.Restored) {
 			a.printf("  its report goes to %s\n", shorter(r.Output))
 		}
 	}
-	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Home()))
+	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Folder))
 }
 
 func (a *app) backupPruneCommand() *cobra.Command {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	product "ratchet"
+
 	"context"
 	"math/rand/v2"
 	"os"
@@ -10,7 +12,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
-	"ratchet/internal/engine"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/proof"
 )
 
@@ -31,8 +33,8 @@ func TestBackupsKilled(t *testing.T) {
 	if out, err := ratchet("run", "-q", "study.yaml").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	place := engine.BackupPlace{To: filepath.Join(dir, "backups")}
-	e, err := engine.Open(filepath.Join(dir, ".ratchet"), engine.Options{})
+	place := maintenance.BackupPlace{To: filepath.Join(dir, "backups")}
+	e, err := product.Open(filepath.Join(dir, ".ratchet"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,12 +84,12 @@ func TestBackupsKilled(t *testing.T) {
 			if len(bad) > 0 || len(all) == 0 || all[0].ID != first.ID {
 				t.Fatalf("after %d kills there are %d backups; %v", killed, len(all), bad)
 			}
-			restored, err := engine.Open(filepath.Join(t.TempDir(), "home"), engine.Options{})
+			restored, err := product.Open(filepath.Join(t.TempDir(), "home"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, m := range []*backup.Manifest{first, all[len(all)-1]} {
-				if _, err := restored.Restore(context.Background(), place, engine.RestoreOptions{Backup: m.ID, Output: filepath.Join(dir, "reports")}); err != nil {
+				if _, err := restored.Restore(context.Background(), place, maintenance.RestoreOptions{Backup: m.ID, Output: filepath.Join(dir, "reports")}); err != nil {
 					t.Errorf("after %d kills backup %s does not restore: %v", killed, m.ID, err)
 				}
 			}

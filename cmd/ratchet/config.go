@@ -15,8 +15,8 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/engine"
 	"ratchet/internal/gateway"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
 	"ratchet/internal/yamlfile"
@@ -230,12 +230,12 @@ func (s setting) beside(home string) string {
 }
 
 // backupPolicy is what the settings say of backups.
-func (a *app) backupPolicy() (engine.BackupPolicy, error) {
+func (a *app) backupPolicy() (maintenance.BackupPolicy, error) {
 	set, err := a.configured()
 	if err != nil {
-		return engine.BackupPolicy{}, err
+		return maintenance.BackupPolicy{}, err
 	}
-	p := engine.BackupPolicy{AfterStage: set["backup.after_stage"].Value == "true"}
+	p := maintenance.BackupPolicy{AfterStage: set["backup.after_stage"].Value == "true"}
 	home, _, err := a.homeFolder()
 	if err != nil {
 		return p, err

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet"
-	"ratchet/internal/engine"
+	"ratchet/internal/home"
 	"ratchet/internal/research"
 )
 
@@ -52,7 +52,7 @@ func (a *app) cancelCommand() *cobra.Command {
 					return err
 				}
 				// Where nobody drives the run, this process ends it.
-				var driven *engine.DrivenError
+				var driven *home.DrivenError
 				if _, err := e.Drive(ctx, run, ratchet.DriveOptions{}); err != nil && !errors.As(err, &driven) {
 					return err
 				}

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"ratchet"
-	"ratchet/internal/engine"
+	"ratchet/internal/environment"
 	"ratchet/internal/gateway"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
@@ -38,7 +38,7 @@ func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
 
 // exposed says in one line what a study's programs can reach that they cannot by
 // default.
-func exposed(st *study.Study, isolation string, outside []engine.Outside) string {
+func exposed(st *study.Study, isolation string, outside []environment.Outside) string {
 	switch {
 	case isolation != string(sandbox.Strict) && st.Evaluation != nil:
 		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can, what they are measured by included", isolation)
@@ -66,7 +66,7 @@ func exposed(st *study.Study, isolation string, outside []engine.Outside) string
 }
 
 // shown is one line on what a program sees from outside.
-func shown(o engine.Outside) string {
+func shown(o environment.Outside) string {
 	line := fmt.Sprintf("its programs see %s (%s)", research.Printable(o.Path, 500), research.Printable(o.Name, 200))
 	if o.Keys != "" {
 		line += ", " + o.Keys

@@ -12,6 +12,7 @@ import (
 
 	"ratchet"
 	"ratchet/internal/engine"
+	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
@@ -21,8 +22,8 @@ import (
 // healthDocument is what `ratchet health --json` prints.
 type healthDocument struct {
 	*engine.Watch
-	Driven *engine.DrivenError `json:"driven_by"`
-	Alerts []research.Alert    `json:"alerts"`
+	Driven *home.DrivenError `json:"driven_by"`
+	Alerts []research.Alert  `json:"alerts"`
 }
 
 func (a *app) healthCommand() *cobra.Command {
@@ -115,7 +116,7 @@ func (a *app) printHealth(d healthDocument, s *ratchet.State) {
 	_ = w.Flush()
 }
 
-func statusWord(s *ratchet.State, driven *engine.DrivenError) string {
+func statusWord(s *ratchet.State, driven *home.DrivenError) string {
 	return statusDocument{Status: string(s.Status), Driven: driven}.word()
 }
 

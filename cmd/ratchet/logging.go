@@ -43,7 +43,7 @@ func (a *app) logToFile(e *ratchet.Engine) (done func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	file := &lumberjack.Logger{Filename: filepath.Join(e.Home(), "logs", "engine.log"), MaxSize: 10, MaxBackups: 5}
+	file := &lumberjack.Logger{Filename: filepath.Join(e.Folder, "logs", "engine.log"), MaxSize: 10, MaxBackups: 5}
 	if v := set["log.size"].Value; v != "" {
 		n, err := study.ParseBytes(v)
 		if err != nil {

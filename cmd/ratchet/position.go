@@ -7,10 +7,11 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ratchet/internal/home"
+
 	"github.com/spf13/cobra"
 
 	"ratchet"
-	"ratchet/internal/engine"
 )
 
 func (a *app) checkpointsCommand() *cobra.Command {
@@ -89,7 +90,7 @@ anew; time and money that were spent stay spent.`,
 			}
 			return a.withAt(c, args, nil, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				s, err := e.Rollback(ctx, run, at, me())
-				if errors.As(err, new(*engine.DrivenError)) {
+				if errors.As(err, new(*home.DrivenError)) {
 					return usageError{fmt.Errorf("%w; `ratchet pause %s` first", err, run)}
 				}
 				if err != nil {

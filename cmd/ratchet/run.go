@@ -15,6 +15,7 @@ import (
 
 	"ratchet"
 	"ratchet/internal/engine"
+	"ratchet/internal/home"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
@@ -91,17 +92,17 @@ func (a *app) detach(e *ratchet.Engine, run string) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(e.Home(), "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	log, err := os.OpenFile(filepath.Join(e.Folder, "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if errors.Is(err, os.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Join(e.Home(), "runs", run), 0o700); err == nil {
-			log, err = os.OpenFile(filepath.Join(e.Home(), "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err = os.MkdirAll(filepath.Join(e.Folder, "runs", run), 0o700); err == nil {
+			log, err = os.OpenFile(filepath.Join(e.Folder, "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 		}
 	}
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "resume", run, "--home", e.Home())
+	cmd := exec.Command(self, "resume", run, "--home", e.Folder)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -177,9 +178,10 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	}
 	p := a.newProgress(run)
 	o.Observe = p.observe
-	o.Warn = func(err error) { a.log.Warn(err.Error()) }
-	var err error
-	if o.Backup, err = a.backupPolicy(); err == nil {
+	o.Warn = func(err error) { a.log.Warn(e.Secrets().Text(err.Error())) }
+	policy, err := a.backupPolicy()
+	if err == nil {
+		o.Backups = e.Schedule(policy, e.Dependencies(), o.Warn)
 		o.Watch, err = a.watchOptions()
 	}
 	if err == nil {
@@ -196,7 +198,7 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	defer closed()
 	_, err = e.Drive(ctx, run, o)
 	p.stop()
-	var driven *engine.DrivenError
+	var driven *home.DrivenError
 	switch {
 	case errors.As(err, &driven):
 		return a.follow(ctx, e, run, driven, p)
@@ -216,7 +218,7 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 }
 
 // follow waits for a run that another process drives.
-func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *engine.DrivenError, p *progress) error {
+func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *home.DrivenError, p *progress) error {
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

@@ -10,8 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet"
-	"ratchet/internal/engine"
 	"ratchet/internal/gateway"
+	"ratchet/internal/home"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
@@ -19,24 +20,24 @@ import (
 
 // statusDocument is what `ratchet status --json` prints.
 type statusDocument struct {
-	Run       string              `json:"run"`
-	Status    string              `json:"status"`
-	Why       string              `json:"why,omitempty"`
-	Stage     string              `json:"stage"`
-	Driven    *engine.DrivenError `json:"driven_by"`
-	Completed int                 `json:"experiments_done"`
-	Planned   int                 `json:"experiments_planned"`
-	Trials    int                 `json:"trials_done"`
-	Failed    int                 `json:"trials_failed"`
-	InFlight  []string            `json:"in_flight"`
-	Best      *float64            `json:"best"`
-	Began     time.Time           `json:"began"`
-	Last      time.Time           `json:"last_event"`
-	Seq       int64               `json:"seq"`
-	Output    string              `json:"output"`
-	Disk      *engine.DiskUse     `json:"disk,omitempty"`
-	At        int64               `json:"at,omitempty"` // the position that was asked for
-	Origin    *ratchet.Origin     `json:"origin,omitempty"`
+	Run       string               `json:"run"`
+	Status    string               `json:"status"`
+	Why       string               `json:"why,omitempty"`
+	Stage     string               `json:"stage"`
+	Driven    *home.DrivenError    `json:"driven_by"`
+	Completed int                  `json:"experiments_done"`
+	Planned   int                  `json:"experiments_planned"`
+	Trials    int                  `json:"trials_done"`
+	Failed    int                  `json:"trials_failed"`
+	InFlight  []string             `json:"in_flight"`
+	Best      *float64             `json:"best"`
+	Began     time.Time            `json:"began"`
+	Last      time.Time            `json:"last_event"`
+	Seq       int64                `json:"seq"`
+	Output    string               `json:"output"`
+	Disk      *maintenance.DiskUse `json:"disk,omitempty"`
+	At        int64                `json:"at,omitempty"` // the position that was asked for
+	Origin    *ratchet.Origin      `json:"origin,omitempty"`
 	// Health is nil where nobody drives the run.
 	Health  *monitor.Health  `json:"health,omitempty"`
 	Waiting string           `json:"waiting_for,omitempty"`
@@ -202,7 +203,7 @@ func (a *app) listCommand() *cobra.Command {
 				defer e.Close()
 				runs, err = e.Runs(c.Context())
 			}
-			if err != nil && !errors.As(err, new(*engine.UnknownRunError)) { // no home is one without runs
+			if err != nil && !errors.As(err, new(*home.UnknownRunError)) { // no home is one without runs
 				return err
 			}
 			documents := []statusDocument{}

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/engine"
+	"ratchet/internal/environment"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
@@ -28,7 +28,7 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			outside := engine.OutsideOf(s, filepath.Dir(args[0]))
+			outside := environment.OutsideOf(s, filepath.Dir(args[0]))
 			if a.json {
 				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": outside})
 				return nil

@@ -8,9 +8,10 @@ import (
 	"os"
 	"strings"
 
-	"github.com/spf13/cobra"
+	"ratchet/internal/home"
+	"ratchet/internal/maintenance"
 
-	"ratchet/internal/engine"
+	"github.com/spf13/cobra"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -102,12 +103,12 @@ func (a *app) verified(v any, what string, records int64, objects int, damages [
 }
 
 func (a *app) repair(ctx context.Context, flags backupFlags) error {
-	home, _, err := a.homeFolder()
+	folder, _, err := a.homeFolder()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(home); err != nil {
-		return &engine.UnknownRunError{}
+	if _, err := os.Stat(folder); err != nil {
+		return &home.UnknownRunError{}
 	}
 	p, err := a.backupPolicy()
 	if err != nil {
@@ -115,7 +116,7 @@ func (a *app) repair(ctx context.Context, flags backupFlags) error {
 	}
 	place := p.BackupPlace
 	place.To, place.Identity = cmp.Or(flags.place, place.To), cmp.Or(flags.identity, place.Identity)
-	r, err := engine.Repair(ctx, home, place)
+	r, err := maintenance.Repair(ctx, folder, place)
 	if err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (d *demo) models(ctx context.Context, kills int) error {
 		s, err = d.ask(ctx, e, run, address)
 	} else {
 		config := fmt.Sprintf("models: {providers: {demo: {url: %q, free: true}}}\n", address)
-		if err = os.WriteFile(filepath.Join(e.Home(), "config.yaml"), []byte(config), 0o600); err == nil {
+		if err = os.WriteFile(filepath.Join(e.Folder, "config.yaml"), []byte(config), 0o600); err == nil {
 			var row Row
 			row, s, err = d.killing(ctx, e, run, kills, func() time.Duration { return time.Duration(200+rand.IntN(500)) * time.Millisecond })
 			row.Fault = "engine killed, asking"

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/research"
 )
 
@@ -33,34 +34,34 @@ func (d *demo) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	place := engine.BackupPlace{To: filepath.Join(d.o.Dir, "backups")}
-	m, err := e.Backup(ctx, place, nil)
+	place := maintenance.BackupPlace{To: filepath.Join(d.o.Dir, "backups")}
+	m, err := maintenance.Of(e.Home, e.Publisher).Backup(ctx, place, nil)
 	if err != nil {
 		return err
 	}
 	d.o.Say("backup %s was made", m.ID)
-	damaged, err := d.damage(filepath.Join(e.Home(), "objects"), s)
+	damaged, err := d.damage(filepath.Join(e.Folder, "objects"), s)
 	if err != nil {
 		return err
 	}
 	row := Row{Fault: "flipped bytes", Injected: damaged, As: "named by verify", Recovery: []float64{}}
-	found, err := e.Verify(ctx, nil)
+	found, err := maintenance.Of(e.Home, e.Publisher).Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
 	row.Detected = min(damaged, len(found.Damages))
-	home := e.Home()
+	home := e.Folder
 	if err := e.Close(); err != nil {
 		return err
 	}
 	began := time.Now()
-	if _, err := engine.Repair(ctx, home, place); err != nil {
+	if _, err := maintenance.Repair(ctx, home, place); err != nil {
 		return err
 	}
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	clean, err := e.Verify(ctx, nil)
+	clean, err := maintenance.Of(e.Home, e.Publisher).Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -80,7 +81,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	if _, err := e.Restore(ctx, place, engine.RestoreOptions{Backup: m.ID}); err != nil {
+	if _, err := maintenance.Of(e.Home, e.Publisher).Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
 		return err
 	}
 	after, err := e.Results(ctx, run)
@@ -259,7 +260,7 @@ func (d *demo) killing(ctx context.Context, e *engine.Engine, run string, times 
 	acknowledged := map[string]research.Class{}
 	for ctx.Err() == nil {
 		var out bytes.Buffer
-		cmd := exec.CommandContext(ctx, d.o.Self, "resume", run, "--home", e.Home(), "--quiet")
+		cmd := exec.CommandContext(ctx, d.o.Self, "resume", run, "--home", e.Folder, "--quiet")
 		cmd.Stdout, cmd.Stderr = &out, &out
 		started := time.Now()
 		if err := cmd.Start(); err != nil {

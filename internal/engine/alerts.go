@@ -22,7 +22,7 @@ func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) 
 		return nil, err
 	}
 	out := []AlertRecord{}
-	for r, err := range e.journal.Read(ctx, run, 1) {
+	for r, err := range e.Journal.Read(ctx, run, 1) {
 		if err != nil {
 			return nil, err
 		}

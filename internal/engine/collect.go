@@ -113,7 +113,7 @@ func (d *driver) collect(ctx context.Context, a research.Action, job executor.Jo
 	for _, n := range notes {
 		at.Notes = append(at.Notes, research.Printable(d.engine.secrets.Text(n), 500))
 	}
-	digest, err := d.engine.objects.PutTree(files)
+	digest, err := d.engine.Objects.PutTree(files)
 	at.Evidence = string(digest)
 	return at, err
 }

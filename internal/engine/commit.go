@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"ratchet/internal/history"
 	"ratchet/internal/journal"
 	"ratchet/internal/planted"
 	"ratchet/internal/research"
@@ -27,7 +28,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		}
 		// An append that was handed over is not taken back by an interrupt.
 		began := time.Now()
-		head, err := d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
+		head, err := d.engine.Journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
 		d.watch.appended(time.Since(began))
 		switch {
 		case errors.As(err, new(*journal.ConflictError)):
@@ -44,12 +45,14 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		}
 		d.head = head
 		if len(d.state.Checkpoints) > marks {
-			d.engine.keepState(d.run, d.state, head)
+			d.engine.Keep(d.run, d.state, head)
 		}
 		d.models.stage(d.state.Stage)
 		d.options.Observe(d.state, all)
 		d.watch.see(d.state, all)
-		d.backups.see(all)
+		if d.options.Backups != nil {
+			d.options.Backups.Committed(all)
+		}
 		return nil
 	}
 }
@@ -67,8 +70,8 @@ func (d *driver) follow(ctx context.Context, events []research.Payload) ([]resea
 				end.Models = d.models.use("")
 				p = end
 			}
-			now := d.clock.now()
-			entry, err := encode(p, now)
+			now := d.clock.Now()
+			entry, err := history.Encode(p, now)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -84,7 +87,7 @@ func (d *driver) follow(ctx context.Context, events []research.Payload) ([]resea
 		if len(events) > 0 {
 			continue
 		}
-		if events = research.Decide(d.state, d.clock.now()); len(events) == 0 {
+		if events = research.Decide(d.state, d.clock.Now()); len(events) == 0 {
 			break
 		}
 	}
@@ -99,7 +102,7 @@ func (d *driver) reload(ctx context.Context) error {
 		return err
 	}
 	d.state, d.head = s, head
-	d.clock.notBefore(s.Time)
+	d.clock.NotBefore(s.Time)
 	if d.began && s.Engine.Engine != d.id {
 		return &FencedError{d.run, s.Engine.Host}
 	}
@@ -109,7 +112,7 @@ func (d *driver) reload(ctx context.Context) error {
 // listen looks whether somebody wrote to the journal.
 func (d *driver) listen(ctx context.Context) error {
 	// As all that the loop does with the journal: an interrupt is met in one place.
-	head, err := d.engine.journal.Head(context.WithoutCancel(ctx), d.run)
+	head, err := d.engine.Journal.Head(context.WithoutCancel(ctx), d.run)
 	if err != nil || head == d.head {
 		return err
 	}

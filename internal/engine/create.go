@@ -3,15 +3,15 @@ package engine
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
+	"ratchet/internal/environment"
+	"ratchet/internal/history"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -57,7 +57,7 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 	if err := supported(st); err != nil {
 		return nil, err
 	}
-	if err := allowed(st, filepath.Dir(file), o.AllowInputs); err != nil {
+	if err := environment.CheckAllowed(st, filepath.Dir(file), o.AllowInputs); err != nil {
 		return nil, err
 	}
 	if err := sandbox.Probe(o.isolation()); err != nil {
@@ -97,12 +97,12 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if kind := e.secrets.Has(string(data)); kind != "" {
 		return "", &SecretError{file, kind}
 	}
-	done, err := e.using()
+	done, err := e.Use()
 	if err != nil {
 		return "", err
 	}
 	defer done()
-	run, err := e.newName(ctx, st.Name)
+	run, err := e.NewName(ctx, st.Name)
 	if err != nil {
 		return "", err
 	}
@@ -112,24 +112,24 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if o.Output, err = filepath.Abs(o.Output); err != nil {
 		return "", err
 	}
-	if err := usableOutput(o.Output, run); err != nil {
+	if err := home.MakeReportFolder(o.Output, run); err != nil {
 		return "", err
 	}
 	created := research.RunCreated{
-		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Draw: research.DrawnByHMAC, Isolation: string(o.isolation()), Output: o.Output, Release: Release,
+		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Draw: research.DrawnByHMAC, Isolation: string(o.isolation()), Output: o.Output, Release: home.Release,
 	}
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)
 	}
-	c := clock{wall: e.now}
-	entry, err := encode(created, c.now())
+	c := history.NewClock(e.Now, time.Time{})
+	entry, err := history.Encode(created, c.Now())
 	if err != nil {
 		return "", err
 	}
 	if len(entry.Payload) > journal.MaxPayload {
 		return "", fmt.Errorf("the study has %d bytes when written out; at most %d fit", len(entry.Payload), journal.MaxPayload)
 	}
-	_, err = e.journal.Append(ctx, run, journal.Head{}, entry)
+	_, err = e.Journal.Append(ctx, run, journal.Head{}, entry)
 	return run, err
 }
 
@@ -163,47 +163,9 @@ func supported(st *study.Study) error {
 	return nil
 }
 
-// newName makes a run's id: the study's name, the day, and four digits that
-// no other run has.
-func (e *Engine) newName(ctx context.Context, name string) (string, error) {
-	day := e.now().Format("20060102")
-	for range 1000 {
-		var b [2]byte
-		if _, err := rand.Read(b[:]); err != nil {
-			return "", err
-		}
-		run := fmt.Sprintf("%s-%s-%s", name, day, hex.EncodeToString(b[:]))
-		head, err := e.journal.Head(ctx, run)
-		if err != nil {
-			return "", err
-		}
-		if head.Seq == 0 {
-			return run, nil
-		}
-	}
-	return "", errors.New("this home has too many runs of that name today; use another home")
-}
-
-// usableOutput makes the folder of a report, long before there is one, and
-// refuses one that holds another run's results.
-func usableOutput(dir, run string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("making the output folder: %w", err)
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "results.json"))
-	if err != nil {
-		return nil
-	}
-	var other struct{ Run string }
-	if json.Unmarshal(b, &other) != nil || other.Run != run {
-		return fmt.Errorf("the output folder %s holds the results of run %q; choose another or move them away", dir, other.Run)
-	}
-	return nil
-}
-
 // record stores what the run depends on.
 func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte) error {
-	source, err := e.objects.PutBytes(data)
+	source, err := e.Objects.PutBytes(data)
 	if err != nil {
 		return err
 	}
@@ -212,19 +174,19 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 		return err
 	}
 	defer folder.Close()
-	tree, err := e.objects.PutPaths(folder, c.Study.Program.Files)
+	tree, err := e.Objects.PutPaths(folder, c.Study.Program.Files)
 	if err != nil {
 		return err
 	}
-	snapshot, err := e.objects.PutTree(tree)
+	snapshot, err := e.Objects.PutTree(tree)
 	if err != nil {
 		return err
 	}
 	if ev := c.Study.Evaluation; ev != nil {
-		if tree, err = e.objects.PutPaths(folder, ev.Files); err != nil {
+		if tree, err = e.Objects.PutPaths(folder, ev.Files); err != nil {
 			return err
 		}
-		files, err := e.objects.PutTree(tree)
+		files, err := e.Objects.PutTree(tree)
 		if err != nil {
 			return err
 		}
@@ -233,7 +195,7 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 	if c.Inputs, err = e.recordInputs(c.Study.AllInputs(), c.Folder); err != nil {
 		return err
 	}
-	env, err := inspect(ctx, c)
+	env, err := environment.Inspect(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -241,7 +203,7 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 	if err != nil {
 		return err
 	}
-	environment, err := e.objects.PutBytes(b)
+	environment, err := e.Objects.PutBytes(b)
 	if err != nil {
 		return err
 	}
@@ -251,9 +213,9 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 }
 
 // environment reads back what inspect recorded.
-func (e *Engine) environment(c research.RunCreated) (Environment, error) {
-	var env Environment
-	b, err := e.objects.Get(objects.Digest(c.Environment))
+func (e *Engine) environment(c research.RunCreated) (environment.Environment, error) {
+	var env environment.Environment
+	b, err := e.Objects.Get(objects.Digest(c.Environment))
 	if err == nil {
 		err = json.Unmarshal(b, &env)
 	}

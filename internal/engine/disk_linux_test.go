@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
 )
 
 // TestFullDisk: the file system of the home is full, for real.
@@ -16,22 +17,22 @@ func TestFullDisk(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("only root can mount a small file system to fill; CI does it")
 	}
-	l := newLab(t, smallStudy, smallProgram)
-	if err := os.Mkdir(l.home(), 0o700); err != nil {
+	l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
+	if err := os.Mkdir(l.Home(), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("small", l.home(), "tmpfs", 0, "size=64m"); err != nil {
+	if err := syscall.Mount("small", l.Home(), "tmpfs", 0, "size=64m"); err != nil {
 		t.Fatal(err)
 	}
-	e := l.open(engine.Options{})
+	e := l.Open(engine.Options{})
 	t.Cleanup(func() {
 		_ = e.Close()
-		if err := syscall.Unmount(l.home(), 0); err != nil {
+		if err := syscall.Unmount(l.Home(), 0); err != nil {
 			t.Error(err)
 		}
 	})
-	run := l.create(e)
-	filler := filepath.Join(l.home(), "filler")
+	run := l.Create(e)
+	filler := filepath.Join(l.Home(), "filler")
 	f, err := os.Create(filler)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func TestFullDisk(t *testing.T) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	l.drive(e, run)
-	l.digest(e, run)
-	l.onceEach()
+	l.Drive(e, run)
+	l.Digest(e, run)
+	l.OnceEach()
 }

@@ -12,9 +12,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 
+	"ratchet/internal/environment"
 	"ratchet/internal/executor"
 	"ratchet/internal/failpoint"
 	"ratchet/internal/gateway"
+	"ratchet/internal/history"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/planted"
 	"ratchet/internal/research"
@@ -40,8 +43,8 @@ type DriveOptions struct {
 	// Observe is told of every step, after it is durable. The state must not
 	// be changed, nor kept after Observe returns.
 	Observe func(s *research.State, events []research.Payload)
-	// Backup makes backups of the home meanwhile.
-	Backup BackupPolicy
+	// Backups makes backups of the home meanwhile; nil: none are made.
+	Backups Backups
 	// Watch says how the run is watched meanwhile.
 	Watch WatchOptions
 	// Models are the settings of the gateway; nil: the defaults.
@@ -53,6 +56,19 @@ type DriveOptions struct {
 	Calls  int64
 	// Warn is told of what failed without harm to the run.
 	Warn func(error)
+}
+
+// Backups makes backups while a run is driven.
+type Backups interface {
+	// Run makes backups until ctx ends.
+	Run(ctx context.Context)
+	// Committed is called with events that are durable.
+	Committed(events []research.Payload)
+	// Last is when the last backup was made, zero if that is unknown, and how
+	// often one is to be made by time; 0: not by time.
+	Last() (made time.Time, every time.Duration)
+	// Ended is called when the run has ended and its report is written.
+	Ended(ctx context.Context)
 }
 
 // What becomes of running attempts when the engine leaves.
@@ -92,12 +108,12 @@ func (e *Engine) Drive(ctx context.Context, run string, o DriveOptions) (*resear
 }
 
 func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*research.State, error) {
-	unlock, err := e.lock(run)
+	unlock, err := e.LockRun(run)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	done, err := e.using()
+	done, err := e.Use()
 	if err != nil {
 		return nil, err
 	}
@@ -136,8 +152,8 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, created: s.Created, env: env, inputs: inputs,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
-		executor: jobs, clock: &clock{wall: e.now, last: s.Time}, results: make(chan result),
-		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{}, backups: e.backups(o),
+		executor: jobs, clock: history.NewClock(e.Now, s.Time), results: make(chan result),
+		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{},
 	}
 	if d.options.Observe == nil {
 		d.options.Observe = func(*research.State, []research.Payload) {}
@@ -151,7 +167,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		}
 		defer d.watch.notify.Close(0)
 	}
-	gap := d.clock.now().Sub(s.Time)
+	gap := d.clock.Now().Sub(s.Time)
 	crashed := s.Engine.Engine != ""
 	if err := d.begin(ctx); err != nil {
 		return s, err
@@ -171,8 +187,8 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return d.state, nil
 	}
 	err = e.Publish(ctx, run)
-	if d.backups.policy.AfterStage {
-		d.backups.make(ctx)
+	if d.options.Backups != nil {
+		d.options.Backups.Ended(ctx)
 	}
 	return d.state, err
 }
@@ -199,12 +215,11 @@ type driver struct {
 	study    *study.Study
 	created  research.RunCreated // what effects need of it
 	closed   bool                // to attempts, the machine's network
-	env      Environment
+	env      environment.Environment
 	inputs   *inputs                // nil: there are none
 	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
 	executor Jobs
-	clock    *clock
-	backups  *backups
+	clock    *history.Clock
 	watch    *watcher // nil: nobody watches
 	models   *door    // nil: the study allows no model calls
 
@@ -241,7 +256,7 @@ func (d *driver) begin(ctx context.Context) error {
 	if err != nil {
 		host = "unknown"
 	}
-	events := []research.Payload{research.EngineStarted{Engine: d.id, Host: host, PID: os.Getpid(), Release: Release}}
+	events := []research.Payload{research.EngineStarted{Engine: d.id, Host: host, PID: os.Getpid(), Release: home.Release}}
 	if d.state.Status == research.Paused {
 		o := d.options
 		events = append(events, research.RunResumed{MoreTime: study.Duration(o.MoreTime), Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls})
@@ -258,7 +273,7 @@ func clean(ctx context.Context, x executor.Executor, s *research.State) error {
 	}
 	wanted := map[string]bool{}
 	for _, a := range s.Pending {
-		for _, id := range jobsOf(a.ID) {
+		for _, id := range executor.JobsOf(a.ID) {
 			wanted[id] = true
 		}
 	}
@@ -281,7 +296,9 @@ func (d *driver) loop(ctx context.Context) error {
 	d.leaving = effects.Done()
 	defer d.effects.Wait()
 	defer cancel()
-	d.effects.Go(func() { d.backups.run(effects) })
+	if d.options.Backups != nil {
+		d.effects.Go(func() { d.options.Backups.Run(effects) })
+	}
 	if d.watch != nil {
 		d.effects.Go(func() { d.watch.run(effects) })
 	}
@@ -297,7 +314,7 @@ func (d *driver) loop(ctx context.Context) error {
 		}
 		d.launch(effects)
 		wake := make(<-chan time.Time)
-		if now := d.clock.now(); !d.state.Wake(now).IsZero() {
+		if now := d.clock.Now(); !d.state.Wake(now).IsZero() {
 			wake = time.After(d.state.Wake(now).Sub(now))
 		}
 		select {

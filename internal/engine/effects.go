@@ -102,11 +102,11 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 // filled puts files of the study into a job's working folder.
 func (d *driver) filled(snapshot, what string) func(dir string) error {
 	return func(dir string) error {
-		tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
+		tree, err := d.engine.Objects.Tree(objects.Digest(snapshot))
 		if err != nil {
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		return d.engine.objects.CopyOut(tree, dir)
+		return d.engine.Objects.CopyOut(tree, dir)
 	}
 }
 
@@ -201,7 +201,7 @@ func (d *driver) waitUntil(ctx context.Context, t time.Time) bool {
 		switch {
 		case stopping || ctx.Err() != nil:
 			return false
-		case !d.clock.now().Before(t):
+		case !d.clock.Now().Before(t):
 			return true
 		}
 		select {
@@ -292,6 +292,6 @@ func (d *driver) keepBuilt(out executor.Outcome) (string, error) {
 		return "", err
 	}
 	files := slices.DeleteFunc(k.files, func(f objects.File) bool { return d.study.Program.HasInput(f.Path) })
-	digest, err := d.engine.objects.PutTree(files)
+	digest, err := d.engine.Objects.PutTree(files)
 	return string(digest), err
 }

@@ -3,7 +3,6 @@ package engine_test
 import (
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 	"go.uber.org/goleak"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/faultdisk"
 	"ratchet/internal/journal/sqlite"
@@ -30,131 +31,32 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-const smallStudy = `version: 1
-name: small
-program: {command: [sh, x.sh, "{kind}", "{seed}"], files: [x.sh], inputs: {data: data.txt}}
-objective: {metric: score, goal: maximize}
-parameters: {kind: [good, bad]}
-search: {method: grid, experiments: 2}
-validation: {seeds: 2}
-limits: {attempt: {time: 10m, memory: 64MiB, disk: 10MiB}}
-parallel: 2
-`
-
-const smallProgram = `echo "$RATCHET_ATTEMPT" >> "$RATCHET_CHECKPOINT/starts"
-[ "$1" = good ] && base=10 || base=5
-echo "{\"score\": $((base + $2 % 3 + $(cat data)))}" >> "$RATCHET_METRICS"
-`
-
-// lab is a study in a folder, and a home beside it.
-type lab struct {
-	t    *testing.T
-	dir  string
-	file string
-}
-
-func newLab(t *testing.T, study, program string) *lab {
-	t.Helper()
-	l := &lab{t: t, dir: t.TempDir()}
-	l.file = filepath.Join(l.dir, "study.yaml")
-	for name, text := range map[string]string{"study.yaml": study, "x.sh": program, "data.txt": "1"} {
-		if err := os.WriteFile(filepath.Join(l.dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return l
-}
-
-func (l *lab) home() string { return filepath.Join(l.dir, "home") }
-
-func (l *lab) open(o engine.Options) *engine.Engine {
-	l.t.Helper()
-	e, err := engine.Open(l.home(), o)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { _ = e.Close() })
-	return e
-}
-
-func (l *lab) create(e *engine.Engine) string {
-	l.t.Helper()
-	data, err := os.ReadFile(l.file)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	run, err := e.Create(context.Background(), l.file, data, engine.RunOptions{Output: filepath.Join(l.dir, "out")})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return run
-}
-
-func (l *lab) drive(e *engine.Engine, run string) *research.State {
-	l.t.Helper()
-	s, err := e.Drive(context.Background(), run, engine.DriveOptions{})
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return s
-}
-
-func (l *lab) digest(e *engine.Engine, run string) string {
-	l.t.Helper()
-	r, err := e.Results(context.Background(), run)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	if r.Status != research.Completed {
-		l.t.Errorf("the run is %s (%s)", r.Status, r.Why)
-	}
-	return r.Digest
-}
-
-// onceEach: every trial was started once, as its first attempt.
-func (l *lab) onceEach() {
-	l.t.Helper()
-	starts, err := filepath.Glob(filepath.Join(l.home(), "runs", "*", "checkpoints", "*", "starts"))
-	if err != nil || len(starts) != smallTrials {
-		l.t.Errorf("%d trials were started, want %d (%v)", len(starts), smallTrials, err)
-	}
-	for _, f := range starts {
-		if b, err := os.ReadFile(f); err != nil || string(b) != "1\n" {
-			l.t.Errorf("%s: attempts %q (%v)", f, b, err)
-		}
-	}
-}
-
-// smallTrials are the trials of smallStudy: two of the search, four fresh ones
-// and a repetition.
-const smallTrials = 2 + 2*2 + 1
-
 // TestFaultyDisk: whatever the journal's disk does, and whenever, the run
 // stops with an error that says so, and goes on when the fault is gone, with
 // nothing lost and nothing done twice.
 func TestFaultyDisk(t *testing.T) {
 	t.Parallel()
-	undisturbed := newLab(t, smallStudy, smallProgram)
-	e := undisturbed.open(engine.Options{})
-	run := undisturbed.create(e)
-	undisturbed.drive(e, run)
-	want := undisturbed.digest(e, run)
+	undisturbed := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
+	e := undisturbed.Open(engine.Options{})
+	run := undisturbed.Create(e)
+	undisturbed.Drive(e, run)
+	want := undisturbed.Digest(e, run)
 	for _, fault := range faultdisk.Faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			stops := 0
 			for _, n := range proof.Of([]int{8}, []int{1, 3, 8, 15, 30}) {
-				l := newLab(t, smallStudy, smallProgram)
+				l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
 				disk := faultdisk.New()
 				t.Cleanup(disk.Close)
-				if err := os.MkdirAll(l.home(), 0o700); err != nil {
+				if err := os.MkdirAll(l.Home(), 0o700); err != nil {
 					t.Fatal(err)
 				}
-				j, err := sqlite.Open(filepath.Join(l.home(), "journal.db"), sqlite.VFS(disk.Name))
+				j, err := sqlite.Open(filepath.Join(l.Home(), "journal.db"), sqlite.VFS(disk.Name))
 				if err != nil {
 					t.Fatal(err)
 				}
-				e := l.open(engine.Options{Journal: j})
-				run := l.create(e)
+				e := l.Open(engine.Options{Options: home.Options{Journal: j}})
+				run := l.Create(e)
 				disk.FailFrom(n, fault)
 				_, err = e.Drive(context.Background(), run, engine.DriveOptions{})
 				if disk.Heal() && err != nil {
@@ -163,11 +65,11 @@ func TestFaultyDisk(t *testing.T) {
 						t.Errorf("operation %d: the error does not say that it was the journal: %v", n, err)
 					}
 				}
-				l.drive(e, run)
-				if got := l.digest(e, run); got != want {
+				l.Drive(e, run)
+				if got := l.Digest(e, run); got != want {
 					t.Errorf("operation %d: the digest is %s, want %s", n, got, want)
 				}
-				l.onceEach()
+				l.OnceEach()
 				if v, err := e.Verify(context.Background(), nil); err != nil || len(v.Damages) > 0 {
 					t.Errorf("operation %d: %v (%v)", n, v.Damages, err)
 				}
@@ -183,11 +85,11 @@ func TestFaultyDisk(t *testing.T) {
 // delays nothing, not even a back-off, and the journal's times stay in order.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, `[ "$RATCHET_ATTEMPT" = 1 ] && kill -KILL $$
-`+smallProgram)
+	l := enginetest.New(t, enginetest.SmallStudy, `[ "$RATCHET_ATTEMPT" = 1 ] && kill -KILL $$
+`+enginetest.SmallProgram)
 	var back atomic.Int64
-	e := l.open(engine.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }})
-	run := l.create(e)
+	e := l.Open(engine.Options{Options: home.Options{Now: func() time.Time { return time.Now().Add(-time.Duration(back.Load())) }}})
+	run := l.Create(e)
 	s, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
 		if s.Tally.Attempts == 2 {
 			back.Store(int64(time.Hour))
@@ -196,14 +98,14 @@ func TestClockSetBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Status != research.Completed || s.Tally.Attempts != 2*smallTrials {
+	if s.Status != research.Completed || s.Tally.Attempts != 2*enginetest.SmallTrials {
 		t.Errorf("the run is %s after %d attempts", s.Status, s.Tally.Attempts)
 	}
 	if took := s.Time.Sub(s.Began); took > 10*time.Minute || took < 0 {
 		t.Errorf("by its journal the run took %s", took)
 	}
 	last := time.Time{}
-	for r, err := range e.Journal().Read(context.Background(), run, 1) {
+	for r, err := range e.Journal.Read(context.Background(), run, 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -216,10 +118,10 @@ func TestClockSetBack(t *testing.T) {
 
 // TestInputsAreHeld: a run does not go on with other data than it began with.
 func TestInputsAreHeld(t *testing.T) {
-	l := newLab(t, smallStudy, smallProgram)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	data := filepath.Join(l.dir, "data.txt")
+	l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	data := filepath.Join(l.Dir, "data.txt")
 	if err := os.WriteFile(data, []byte("2"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -236,27 +138,27 @@ func TestInputsAreHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The program's own files are kept: they may change or go.
-	if err := os.Remove(filepath.Join(l.dir, "x.sh")); err != nil {
+	if err := os.Remove(filepath.Join(l.Dir, "x.sh")); err != nil {
 		t.Fatal(err)
 	}
-	l.drive(e, run)
-	l.digest(e, run)
+	l.Drive(e, run)
+	l.Digest(e, run)
 }
 
 // TestOneDrives: of two engines that drive a run, one does and the other says
 // who.
 func TestOneDrives(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
-	first, second := l.open(engine.Options{}), l.open(engine.Options{})
-	run := l.create(first)
+	l := enginetest.New(t, enginetest.SmallStudy, "sleep 0.2\n"+enginetest.SmallProgram)
+	first, second := l.Open(engine.Options{}), l.Open(engine.Options{})
+	run := l.Create(first)
 	asked := false
 	_, err := first.Drive(context.Background(), run, engine.DriveOptions{Observe: func(*research.State, []research.Payload) {
 		if asked {
 			return
 		}
 		asked = true
-		var driven *engine.DrivenError
+		var driven *home.DrivenError
 		if _, err := second.Drive(context.Background(), run, engine.DriveOptions{}); !errors.As(err, &driven) || driven.PID != os.Getpid() || driven.Run != run {
 			t.Errorf("the second engine: %v", err)
 		}
@@ -270,16 +172,16 @@ func TestOneDrives(t *testing.T) {
 	if d := second.Driven(run); d != nil {
 		t.Errorf("driven by %+v, long after", d)
 	}
-	l.onceEach()
+	l.OnceEach()
 }
 
 // TestFence: an engine whose run another machine has taken over stops, and
 // writes nothing more.
 func TestFence(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, "sleep 0.2\n"+smallProgram)
-	e := l.open(engine.Options{})
-	run := l.create(e)
+	l := enginetest.New(t, enginetest.SmallStudy, "sleep 0.2\n"+enginetest.SmallProgram)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
 	var taken journal.Head
 	_, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
 		if taken.Seq > 0 || len(s.Pending) == 0 {
@@ -289,7 +191,7 @@ func TestFence(t *testing.T) {
 			t.Error(err)
 		}
 		var err error
-		if taken, err = e.Journal().Head(context.Background(), run); err != nil {
+		if taken, err = e.Journal.Head(context.Background(), run); err != nil {
 			t.Error(err)
 		}
 	}})
@@ -297,12 +199,12 @@ func TestFence(t *testing.T) {
 	if !errors.As(err, &fenced) || fenced.Host != "elsewhere" {
 		t.Fatalf("driving ends with %v", err)
 	}
-	if head, err := e.Journal().Head(context.Background(), run); err != nil || head != taken {
+	if head, err := e.Journal.Head(context.Background(), run); err != nil || head != taken {
 		t.Errorf("behind the takeover it wrote up to record %d (%v)", head.Seq, err)
 	}
-	l.drive(e, run)
-	l.digest(e, run)
-	l.onceEach()
+	l.Drive(e, run)
+	l.Digest(e, run)
+	l.OnceEach()
 }
 
 // TestInterrupted: attempts that run are left to themselves and picked up, or
@@ -310,12 +212,12 @@ func TestFence(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, on := range []string{engine.Leave, engine.Stop} {
-		l := newLab(t, smallStudy, smallProgram+"until [ -e \"$RATCHET_CHECKPOINT/go\" ]; do sleep 0.02; done\n")
-		e := l.open(engine.Options{})
-		run := l.create(e)
+		l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram+"until [ -e \"$RATCHET_CHECKPOINT/go\" ]; do sleep 0.02; done\n")
+		e := l.Open(engine.Options{})
+		run := l.Create(e)
 		ctx, cancel := context.WithCancel(context.Background())
 		starts := func() int {
-			files, _ := filepath.Glob(filepath.Join(l.home(), "runs", "*", "checkpoints", "*", "starts"))
+			files, _ := filepath.Glob(filepath.Join(l.Home(), "runs", "*", "checkpoints", "*", "starts"))
 			return len(files)
 		}
 		go func() {
@@ -331,15 +233,15 @@ func TestInterrupted(t *testing.T) {
 		if err != nil || s.Engine.Engine != "" || s.Tally.Attempts != 0 {
 			t.Errorf("%s: driven by %q, %d attempts (%v)", on, s.Engine.Engine, s.Tally.Attempts, err)
 		}
-		stop := letGo(filepath.Join(l.home(), "runs", run, "checkpoints"))
-		s = l.drive(e, run)
+		stop := letGo(filepath.Join(l.Home(), "runs", run, "checkpoints"))
+		s = l.Drive(e, run)
 		stop()
-		l.digest(e, run)
-		if s.Tally.Attempts != smallTrials {
-			t.Errorf("%s: %d attempts for %d trials", on, s.Tally.Attempts, smallTrials)
+		l.Digest(e, run)
+		if s.Tally.Attempts != enginetest.SmallTrials {
+			t.Errorf("%s: %d attempts for %d trials", on, s.Tally.Attempts, enginetest.SmallTrials)
 		}
 		if on == engine.Leave {
-			l.onceEach()
+			l.OnceEach()
 		}
 	}
 }
@@ -374,19 +276,19 @@ func letGo(dir string) (stop func()) {
 // attempts get.
 func TestBuild(t *testing.T) {
 	t.Parallel()
-	study := strings.Replace(smallStudy, "files: [x.sh]", `files: [x.sh], build: [sh, -c, 'cp x.sh built.sh; echo building']`, 1)
+	study := strings.Replace(enginetest.SmallStudy, "files: [x.sh]", `files: [x.sh], build: [sh, -c, 'cp x.sh built.sh; echo building']`, 1)
 	study = strings.Replace(study, "[sh, x.sh,", "[sh, built.sh,", 1)
-	l := newLab(t, study, smallProgram)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	if s := l.drive(e, run); s.Snapshot == s.Created.Snapshot {
+	l := enginetest.New(t, study, enginetest.SmallProgram)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	if s := l.Drive(e, run); s.Snapshot == s.Created.Snapshot {
 		t.Error("the built files are the files as they were")
 	}
-	l.digest(e, run)
+	l.Digest(e, run)
 
-	l = newLab(t, strings.Replace(study, "cp x.sh", "echo no compiler >&2; exit 2; cp x.sh", 1), smallProgram)
-	e = l.open(engine.Options{})
-	s := l.drive(e, l.create(e))
+	l = enginetest.New(t, strings.Replace(study, "cp x.sh", "echo no compiler >&2; exit 2; cp x.sh", 1), enginetest.SmallProgram)
+	e = l.Open(engine.Options{})
+	s := l.Drive(e, l.Create(e))
 	if s.Status != research.Failed || !strings.Contains(s.Why, "could not be built") || !strings.Contains(s.Why, "no compiler") {
 		t.Errorf("the run is %s (%s)", s.Status, s.Why)
 	}
@@ -402,10 +304,10 @@ mkdir closed; echo x > closed/file; chmod 000 closed
 echo x > "$(printf 'new\nline')"; echo x > "$(printf 'esc\033[31m')"; echo x > '\back'; echo x > "$(printf 'bad\377')"
 echo '{"score": 1, "test": {"loss": 0.5, "by": {"class": [1, 2]}}}' > metrics.json
 `
-	study := strings.NewReplacer(`parameters: {kind: [good, bad]}`, `parameters: {kind: [good]}`).Replace(smallStudy)
-	l := newLab(t, study, program)
-	e := l.open(engine.Options{})
-	s := l.drive(e, l.create(e))
+	study := strings.NewReplacer(`parameters: {kind: [good, bad]}`, `parameters: {kind: [good]}`).Replace(enginetest.SmallStudy)
+	l := enginetest.New(t, study, program)
+	e := l.Open(engine.Options{})
+	s := l.Drive(e, l.Create(e))
 	if s.Status != research.Completed {
 		t.Fatalf("the run is %s (%s)", s.Status, s.Why)
 	}
@@ -413,7 +315,7 @@ echo '{"score": 1, "test": {"loss": 0.5, "by": {"class": [1, 2]}}}' > metrics.js
 	if want := map[string]float64{"score": 1, "test.loss": 0.5}; !maps.Equal(at.Metrics, want) {
 		t.Errorf("metrics %v, want %v", at.Metrics, want)
 	}
-	streams, err := e.Objects().Tree(objects.Digest(at.Evidence))
+	streams, err := e.Objects.Tree(objects.Digest(at.Evidence))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -442,11 +344,11 @@ echo '{"score": 1, "test": {"loss": 0.5, "by": {"class": [1, 2]}}}' > metrics.js
 // TestDamageIsNamed: a flipped byte in any object is found, with the run and
 // what it was.
 func TestDamageIsNamed(t *testing.T) {
-	l := newLab(t, smallStudy, smallProgram)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	l.drive(e, run)
-	files, err := filepath.Glob(filepath.Join(l.home(), "objects", "??", "*"))
+	l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	l.Drive(e, run)
+	files, err := filepath.Glob(filepath.Join(l.Home(), "objects", "??", "*"))
 	if err != nil || len(files) < 10 {
 		t.Fatalf("%d objects (%v)", len(files), err)
 	}
@@ -471,7 +373,7 @@ func TestDamageIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	results := filepath.Join(l.dir, "out", "results.json")
+	results := filepath.Join(l.Dir, "out", "results.json")
 	b, err := os.ReadFile(results)
 	if err != nil {
 		t.Fatal(err)
@@ -489,9 +391,9 @@ func TestDamageIsNamed(t *testing.T) {
 // being taken over, the error is ErrInterrupted and the run goes on later.
 func TestInterruptedAtAnyMoment(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, smallProgram)
-	e := l.open(engine.Options{})
-	run := l.create(e)
+	l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
 	for d := time.Duration(0); ; d += 7 * time.Millisecond {
 		ctx, cancel := context.WithTimeout(context.Background(), d)
 		_, err := e.Drive(ctx, run, engine.DriveOptions{})
@@ -503,24 +405,6 @@ func TestInterruptedAtAnyMoment(t *testing.T) {
 			t.Fatalf("interrupted after %s: %v", d, err)
 		}
 	}
-	l.digest(e, run)
-	l.onceEach()
-}
-
-// textOf is what streams have, one after the other.
-func textOf(t *testing.T, streams []engine.Stream) string {
-	t.Helper()
-	var all []byte
-	for _, s := range streams {
-		r, err := s.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, b...)
-	}
-	return string(all)
+	l.Digest(e, run)
+	l.OnceEach()
 }

@@ -14,6 +14,7 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/guard"
 	"ratchet/internal/objects"
+	"ratchet/internal/publish"
 	"ratchet/internal/research"
 	"ratchet/study"
 )
@@ -22,23 +23,12 @@ import (
 // has the program's artifacts, as they are kept, in a copy of its own; nothing that
 // it does is seen by any program.
 
-// evaluationOf is the job of an action's evaluation.
-func evaluationOf(action string) string { return action + "-eval" }
-
-// jobsOf are all jobs that an action may have.
-func jobsOf(action string) []string {
-	if action == string(research.CheckEvaluation) {
-		return []string{nullProgram, evaluationOf(nullProgram), evaluationOf(nullFolder)}
-	}
-	return []string{action, evaluationOf(action)}
-}
-
 // cleanAll removes what the jobs of an action have left.
 func (d *driver) cleanAll(ctx context.Context, action string) error {
 	if d.study.Evaluation == nil {
 		return d.executor.Clean(ctx, action)
 	}
-	for _, id := range jobsOf(action) {
+	for _, id := range executor.JobsOf(action) {
 		if err := d.executor.Clean(ctx, id); err != nil {
 			return err
 		}
@@ -60,7 +50,7 @@ type evaluated struct {
 func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, files objects.Tree) (*evaluated, error) {
 	ev := d.study.Evaluation
 	job := executor.Job{
-		ID: evaluationOf(action), Run: d.run, Trial: evaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
+		ID: executor.EvaluationOf(action), Run: d.run, Trial: executor.EvaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
 		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
 		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation, "the evaluation's files"),
 	}
@@ -100,7 +90,7 @@ func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, f
 func left(files objects.Tree) objects.Tree {
 	var out objects.Tree
 	taken := map[string]bool{} // by path: whether it is a file
-	for _, prefix := range []string{"output/", workPrefix} {
+	for _, prefix := range []string{"output/", publish.WorkPrefix} {
 		for _, f := range files {
 			rest, ok := strings.CutPrefix(f.Path, prefix)
 			if _, there := taken[rest]; !ok || there {
@@ -127,7 +117,7 @@ func left(files objects.Tree) objects.Tree {
 // placed puts files into a folder, for reading.
 func (d *driver) placed(shown objects.Tree) func(dir string) error {
 	return func(dir string) error {
-		if err := d.engine.objects.CopyOut(shown, dir); err != nil {
+		if err := d.engine.Objects.CopyOut(shown, dir); err != nil {
 			return err
 		}
 		for _, f := range shown {
@@ -139,15 +129,9 @@ func (d *driver) placed(shown objects.Tree) func(dir string) error {
 	}
 }
 
-// What is evaluated before the first experiment.
-const (
-	nullFolder  = "null-folder"
-	nullProgram = "null-program"
-)
-
 // nullTests is the effect of a CheckEvaluation action.
 func (d *driver) nullTests(a research.Action) func(context.Context) result {
-	plain := d.sandboxed(nullProgram, d.study.Evaluation.Null, d.state.Snapshot)
+	plain := d.sandboxed(executor.NullProgram, d.study.Evaluation.Null, d.state.Snapshot)
 	plain.Parameters, plain.Attempt = study.Params{}, 1
 	if len(d.state.Plan.Seeds) > 0 {
 		plain.Seed = d.state.Plan.Seeds[0]
@@ -169,7 +153,7 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 			checked.Checks = append(checked.Checks, t)
 			return nil
 		}
-		err := test(nullFolder, "an empty folder", nil)
+		err := test(executor.NullFolder, "an empty folder", nil)
 		if err == nil && len(plain.Command) > 0 {
 			err = d.nullProgram(ctx, plain, test)
 		}
@@ -184,7 +168,7 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 	}
 }
 
-// nullProgram runs the command that does nothing, and has what it leaves evaluated.
+// executor.NullProgram runs the command that does nothing, and has what it leaves evaluated.
 func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id, of string, files objects.Tree) error) error {
 	out, err := d.execute(ctx, job, nil)
 	if err != nil {
@@ -205,7 +189,7 @@ func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id
 	if err != nil {
 		return err
 	}
-	return test(nullProgram, "what evaluation.null leaves", files)
+	return test(executor.NullProgram, "what evaluation.null leaves", files)
 }
 
 // refuses says why an evaluation measures nothing; "": it may. Nothing passes it

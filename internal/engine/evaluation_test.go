@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 )
@@ -36,10 +37,10 @@ const evaluation = `cat "$RATCHET_EVALUATED/left/more" || exit 3
 echo "{\"score\": $(($(cat labels) + $(cat "$RATCHET_EVALUATED/answer")))}" >> "$RATCHET_METRICS"
 `
 
-func evaluatedLab(t *testing.T, study, program, evaluation string) *lab {
-	l := newLab(t, study, program)
-	write(t, filepath.Join(l.dir, "data.txt"), "1000")
-	write(t, filepath.Join(l.dir, "e.sh"), evaluation)
+func evaluatedLab(t *testing.T, study, program, evaluation string) *enginetest.Lab {
+	l := enginetest.New(t, study, program)
+	write(t, filepath.Join(l.Dir, "data.txt"), "1000")
+	write(t, filepath.Join(l.Dir, "e.sh"), evaluation)
 	return l
 }
 
@@ -48,9 +49,9 @@ func evaluatedLab(t *testing.T, study, program, evaluation string) *lab {
 func TestEvaluation(t *testing.T) {
 	t.Parallel()
 	l := evaluatedLab(t, evaluatedStudy, evaluatedProgram, evaluation)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	s := l.drive(e, run)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	s := l.Drive(e, run)
 	if s.Status != research.Completed || s.Tally.Failed > 0 || s.NullTests == nil || len(s.NullTests.Checks) != 1 || s.NullTests.Checks[0].Class != research.ProgramFault {
 		t.Fatalf("%s (%s), %+v, %+v", s.Status, s.Why, s.Tally, s.NullTests)
 	}
@@ -65,13 +66,13 @@ func TestEvaluation(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if said := textOf(t, streams); strings.Contains(said, "1000") || strings.Contains(said, "labels") || strings.Contains(said, "e.sh") {
+			if said := enginetest.TextOf(t, streams); strings.Contains(said, "1000") || strings.Contains(said, "labels") || strings.Contains(said, "e.sh") {
 				t.Errorf("the program sees how it is measured:\n%s", said)
 			}
 		}
 	}
-	l.whole(e)
-	if left, err := filepath.Glob(filepath.Join(l.home(), "runs", "*", "attempts", "*")); err != nil || len(left) > 0 {
+	l.Whole(e)
+	if left, err := filepath.Glob(filepath.Join(l.Home(), "runs", "*", "attempts", "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v (%v)", left, err)
 	}
 }
@@ -93,8 +94,8 @@ func TestEvaluationsThatFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l := evaluatedLab(t, strings.Replace(evaluatedStudy, "limits: {time: 10m, memory: 64MiB, disk: 10MiB}}\nobj", "limits: {time: 2s, grace: 1s, memory: 64MiB, disk: 10MiB}}\nobj", 1)+"retries: {max: 0}\n", evaluatedProgram, c.evaluation)
-			e := l.open(engine.Options{})
-			s := l.drive(e, l.create(e))
+			e := l.Open(engine.Options{})
+			s := l.Drive(e, l.Create(e))
 			last := s.Experiments[0].Trials[0].Last()
 			if last.Class != c.class || !strings.Contains(last.Message, c.says) || last.Metrics != nil {
 				t.Errorf("%s: %s, %v", last.Class, last.Message, last.Metrics)
@@ -122,8 +123,8 @@ func TestEvaluationsThatAnybodyPasses(t *testing.T) {
 				text += "gates: [success_rate == 1, best.score > 0.3]\n"
 			}
 			l := evaluatedLab(t, text, evaluatedProgram, c.evaluation)
-			e := l.open(engine.Options{})
-			s := l.drive(e, l.create(e))
+			e := l.Open(engine.Options{})
+			s := l.Drive(e, l.Create(e))
 			if c.says == "" {
 				if s.Status != research.Completed || len(s.NullTests.Checks) != 1 || s.NullTests.Checks[0].Metrics["score"] != 0.25 {
 					t.Errorf("%s (%s), %+v", s.Status, s.Why, s.NullTests)
@@ -145,12 +146,12 @@ func TestEvaluatedOnce(t *testing.T) {
 	notes := t.TempDir()
 	study := strings.Replace(strings.Replace(evaluatedStudy, "experiments: 2", "experiments: 1", 1), "parallel: 2", "parallel: 1", 1)
 	l := evaluatedLab(t, study, "echo . >> "+notes+"/programs\n"+evaluatedProgram, "[ -e \"$RATCHET_EVALUATED/answer\" ] || exit 1\necho . >> "+notes+"/evaluations\nuntil [ -e "+notes+"/go ]; do sleep 0.02; done\n"+evaluation)
-	e := l.open(engine.Options{})
-	data, err := os.ReadFile(l.file)
+	e := l.Open(engine.Options{})
+	data, err := os.ReadFile(l.File)
 	if err != nil {
 		t.Fatal(err)
 	}
-	run, err := e.Create(context.Background(), l.file, data, engine.RunOptions{Output: t.TempDir(), Isolation: sandbox.Process}) // to be seen at work
+	run, err := e.Create(context.Background(), l.File, data, engine.RunOptions{Output: t.TempDir(), Isolation: sandbox.Process}) // to be seen at work
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestEvaluatedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(notes, "go"), "")
-	s := l.drive(e, run)
+	s := l.Drive(e, run)
 	for _, name := range []string{"programs", "evaluations"} {
 		b, err := os.ReadFile(filepath.Join(notes, name))
 		if n := strings.Count(string(b), "."); err != nil || n != s.Tally.Trials {
@@ -188,8 +189,8 @@ func TestWhatIsLeftInTheWay(t *testing.T) {
 		"a folder": `echo 1 > "$RATCHET_OUTPUT/answer"; echo file > left; mkdir "$RATCHET_OUTPUT/left"; echo more > "$RATCHET_OUTPUT/left/more"`,
 	} {
 		l := evaluatedLab(t, evaluatedStudy, program, evaluation)
-		e := l.open(engine.Options{})
-		s := l.drive(e, l.create(e))
+		e := l.Open(engine.Options{})
+		s := l.Drive(e, l.Create(e))
 		want := map[string]research.Class{"a file": research.ProgramFault, "a folder": research.Succeeded}[name]
 		if got := s.Experiments[0].Trials[0].Outcome; got != want {
 			t.Errorf("%s: %s (%s), run %s (%s)", name, got, s.Experiments[0].Trials[0].Last().Message, s.Status, s.Why)

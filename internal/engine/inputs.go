@@ -70,7 +70,7 @@ func (e *Engine) recordInputs(inputs []study.Input, dir string) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	d, err := e.objects.PutBytes(b)
+	d, err := e.Objects.PutBytes(b)
 	return string(d), err
 }
 
@@ -185,7 +185,7 @@ func (e *Engine) checkInputs(c research.RunCreated) (*inputs, error) {
 	if c.Inputs == "" {
 		return nil, nil
 	}
-	b, err := e.objects.Get(objects.Digest(c.Inputs))
+	b, err := e.Objects.Get(objects.Digest(c.Inputs))
 	if err != nil {
 		return nil, fmt.Errorf("reading the record of the inputs: %w", err)
 	}
@@ -285,7 +285,7 @@ func (e *Engine) acceptInputs(ctx context.Context, s *research.State, head journ
 			break
 		}
 	}
-	if err := e.appendTo(ctx, c.Run, head, s.Time, research.InputsAccepted{Inputs: record, What: changed.What, By: by}); err != nil {
+	if err := e.AppendTo(ctx, c.Run, head, s.Time, research.InputsAccepted{Inputs: record, What: changed.What, By: by}); err != nil {
 		return fmt.Errorf("accepting the inputs: %w", err)
 	}
 	return nil

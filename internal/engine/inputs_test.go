@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/research"
 )
 
@@ -51,11 +52,11 @@ func TestInputsThatChange(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, smallStudy, readsItsInput)
-			path := filepath.Join(l.dir, "data.txt")
+			l := enginetest.New(t, enginetest.SmallStudy, readsItsInput)
+			path := filepath.Join(l.Dir, "data.txt")
 			write(t, path, "5")
-			e := l.open(engine.Options{})
-			run := l.create(e)
+			e := l.Open(engine.Options{})
+			run := l.Create(e)
 			done := false
 			s, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(s *research.State, _ []research.Payload) {
 				if s.Tally.Trials >= 2 && !done {
@@ -81,10 +82,10 @@ func TestInputsThatChange(t *testing.T) {
 				t.Fatalf("%s (%s): %v", s.Status, s.Why, err)
 			}
 			measured(t, s, c.want)
-			if accepted := len(s.Accepted) == 1; accepted != (c.want != 5) || s.Tally.Trials != smallTrials {
+			if accepted := len(s.Accepted) == 1; accepted != (c.want != 5) || s.Tally.Trials != enginetest.SmallTrials {
 				t.Errorf("%v was accepted, %d trials", s.Accepted, s.Tally.Trials)
 			}
-			l.whole(e)
+			l.Whole(e)
 		})
 	}
 }
@@ -112,11 +113,11 @@ func write(t *testing.T, path, text string) {
 // same input, and so is one in its place.
 func TestInputsThatAreTouched(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, readsItsInput)
-	path := filepath.Join(l.dir, "data.txt")
+	l := enginetest.New(t, enginetest.SmallStudy, readsItsInput)
+	path := filepath.Join(l.Dir, "data.txt")
 	write(t, path, "5")
-	e := l.open(engine.Options{})
-	run := l.create(e)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
 	s, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(*research.State, []research.Payload) {
 		write(t, path+".new", "5")
 		if err := errors.Join(os.Rename(path+".new", path), os.Chtimes(path, time.Now(), time.Now().Add(-time.Hour))); err != nil {

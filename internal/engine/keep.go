@@ -16,6 +16,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
+	"ratchet/internal/publish"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/untrusted"
 )
@@ -81,7 +82,7 @@ func (s *stash) put(open opener) (objects.File, error) {
 	}
 	if s.many == nil {
 		var err error
-		if s.many, err = s.e.objects.Intake(); err != nil {
+		if s.many, err = s.e.Objects.Intake(); err != nil {
 			return objects.File{}, err
 		}
 	}
@@ -125,9 +126,6 @@ func (d *driver) keepTexts(out executor.Outcome, box *untrusted.Folder, prefix s
 	return files, nil
 }
 
-// workPrefix begins the names of what is kept of a working folder.
-const workPrefix = "work/"
-
 // keepOutputs stores what the study wants of the working folder: what is new
 // there, or not what the program's files were.
 func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *stash) (objects.Tree, []string, error) {
@@ -135,13 +133,13 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *sta
 	if len(p.Outputs) == 0 {
 		return nil, nil, nil
 	}
-	snapshot, err := d.engine.objects.Tree(objects.Digest(d.created.Snapshot))
+	snapshot, err := d.engine.Objects.Tree(objects.Digest(d.created.Snapshot))
 	if err != nil {
 		return nil, nil, err
 	}
 	was := map[string]objects.Digest{}
 	for _, f := range snapshot {
-		was[workPrefix+f.Path] = f.Digest
+		was[publish.WorkPrefix+f.Path] = f.Digest
 	}
 	var files objects.Tree
 	var notes []string
@@ -150,14 +148,14 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *sta
 		err := k.keep(in, name, prefix)
 		notes = append(notes, k.said()...)
 		for _, f := range k.files {
-			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, workPrefix)) {
+			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, publish.WorkPrefix)) {
 				files = append(files, f)
 			}
 		}
 		return err
 	}
 	for _, o := range p.Outputs {
-		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(workPrefix, o), p.HasInput); err != nil {
+		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(publish.WorkPrefix, o), p.HasInput); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -167,7 +165,7 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *sta
 			return nil, nil, err
 		}
 		defer kept.Close()
-		if err := take(kept, ".", path.Join(workPrefix, p.Checkpoint), func(string) bool { return false }); err != nil {
+		if err := take(kept, ".", path.Join(publish.WorkPrefix, p.Checkpoint), func(string) bool { return false }); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -251,7 +249,7 @@ func (k *keeper) file(at string, mode fs.FileMode, open opener) error {
 // skip notes what is not kept, by its name in the output folder, or in the
 // working folder.
 func (k *keeper) skip(at, why string) {
-	shown := strconv.Quote(strings.TrimPrefix(strings.TrimPrefix(at, "output/"), workPrefix))
+	shown := strconv.Quote(strings.TrimPrefix(strings.TrimPrefix(at, "output/"), publish.WorkPrefix))
 	if len(shown) > 120 {
 		shown = shown[:117] + `..."`
 	}
@@ -285,12 +283,12 @@ func (e *Engine) putText(open opener) (objects.File, error) {
 	if info.Size == 0 {
 		return objects.File{}, errEmpty
 	}
-	digest, size, err := e.objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size)))
+	digest, size, err := e.Objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size)))
 	return objects.File{Digest: digest, Size: size}, err
 }
 
 // put stores a file that a program wrote, as long as it is now.
-func (e *Engine) put(open opener) (objects.File, error) { return stored(open, e.objects.Put) }
+func (e *Engine) put(open opener) (objects.File, error) { return stored(open, e.Objects.Put) }
 
 func stored(open opener, put func(io.Reader) (objects.Digest, int64, error)) (objects.File, error) {
 	f, info, err := open()

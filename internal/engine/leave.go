@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"ratchet/internal/history"
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
 )
@@ -26,12 +27,12 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	if d.state.Ended() {
 		return nil // the run's end is the last record
 	}
-	entry, err := encode(research.EngineStopped{Engine: d.id, Reason: reason}, d.clock.now())
+	entry, err := history.Encode(research.EngineStopped{Engine: d.id, Reason: reason}, d.clock.Now())
 	if err != nil {
 		return err
 	}
-	d.engine.keepState(d.run, d.state, d.head)
-	_, err = d.engine.journal.Append(context.WithoutCancel(ctx), d.run, d.head, entry)
+	d.engine.Keep(d.run, d.state, d.head)
+	_, err = d.engine.Journal.Append(context.WithoutCancel(ctx), d.run, d.head, entry)
 	if errors.As(err, new(*journal.ConflictError)) {
 		return nil // whoever wrote last knows more
 	}

@@ -71,7 +71,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	}
 	// Whoever has the machine's network reaches providers without the gateway.
 	if w.tools.Record || d.study.Models != nil && d.closed {
-		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.folder(d.run), "gateway-ca.pem")); err != nil {
+		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.RunFolder(d.run), "gateway-ca.pem")); err != nil {
 			return err
 		}
 		w.trust = trusted(w.tools)
@@ -90,8 +90,8 @@ func (d *driver) openModels(ctx context.Context) error {
 		return fmt.Errorf("opening the gateway: %w", err)
 	}
 	w.gateway = gateway.New(gateway.Options{
-		Run: d.run, Ledger: w.ledger, Store: d.engine.objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
-		Shared: gateway.NewShared(filepath.Join(d.engine.home, "models.json"), d.engine.now),
+		Run: d.run, Ledger: w.ledger, Store: d.engine.Objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
+		Shared: gateway.NewShared(filepath.Join(d.engine.Folder, "models.json"), d.engine.Now),
 		Key:    w.key, Scope: scopeOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
 		Trouble: func(class research.Class, why string) {
 			select {
@@ -143,13 +143,13 @@ func (d *driver) budgets() gateway.Budgets {
 
 // Calls folds the model calls of a run.
 func (e *Engine) Calls(ctx context.Context, run string) (*gateway.Ledger, error) {
-	return gateway.OpenLedger(ctx, run, e.journal, e.objects, e.now)
+	return gateway.OpenLedger(ctx, run, e.Journal, e.Objects, e.Now)
 }
 
 // gatewayKey is what the tokens of a run's attempts are made with; it is made
 // once.
 func (e *Engine) gatewayKey(run string) ([]byte, error) {
-	path := filepath.Join(e.folder(run), "gateway.key")
+	path := filepath.Join(e.RunFolder(run), "gateway.key")
 	key, err := os.ReadFile(path)
 	if err == nil && len(key) == 32 {
 		return key, nil
@@ -171,7 +171,7 @@ const longestSocket = 108
 // where that has too long a path, in a folder of this user's that is the same
 // for every engine, whatever its environment.
 func (e *Engine) gatewaySocket(run string) (string, error) {
-	path := filepath.Join(e.folder(run), "gateway.sock")
+	path := filepath.Join(e.RunFolder(run), "gateway.sock")
 	if len(path) < longestSocket {
 		return path, nil
 	}

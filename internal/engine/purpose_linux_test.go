@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/research"
 )
 
@@ -22,10 +23,10 @@ echo "{\"score\": $(($2 % 7))}" >> "$RATCHET_METRICS"
 // says nothing, and its seed, which a repetition has again.
 func TestNobodyKnowsTheTrialsPurpose(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, smallStudy, asksAbout)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	s := l.drive(e, run)
+	l := enginetest.New(t, enginetest.SmallStudy, asksAbout)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	s := l.Drive(e, run)
 	name := regexp.MustCompile(`e0001-[0-9a-f]{10}`)
 	seen := map[string]string{} // by purpose
 	best := s.Experiment("e0001")
@@ -45,7 +46,7 @@ func TestNobodyKnowsTheTrialsPurpose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := textOf(t, streams)
+		text := enginetest.TextOf(t, streams)
 		for _, word := range []string{"search", "validat", "reprod", "again", "fresh", "repeat", "halv"} {
 			if strings.Contains(strings.ToLower(text), word) {
 				t.Errorf("%s sees %q: %s", trial.Purpose, word, text)

@@ -65,8 +65,8 @@ type waiter struct {
 }
 
 func newRoom(e *Engine) *room {
-	sum := sha256.Sum256([]byte(e.home))
-	r := &room{engine: e, dir: filepath.Join(e.home, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]claim{}, changed: make(chan struct{})}
+	sum := sha256.Sum256([]byte(e.Folder))
+	r := &room{engine: e, dir: filepath.Join(e.Folder, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]claim{}, changed: make(chan struct{})}
 	if shared := fmt.Sprintf("/dev/shm/ratchet-%d", os.Getuid()); ours(shared) {
 		r.dir = shared
 	}
@@ -252,7 +252,7 @@ func (r *room) claims() ([]claim, error) {
 // counts: its attempt runs, or somebody drives its run and is about to start
 // it.
 func (e *Engine) alive(c claim) bool {
-	return sandbox.Live(local.New(e.folder(c.Run)).Folder(c.Attempt)) || e.Driven(c.Run) != nil
+	return sandbox.Live(local.New(e.RunFolder(c.Run)).Folder(c.Attempt)) || e.Driven(c.Run) != nil
 }
 
 // forget removes the claims of a run that this process begins to drive: those

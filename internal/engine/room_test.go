@@ -86,7 +86,7 @@ func TestRoomIsShared(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = e.Close() })
 		run := fmt.Sprintf("run-%d", engine)
-		unlock, err := e.lock(run)
+		unlock, err := e.LockRun(run)
 		if err != nil {
 			t.Fatal(err)
 		}

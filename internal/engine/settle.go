@@ -26,7 +26,7 @@ func (d *driver) settleIn() error {
 	sandbox.Sweep()
 	d.engine.orphans()
 	d.engine.room.forget(d.run)
-	l := local.New(d.engine.folder(d.run))
+	l := local.New(d.engine.RunFolder(d.run))
 	d.present = map[string]claim{}
 	jobs, err := l.Jobs()
 	if err != nil {
@@ -53,12 +53,12 @@ func (d *driver) claimed(id string, spec *sandbox.Spec) claim {
 // orphans ends attempts that nobody will ever ask for: those of runs that have
 // ended, or are not in the journal, and that nobody drives.
 func (e *Engine) orphans() {
-	entries, err := os.ReadDir(filepath.Join(e.home, "runs"))
+	entries, err := os.ReadDir(filepath.Join(e.Folder, "runs"))
 	if err != nil {
 		return
 	}
 	for _, entry := range entries {
-		l := local.New(e.folder(entry.Name()))
+		l := local.New(e.RunFolder(entry.Name()))
 		jobs, err := l.Jobs()
 		if err != nil || len(jobs) == 0 || e.Driven(entry.Name()) != nil {
 			continue
@@ -109,7 +109,7 @@ func (d *driver) capacity() capacity {
 	if m, err := mem.VirtualMemory(); err == nil {
 		c.memory = monitor.Memory{Total: int64(m.Total), Available: int64(m.Available)}
 	}
-	c.free, _ = sandbox.FreeSpace(d.engine.home)
+	c.free, _ = sandbox.FreeSpace(d.engine.Folder)
 	d.watch.mu.Lock()
 	c.gpus = d.watch.gpus
 	d.watch.mu.Unlock()
@@ -144,7 +144,7 @@ func (d *driver) start(ctx context.Context, job executor.Job) (h executor.Handle
 			return h, err
 		}
 		wait = min(2*wait, startLast)
-		if !d.waitUntil(ctx, d.clock.now().Add(again)) {
+		if !d.waitUntil(ctx, d.clock.Now().Add(again)) {
 			return h, errStopping
 		}
 	}

@@ -52,7 +52,7 @@ func (d *driver) snapshot(a research.Action, folder, before string) ([]research.
 		tree = append(tree, file)
 		size += file.Size
 	}
-	digest, err := d.engine.objects.PutTree(tree)
+	digest, err := d.engine.Objects.PutTree(tree)
 	if err != nil || string(digest) == before {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func (d *driver) readWhole(path string, was untrusted.Info, open opener) (object
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	file, err := d.engine.objects.PutChunked(f)
+	file, err := d.engine.Objects.PutChunked(f)
 	if err != nil {
 		return file, err
 	}
@@ -198,10 +198,10 @@ func (d *driver) restore(snapshot string) func(dir string) error {
 		return nil
 	}
 	return func(dir string) error {
-		tree, err := d.engine.objects.Tree(objects.Digest(snapshot))
+		tree, err := d.engine.Objects.Tree(objects.Digest(snapshot))
 		if err != nil {
 			return err
 		}
-		return d.engine.objects.CopyOut(tree, dir)
+		return d.engine.Objects.CopyOut(tree, dir)
 	}
 }

@@ -37,7 +37,7 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 			}
 		}
 	}
-	l := local.New(e.folder(s.Created.Run))
+	l := local.New(e.RunFolder(s.Created.Run))
 	for _, p := range s.Pending {
 		if p.Kind != research.Try || !names(trial, p.Experiment, p.Trial) {
 			continue
@@ -68,14 +68,14 @@ func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {
 	if a.Evidence == "" {
 		return nil, nil
 	}
-	tree, err := e.objects.Tree(objects.Digest(a.Evidence))
+	tree, err := e.Objects.Tree(objects.Digest(a.Evidence))
 	if err != nil {
 		return nil, err
 	}
 	var out []Stream
 	for _, f := range tree {
 		if f.Path == "stdout" || f.Path == "stderr" {
-			out = append(out, Stream{a.ID, f.Path, false, func() (io.ReadCloser, error) { return e.objects.Open(f.Digest) }})
+			out = append(out, Stream{a.ID, f.Path, false, func() (io.ReadCloser, error) { return e.Objects.Open(f.Digest) }})
 		}
 	}
 	return out, nil

@@ -108,8 +108,8 @@ func (d *driver) newWatcher() (*watcher, error) {
 		o.AlertFrom = research.Warning
 	}
 	w := &watcher{d: d, options: o}
-	w.machine.Folders = map[string]string{"home": d.engine.home}
-	if output := d.engine.Output(d.state); !sandbox.SameDisk(d.engine.home, output) {
+	w.machine.Folders = map[string]string{"home": d.engine.Folder}
+	if output := d.engine.Output(d.state); !sandbox.SameDisk(d.engine.Folder, output) {
 		w.machine.Folders["output"] = output
 	}
 	gpus := o.GPUs
@@ -217,7 +217,7 @@ func (w *watcher) risk(p study.Params) float64 {
 // run samples and judges until ctx ends.
 func (w *watcher) run(ctx context.Context) {
 	defer w.notify.Close(10 * time.Second)
-	dir := filepath.Join(w.d.engine.folder(w.d.run), "monitor")
+	dir := filepath.Join(w.d.engine.RunFolder(w.d.run), "monitor")
 	record, err := monitor.NewRecord(dir)
 	if err != nil {
 		w.d.warn(err)
@@ -315,10 +315,13 @@ func (w *watcher) judge(slowest time.Duration) []research.Payload {
 	w.last.Dependencies, w.last.Recovery = e.deps.States(), recovery.Seconds()
 	f := monitor.Facts{
 		Now: w.last.Sample.Time, Limits: w.options.Limits, Sample: w.last.Sample, Outcomes: seen.recent, SlowestAppend: slowest, StallAfter: seen.stall,
-		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked, BackupEvery: w.d.backups.policy.Every,
+		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked,
 	}
-	if last := w.d.backups.lastMade(); !last.IsZero() {
-		f.LastBackup, w.last.LastBackup = last, &last
+	if b := w.d.options.Backups; b != nil {
+		var last time.Time
+		if last, f.BackupEvery = b.Last(); !last.IsZero() {
+			f.LastBackup, w.last.LastBackup = last, &last
+		}
 	}
 	for _, d := range w.last.Dependencies {
 		if d.Failures > 0 {
@@ -371,7 +374,7 @@ func (w *watcher) write() {
 	}
 }
 
-func (e *Engine) watchFile(run string) string { return filepath.Join(e.folder(run), "health.json") }
+func (e *Engine) watchFile(run string) string { return filepath.Join(e.RunFolder(run), "health.json") }
 
 // Watched is how a run goes, as whoever drives it saw it last; nil if nobody
 // ever did.
@@ -392,7 +395,7 @@ func (e *Engine) Watched(run string) (*Watch, error) {
 
 // Samples is the folder with what was sampled while a run was driven; see
 // package monitor.
-func (e *Engine) Samples(run string) string { return filepath.Join(e.folder(run), "monitor") }
+func (e *Engine) Samples(run string) string { return filepath.Join(e.RunFolder(run), "monitor") }
 
 // using is what the attempts that run use.
 func (d *driver) using() []monitor.Attempt {

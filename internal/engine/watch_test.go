@@ -11,12 +11,13 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 )
 
 // score is what a program reports that has nothing to say.
-const score = `echo '{"score": 1}' >> "$RATCHET_METRICS"` + "\n"
+const score = enginetest.Score
 
 // watchedStudy is a study of one configuration.
 const watchedStudy = `version: 1
@@ -34,16 +35,16 @@ parallel: 3
 // retry, and resuming goes on where it was.
 func TestQuotaPauses(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, fmt.Sprintf(watchedStudy, "", "retries: {max: 0}\n"), `if [ "$RATCHET_ATTEMPT" = 1 ]; then echo "{'error': {'code': 'insufficient_quota'}}" >&2; exit 1; fi
+	l := enginetest.New(t, fmt.Sprintf(watchedStudy, "", "retries: {max: 0}\n"), `if [ "$RATCHET_ATTEMPT" = 1 ]; then echo "{'error': {'code': 'insufficient_quota'}}" >&2; exit 1; fi
 `+score)
-	e := l.open(engine.Options{})
-	run := l.create(e)
-	s := l.drive(e, run)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
+	s := l.Drive(e, run)
 	if s.Status != research.Paused || len(s.Alerts) != 1 || s.Alerts[0].Rule != research.RulePaused || !strings.Contains(s.Why, "insufficient_quota") {
 		t.Fatalf("%s (%s): %+v", s.Status, s.Why, s.Alerts)
 	}
 	for range 4 {
-		s = l.drive(e, run)
+		s = l.Drive(e, run)
 	}
 	if s.Status != research.Completed || s.Tally.Failed > 0 || len(s.Alerts) > 0 {
 		t.Errorf("%s (%s), %+v", s.Status, s.Why, s.Tally)
@@ -58,10 +59,10 @@ func TestQuotaPauses(t *testing.T) {
 // it fits, and the results say with what it ran.
 func TestOnResource(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, fmt.Sprintf(watchedStudy, "", "on_resource: {parameters: {batch: batch / 2}}\nretries: {max: 9}\n"), `if [ "$1" -gt 2 ]; then echo "torch.OutOfMemoryError: CUDA out of memory." >&2; exit 1; fi
+	l := enginetest.New(t, fmt.Sprintf(watchedStudy, "", "on_resource: {parameters: {batch: batch / 2}}\nretries: {max: 9}\n"), `if [ "$1" -gt 2 ]; then echo "torch.OutOfMemoryError: CUDA out of memory." >&2; exit 1; fi
 `+score)
-	e := l.open(engine.Options{})
-	s := l.drive(e, l.create(e))
+	e := l.Open(engine.Options{})
+	s := l.Drive(e, l.Create(e))
 	trial := s.Trial(s.TrialID("e0001", s.Plan.Seeds[0]))
 	batch := s.Experiment("e0001").Parameters["batch"].(float64)
 	want := 1
@@ -92,10 +93,10 @@ esac
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	l := newLab(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 3", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
+	l := enginetest.New(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 3", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
 `+score)
-	e := l.open(engine.Options{})
-	s, err := e.Drive(context.Background(), l.create(e), engine.DriveOptions{Watch: engine.WatchOptions{Every: 20 * time.Millisecond}})
+	e := l.Open(engine.Options{})
+	s, err := e.Drive(context.Background(), l.Create(e), engine.DriveOptions{Watch: engine.WatchOptions{Every: 20 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +134,9 @@ esac
 // something does not answer, and alerts reach the journal.
 func TestWatched(t *testing.T) {
 	t.Parallel()
-	l := newLab(t, fmt.Sprintf(watchedStudy, "", ""), "sleep 0.5\n"+score)
-	e := l.open(engine.Options{})
-	run := l.create(e)
+	l := enginetest.New(t, fmt.Sprintf(watchedStudy, "", ""), "sleep 0.5\n"+score)
+	e := l.Open(engine.Options{})
+	run := l.Create(e)
 	broken := func(context.Context) ([]monitor.GPU, error) { return nil, fmt.Errorf("nvidia-smi: the driver is gone") }
 	states := map[string]bool{}
 	s, err := e.Drive(context.Background(), run, engine.DriveOptions{

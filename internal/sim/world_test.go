@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/faultdisk"
 	"ratchet/internal/journal/sqlite"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/objects"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
@@ -213,10 +215,9 @@ func (w *world) open(machine string) (*engine.Engine, error) {
 	}
 	skew := time.Duration(w.below(120, "skew", machine, w.boots)-60) * time.Second
 	e, err := engine.Open(filepath.Join(w.dir, machine), engine.Options{
-		Journal: watched{j, w}, Objects: store,
-		Now:    func() time.Time { return time.Now().Add(skew) },
-		Jobs:   func(string) engine.Jobs { return w.cluster },
-		Report: func(string, *report.Results, report.Sources) error { return nil },
+		Options: home.Options{Journal: watched{j, w}, Objects: store, Now: func() time.Time { return time.Now().Add(skew) }},
+		Jobs:    func(string) engine.Jobs { return w.cluster },
+		Report:  func(string, *report.Results, report.Sources) error { return nil },
 	})
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -429,7 +430,7 @@ func (w *world) remembers(e *engine.Engine) {
 	w.mu.Unlock()
 	found := false
 	last := time.Time{}
-	for r, err := range e.Journal().Read(context.Background(), run, 1) {
+	for r, err := range e.Journal.Read(context.Background(), run, 1) {
 		if err != nil {
 			w.breaks("the journal is damaged: %v", err)
 			return
@@ -455,7 +456,7 @@ func (w *world) remembers(e *engine.Engine) {
 
 // evidence: every object that a record speaks of is there, and whole.
 func (w *world) evidence(e *engine.Engine) {
-	v, err := e.Verify(context.Background(), []string{run})
+	v, err := maintenance.Of(e.Home, e.Publisher).Verify(context.Background(), []string{run})
 	if err != nil {
 		w.breaks("verifying: %v", err)
 		return
