@@ -71,7 +71,7 @@ func (b *bench) ours(writers int, more func(appended int, took time.Duration) bo
 			for i := 0; more(i, time.Since(began)); i++ {
 				var err error
 				entry := journal.Entry{Time: time.Now(), Type: "bench.event", Version: 1, Payload: payload}
-				if head, err = j.Append(context.Background(), fmt.Sprint("run-", w), head, entry); err != nil {
+				if head, err = j.Append(context.Background(), journal.Of(fmt.Sprint("run-", w)), head, entry); err != nil {
 					failure.Store(&err)
 					return
 				}

@@ -91,7 +91,7 @@ func lengthen(e *engine.Engine, dir string, events int64, evidence func(i int) (
 	attempts := 0
 	for s.Seq < events {
 		if len(entries) > 20_000 {
-			if head, err = e.Journal.Append(ctx, run, head, entries...); err != nil {
+			if head, err = e.Journal.Append(ctx, journal.Of(run), head, entries...); err != nil {
 				return "", err
 			}
 			entries = nil
@@ -125,7 +125,7 @@ func lengthen(e *engine.Engine, dir string, events int64, evidence func(i int) (
 			return "", err
 		}
 	}
-	_, err = e.Journal.Append(ctx, run, head, entries...)
+	_, err = e.Journal.Append(ctx, journal.Of(run), head, entries...)
 	return run, err
 }
 
@@ -133,7 +133,7 @@ func lengthen(e *engine.Engine, dir string, events int64, evidence func(i int) (
 func firstBehind(e *engine.Engine, run string, seq int64) (time.Time, error) {
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); {
 		started := false
-		for r, err := range e.Journal.Read(context.Background(), run, seq+1) {
+		for r, err := range e.Journal.Read(context.Background(), journal.Of(run), seq+1) {
 			if err != nil {
 				return time.Time{}, err
 			}
@@ -208,7 +208,7 @@ func growth(b *bench) ([]row, error) {
 		return nil, err
 	}
 	var ends []time.Time
-	for r, err := range e.Journal.Read(context.Background(), run, 1) {
+	for r, err := range e.Journal.Read(context.Background(), journal.Of(run), 1) {
 		if err != nil {
 			return nil, err
 		}

@@ -13,7 +13,7 @@ import (
 	"ratchet"
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
-	"ratchet/internal/gateway"
+	"ratchet/internal/journal"
 	"ratchet/internal/maintenance"
 )
 
@@ -271,8 +271,8 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 func (a *app) printRestored(e *ratchet.Engine, out *maintenance.Restored) {
 	runs := 0
 	for _, r := range out.Runs {
-		if of, calls := gateway.StreamOf(r.Run); calls {
-			a.printf("run %s: its model calls, %d records\n", of, r.Seq)
+		if c := journal.Named(r.Run); c.Kind == journal.KindCalls {
+			a.printf("run %s: its model calls, %d records\n", c.Run, r.Seq)
 			continue
 		}
 		runs++
@@ -341,7 +341,7 @@ func (a *app) backupPruneCommand() *cobra.Command {
 // ownRuns is how many runs a backup has; the calls of a run are none.
 func ownRuns(m *backup.Manifest) (n int) {
 	for _, r := range m.Runs {
-		if _, calls := gateway.StreamOf(r.Run); !calls {
+		if r.Chain().Kind == journal.KindRun {
 			n++
 		}
 	}

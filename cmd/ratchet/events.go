@@ -27,7 +27,7 @@ func (a *app) eventsCommand() *cobra.Command {
 					return err
 				}
 				records := []eventDocument{}
-				for r, err := range e.Journal.Read(ctx, run, from) {
+				for r, err := range e.Journal.Read(ctx, journal.Of(run), from) {
 					if err != nil {
 						return err
 					}

@@ -87,7 +87,7 @@ func (h *home) grow(run string, n, size int) {
 		h.now = h.now.Add(time.Second)
 		entries = append(entries, journal.Entry{Time: h.now, Type: p.Type(), Version: 1, Payload: b})
 	}
-	head, err := h.journal.Append(context.Background(), run, h.heads[run], entries...)
+	head, err := h.journal.Append(context.Background(), journal.Of(run), h.heads[run], entries...)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -96,13 +96,17 @@ func (h *home) grow(run string, n, size int) {
 
 func (h *home) source(runs ...string) Source {
 	h.now = h.now.Add(time.Minute)
-	return Source{Journal: h.journal, Objects: h.objects, Runs: runs, Home: "/home/of/tests", Release: "test", Now: h.now}
+	var chains []journal.Chain
+	for _, run := range runs {
+		chains = append(chains, journal.Named(run))
+	}
+	return Source{Journal: h.journal, Objects: h.objects, Chains: chains, Home: "/home/of/tests", Release: "test", Now: h.now}
 }
 
 func (h *home) records(run string) []journal.Record {
 	h.t.Helper()
 	var out []journal.Record
-	for r, err := range h.journal.Read(context.Background(), run, 1) {
+	for r, err := range h.journal.Read(context.Background(), journal.Of(run), 1) {
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -366,7 +370,7 @@ func TestDamagedHome(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, _ := json.Marshal(research.AttemptEnded{Action: "a", Attempt: research.Attempt{Trial: "t", Evidence: string(tree)}})
-	if _, err := h.journal.Append(t.Context(), "one", h.heads["one"], journal.Entry{Time: h.now, Type: "attempt.ended", Version: 1, Payload: b}); err != nil {
+	if _, err := h.journal.Append(t.Context(), journal.Of("one"), h.heads["one"], journal.Entry{Time: h.now, Type: "attempt.ended", Version: 1, Payload: b}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(h.dir, string(lost[:2]), string(lost))

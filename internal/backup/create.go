@@ -22,7 +22,7 @@ import (
 type Source struct {
 	Journal journal.Journal
 	Objects *objects.Store
-	Runs    []string // none: all
+	Chains  []journal.Chain // none: all
 	Home    string
 	Release string
 	Now     time.Time
@@ -53,17 +53,17 @@ func (r *Repository) Create(ctx context.Context, src Source) (*Manifest, error) 
 	previous, _ := r.List(ctx) // one that cannot be read is not built upon
 	c := &creation{repo: r, src: src, known: ix.where, m: &Manifest{Time: src.Now.UTC().Truncate(time.Millisecond), Home: src.Home, Release: src.Release}}
 	c.m.Host, _ = os.Hostname()
-	runs := src.Runs
-	if len(runs) == 0 {
-		if runs, err = src.Journal.Runs(ctx); err != nil {
+	chains := src.Chains
+	if len(chains) == 0 {
+		if chains, err = all(ctx, src.Journal); err != nil {
 			return nil, err
 		}
 	}
 	p := r.packing(ctx, src.Objects, func(err error) { c.damaged(err.Error()) })
-	for _, run := range runs {
-		if err := c.run(ctx, run, before(previous, run), len(ix.gone) > 0, p.add); err != nil {
+	for _, chain := range chains {
+		if err := c.run(ctx, chain, before(previous, chain), len(ix.gone) > 0, p.add); err != nil {
 			_, _ = p.finish()
-			return nil, fmt.Errorf("backing up run %s: %w", run, err)
+			return nil, fmt.Errorf("backing up run %s: %w", chain, err)
 		}
 	}
 	entries, err := p.finish()
@@ -95,6 +95,21 @@ func (r *Repository) Create(ctx context.Context, src Source) (*Manifest, error) 
 	return c.m, err
 }
 
+// all are the chains of a journal, sorted by name.
+func all(ctx context.Context, j journal.Journal) ([]journal.Chain, error) {
+	var out []journal.Chain
+	for _, k := range journal.Kinds {
+		for i, err := range j.Chains(ctx, k) {
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, i.Chain)
+		}
+	}
+	slices.SortFunc(out, func(a, b journal.Chain) int { return strings.Compare(a.Name(), b.Name()) })
+	return out, nil
+}
+
 // holder names this process for whoever finds its lock.
 func holder() string {
 	host, err := os.Hostname()
@@ -104,10 +119,10 @@ func holder() string {
 	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
 }
 
-// before is the newest backup that has a run.
-func before(all []*Manifest, run string) *Run {
+// before is the newest backup that has a chain.
+func before(all []*Manifest, c journal.Chain) *Run {
 	for i := len(all) - 1; i >= 0; i-- {
-		if r := all[i].Run(run); r != nil && len(all[i].Damaged) == 0 {
+		if r := all[i].Run(c.Name()); r != nil && len(all[i].Damaged) == 0 {
 			return r
 		}
 	}
@@ -132,20 +147,20 @@ func (c *creation) damaged(what string) {
 
 // run backs up what a run has beyond an earlier backup of it; doubt says that
 // not all of that may be there any more.
-func (c *creation) run(ctx context.Context, run string, earlier *Run, doubt bool, add func(objects.Digest) error) error {
-	head, err := c.src.Journal.Head(ctx, run)
+func (c *creation) run(ctx context.Context, chain journal.Chain, earlier *Run, doubt bool, add func(objects.Digest) error) error {
+	head, err := c.src.Journal.Head(ctx, chain)
 	if err != nil {
 		return err
 	}
-	out := Run{Run: run, Seq: head.Seq, Hash: head.Hash.String()}
+	out := Run{Run: chain.Name(), Seq: head.Seq, Hash: head.Hash.String()}
 	var from int64 = 1
-	if earlier != nil && !doubt && len(earlier.Segments) < mostSegments && c.extends(ctx, run, earlier, head) {
+	if earlier != nil && !doubt && len(earlier.Segments) < mostSegments && c.extends(ctx, chain, earlier, head) {
 		out.Segments = slices.Clone(earlier.Segments)
 		from = earlier.Seq + 1
 	}
 	s := &segmenting{creation: c, run: &out, add: add}
 	if from <= head.Seq {
-		for r, err := range c.src.Journal.Read(ctx, run, from) {
+		for r, err := range c.src.Journal.Read(ctx, chain, from) {
 			var damage *journal.DamageError
 			if errors.As(err, &damage) {
 				// What stands before it is worth keeping.
@@ -175,14 +190,14 @@ func (c *creation) run(ctx context.Context, run string, earlier *Run, doubt bool
 
 // extends reports whether a run's records begin with those of an earlier
 // backup.
-func (c *creation) extends(ctx context.Context, run string, earlier *Run, head journal.Head) bool {
+func (c *creation) extends(ctx context.Context, chain journal.Chain, earlier *Run, head journal.Head) bool {
 	if earlier.Seq > head.Seq {
 		return false
 	}
 	if earlier.Seq == head.Seq {
 		return earlier.Hash == head.Hash.String()
 	}
-	for r, err := range c.src.Journal.Read(ctx, run, earlier.Seq) {
+	for r, err := range c.src.Journal.Read(ctx, chain, earlier.Seq) {
 		return err == nil && r.Hash.String() == earlier.Hash
 	}
 	return false

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/jsonlist"
 	"ratchet/internal/objects"
 	"ratchet/internal/untrusted"
@@ -34,13 +35,16 @@ type Manifest struct {
 	name    string
 }
 
-// Run is a run as of a backup.
+// Run is a chain of a run as of a backup.
 type Run struct {
-	Run      string   `json:"run"`
+	Run      string   `json:"run"`  // the chain's name
 	Seq      int64    `json:"seq"`  // of its last record
 	Hash     string   `json:"hash"` // of that
 	Segments Segments `json:"segments"`
 }
+
+// Chain is the chain that it is.
+func (r *Run) Chain() journal.Chain { return journal.Named(r.Run) }
 
 // Runs and Segments are lists that may be a stranger's.
 type (

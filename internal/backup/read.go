@@ -29,7 +29,7 @@ func (r *Repository) Records(ctx context.Context, run *Run) iter.Seq2[journal.Re
 				return
 			}
 			for _, rec := range records {
-				if err := journal.Verify(run.Run, head, rec); err != nil {
+				if err := journal.Verify(run.Chain(), head, rec); err != nil {
 					yield(journal.Record{}, &DamageError{s.Name, err.Error()})
 					return
 				}

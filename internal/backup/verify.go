@@ -122,7 +122,7 @@ func (r *Repository) verifyRun(ctx context.Context, run *Run, need map[objects.D
 			return err
 		}
 		for _, rec := range records {
-			if err := journal.Verify(run.Run, head, rec); err != nil {
+			if err := journal.Verify(run.Chain(), head, rec); err != nil {
 				return &DamageError{s.Name, err.Error()}
 			}
 			head = journal.Head{Seq: rec.Seq, Hash: rec.Hash}

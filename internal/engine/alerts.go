@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 )
@@ -22,7 +23,7 @@ func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) 
 		return nil, err
 	}
 	out := []AlertRecord{}
-	for r, err := range e.Journal.Read(ctx, run, 1) {
+	for r, err := range e.Journal.Read(ctx, journal.Of(run), 1) {
 		if err != nil {
 			return nil, err
 		}

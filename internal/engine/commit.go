@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"ratchet/internal/history"
@@ -28,7 +29,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		}
 		// An append that was handed over is not taken back by an interrupt.
 		began := time.Now()
-		head, err := d.engine.Journal.Append(context.WithoutCancel(ctx), d.run, d.head, entries...)
+		head, err := d.engine.Journal.Append(context.WithoutCancel(ctx), journal.Of(d.run), d.head, entries...)
 		d.watch.appended(time.Since(began))
 		switch {
 		case errors.As(err, new(*journal.ConflictError)):
@@ -109,16 +110,26 @@ func (d *driver) reload(ctx context.Context) error {
 	return nil
 }
 
-// listen looks whether somebody wrote to the journal.
-func (d *driver) listen(ctx context.Context) error {
-	// As all that the loop does with the journal: an interrupt is met in one place.
-	head, err := d.engine.Journal.Head(context.WithoutCancel(ctx), d.run)
-	if err != nil || head == d.head {
-		return err
+// listen tells the driver of records from a number on, as they are written,
+// until ctx ends.
+func (d *driver) listen(ctx context.Context, from int64) {
+	for r, err := range d.engine.Journal.Subscribe(ctx, journal.Of(d.run), from) {
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.As(err, new(*journal.ConflictError)): // the records are others now: folding them says which
+			r.Seq = math.MaxInt64
+		case err != nil:
+			d.answer(result{err: err})
+			return
+		}
+		select {
+		case d.written <- r.Seq:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
 	}
-	if err := d.reload(ctx); err != nil {
-		return err
-	}
-	d.options.Observe(d.state, nil)
-	return nil
 }

@@ -129,7 +129,7 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if len(entry.Payload) > journal.MaxPayload {
 		return "", fmt.Errorf("the study has %d bytes when written out; at most %d fit", len(entry.Payload), journal.MaxPayload)
 	}
-	_, err = e.Journal.Append(ctx, run, journal.Head{}, entry)
+	_, err = e.Journal.Append(ctx, journal.Of(run), journal.Head{}, entry)
 	return run, err
 }
 

@@ -92,10 +92,6 @@ func (f *FencedError) Error() string {
 	return fmt.Sprintf("run %s was taken over by an engine on %s; this one has stopped", f.Run, f.Host)
 }
 
-// pollEvery is how often the driver looks whether somebody else has written
-// to the run's journal.
-const pollEvery = 200 * time.Millisecond
-
 // Drive carries a run on, from wherever its journal stands, until it ends,
 // pauses, or ctx ends. It returns the state it left. Two processes that drive
 // the same run: the second gets a DrivenError.
@@ -152,7 +148,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, created: s.Created, env: env, inputs: inputs,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
-		executor: jobs, clock: history.NewClock(e.Now, s.Time), results: make(chan result),
+		executor: jobs, clock: history.NewClock(e.Now, s.Time), results: make(chan result), written: make(chan int64), halted: make(chan struct{}),
 		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{},
 	}
 	if d.options.Observe == nil {
@@ -224,6 +220,8 @@ type driver struct {
 	models   *door    // nil: the study allows no model calls
 
 	results chan result
+	written chan int64      // numbers of records, whoever wrote them
+	halted  chan struct{}   // closed when attempts are being stopped
 	leaving <-chan struct{} // closed when nobody takes results any more
 	effects sync.WaitGroup
 	flying  map[string]bool // actions whose effect is under way
@@ -290,8 +288,6 @@ func clean(ctx context.Context, x executor.Executor, s *research.State) error {
 
 // loop commits, launches and waits until there is nothing left to do.
 func (d *driver) loop(ctx context.Context) error {
-	poll := time.NewTicker(pollEvery)
-	defer poll.Stop()
 	effects, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	d.leaving = effects.Done()
 	defer d.effects.Wait()
@@ -302,6 +298,8 @@ func (d *driver) loop(ctx context.Context) error {
 	if d.watch != nil {
 		d.effects.Go(func() { d.watch.run(effects) })
 	}
+	from := d.head.Seq + 1
+	d.effects.Go(func() { d.listen(effects, from) })
 	for {
 		if err := d.commit(ctx, nil); err != nil {
 			return d.leave(ctx, err)
@@ -326,10 +324,14 @@ func (d *driver) loop(ctx context.Context) error {
 				return d.leave(ctx, err)
 			}
 		case <-wake:
-		case <-poll.C:
-			if err := d.listen(ctx); err != nil {
+		case seq := <-d.written:
+			if seq <= d.head.Seq {
+				continue // by this engine
+			}
+			if err := d.reload(ctx); err != nil {
 				return d.leave(ctx, err)
 			}
+			d.options.Observe(d.state, nil)
 		case b := <-d.models.blocked():
 			// Nothing that runs gets anywhere now; it begins anew when the run is
 			// resumed, and gets what it has paid for out of the record.

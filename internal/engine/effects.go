@@ -192,22 +192,25 @@ func (d *driver) notBegun(ctx context.Context, a research.Action) result {
 // waitUntil waits for the end of a back-off; false if the attempt is not to
 // begin any more.
 func (d *driver) waitUntil(ctx context.Context, t time.Time) bool {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
 	for {
-		d.mu.Lock()
-		stopping := d.stopping != ""
-		d.mu.Unlock()
-		switch {
-		case stopping || ctx.Err() != nil:
+		select {
+		case <-d.halted:
 			return false
-		case !d.clock.Now().Before(t):
+		case <-ctx.Done():
+			return false
+		default:
+		}
+		wait := t.Sub(d.clock.Now())
+		if wait <= 0 {
 			return true
 		}
+		timer := time.NewTimer(wait)
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-d.halted:
 		case <-ctx.Done():
 		}
+		timer.Stop()
 	}
 }
 

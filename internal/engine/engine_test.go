@@ -105,7 +105,7 @@ func TestClockSetBack(t *testing.T) {
 		t.Errorf("by its journal the run took %s", took)
 	}
 	last := time.Time{}
-	for r, err := range e.Journal.Read(context.Background(), run, 1) {
+	for r, err := range e.Journal.Read(context.Background(), journal.Of(run), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,7 +191,7 @@ func TestFence(t *testing.T) {
 			t.Error(err)
 		}
 		var err error
-		if taken, err = e.Journal.Head(context.Background(), run); err != nil {
+		if taken, err = e.Journal.Head(context.Background(), journal.Of(run)); err != nil {
 			t.Error(err)
 		}
 	}})
@@ -199,7 +199,7 @@ func TestFence(t *testing.T) {
 	if !errors.As(err, &fenced) || fenced.Host != "elsewhere" {
 		t.Fatalf("driving ends with %v", err)
 	}
-	if head, err := e.Journal.Head(context.Background(), run); err != nil || head != taken {
+	if head, err := e.Journal.Head(context.Background(), journal.Of(run)); err != nil || head != taken {
 		t.Errorf("behind the takeover it wrote up to record %d (%v)", head.Seq, err)
 	}
 	l.Drive(e, run)

@@ -32,7 +32,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 		return err
 	}
 	d.engine.Keep(d.run, d.state, d.head)
-	_, err = d.engine.Journal.Append(context.WithoutCancel(ctx), d.run, d.head, entry)
+	_, err = d.engine.Journal.Append(context.WithoutCancel(ctx), journal.Of(d.run), d.head, entry)
 	if errors.As(err, new(*journal.ConflictError)) {
 		return nil // whoever wrote last knows more
 	}
@@ -68,6 +68,7 @@ func (d *driver) stopAll(why string) {
 		return
 	}
 	d.stopping = why
+	close(d.halted)
 	for _, h := range d.handles {
 		_ = h.Stop(false) // one that cannot be signalled has ended
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/research"
 )
 
@@ -131,7 +132,7 @@ func (l *Ledger) readAhead(ctx context.Context, from, wanted int64) (payload jso
 		close(l.ready.reading)
 		l.ready.reading = nil
 	}()
-	for rec, err := range l.log.Read(ctx, Stream(l.run), from) {
+	for rec, err := range l.log.Read(ctx, journal.CallsOf(l.run), from) {
 		if err != nil {
 			return nil, err
 		}

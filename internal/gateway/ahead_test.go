@@ -103,10 +103,10 @@ type reading struct {
 	records atomic.Int64
 }
 
-func (r *reading) Read(ctx context.Context, run string, from int64) iter.Seq2[journal.Record, error] {
+func (r *reading) Read(ctx context.Context, c journal.Chain, from int64) iter.Seq2[journal.Record, error] {
 	return func(yield func(journal.Record, error) bool) {
 		r.before()
-		for rec, err := range r.Journal.Read(ctx, run, from) {
+		for rec, err := range r.Journal.Read(ctx, c, from) {
 			r.records.Add(1)
 			if !yield(rec, err) {
 				return

@@ -80,7 +80,7 @@ func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) 
 		}
 		entries[i] = e.Entry
 	}
-	next, err := l.log.Append(context.Background(), Stream(l.run), head, entries...)
+	next, err := l.log.Append(context.Background(), journal.CallsOf(l.run), head, entries...)
 	var conflict *journal.ConflictError
 	if errors.As(err, &conflict) {
 		err = fmt.Errorf("another engine journals the calls of this run: %w", err)

@@ -17,9 +17,9 @@ type counting struct {
 	appends int
 }
 
-func (c *counting) Append(ctx context.Context, run string, head journal.Head, entries ...journal.Entry) (journal.Head, error) {
+func (c *counting) Append(ctx context.Context, chain journal.Chain, head journal.Head, entries ...journal.Entry) (journal.Head, error) {
 	c.appends++
-	return c.Journal.Append(ctx, run, head, entries...)
+	return c.Journal.Append(ctx, chain, head, entries...)
 }
 
 // TestCallsShareAppends: where many calls are under way, those that come within

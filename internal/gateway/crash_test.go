@@ -23,14 +23,14 @@ type dying struct {
 
 var errDead = errors.New("the machine lost its power")
 
-func (d *dying) Append(ctx context.Context, run string, head journal.Head, entries ...journal.Entry) (journal.Head, error) {
+func (d *dying) Append(ctx context.Context, c journal.Chain, head journal.Head, entries ...journal.Entry) (journal.Head, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.left--; d.left >= 0 {
-		return d.Journal.Append(ctx, run, head, entries...)
+		return d.Journal.Append(ctx, c, head, entries...)
 	}
 	if !d.dead && d.lands {
-		_, _ = d.Journal.Append(ctx, run, head, entries...)
+		_, _ = d.Journal.Append(ctx, c, head, entries...)
 	}
 	d.dead = true
 	return journal.Head{}, errDead

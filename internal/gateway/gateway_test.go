@@ -170,7 +170,7 @@ func TestACallPassesThroughAndIsRecorded(t *testing.T) {
 	if s.Calls != 1 || s.Answered != 1 || s.Tokens.In != 10 || s.Tokens.Out != 5 || s.Spent.NanoUSD != 10*150+5*600 {
 		t.Errorf("the ledger says %+v", s)
 	}
-	for rec := range b.log.Read(context.Background(), Stream("r"), 1) {
+	for rec := range b.log.Read(context.Background(), journal.CallsOf("r"), 1) {
 		if strings.Contains(string(rec.Payload), "real-key") || strings.Contains(string(rec.Payload), Token([]byte("k"), "t1-a1")) {
 			t.Errorf("record %d has a key in it: %s", rec.Seq, rec.Payload)
 		}

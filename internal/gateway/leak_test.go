@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ratchet/internal/guard"
+	"ratchet/internal/journal"
 	"ratchet/internal/redact"
 )
 
@@ -77,7 +78,7 @@ func TestKeysDoNotComeBack(t *testing.T) {
 					}
 				}
 			}
-			for rec := range b.log.Read(context.Background(), Stream("r"), 1) {
+			for rec := range b.log.Read(context.Background(), journal.CallsOf("r"), 1) {
 				clean("record "+rec.Type, string(rec.Payload))
 			}
 			for d, err := range b.store.All() {

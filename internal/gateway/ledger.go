@@ -60,7 +60,7 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 		spending: newSpending(), changed: make(chan struct{}),
 	}
 	l.idle = sync.NewCond(&l.mu)
-	for rec, err := range log.Read(ctx, Stream(run), 1) {
+	for rec, err := range log.Read(ctx, journal.CallsOf(run), 1) {
 		if err != nil {
 			return nil, err
 		}
@@ -252,7 +252,7 @@ func (l *Ledger) delivered(c *Call, attempt string, again bool) error {
 }
 
 func (l *Ledger) record(ctx context.Context, seq int64) (record, error) {
-	for rec, err := range l.log.Read(ctx, Stream(l.run), seq) {
+	for rec, err := range l.log.Read(ctx, journal.CallsOf(l.run), seq) {
 		if err != nil {
 			return nil, err
 		}

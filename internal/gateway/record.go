@@ -12,21 +12,6 @@ import (
 	"ratchet/internal/research"
 )
 
-// Stream is the name under which the journal has a run's calls: a chain of
-// their own, so that thousands of them are in nobody's way.
-func Stream(run string) string { return run + streamSuffix }
-
-// StreamOf gives the run whose calls a journal's name is about; false: the name
-// is a run's own.
-func StreamOf(name string) (run string, ok bool) {
-	if n := len(name) - len(streamSuffix); n > 0 && name[n:] == streamSuffix {
-		return name[:n], true
-	}
-	return "", false
-}
-
-const streamSuffix = ".calls"
-
 // record is one thing that happened to a call. As with a run's events, a form
 // is never changed, only superseded by a new version.
 type record interface {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"ratchet/internal/journal"
 )
 
 // TestWhatIsNotLetThrough: without a token, with another's, to another place, to
@@ -70,7 +72,7 @@ func TestWhatIsNotLetThrough(t *testing.T) {
 	if n := len(b.ledger.Refused()); n < 6 {
 		t.Errorf("%d refusals are on record", n)
 	}
-	for rec := range b.log.Read(context.Background(), Stream("r"), 1) {
+	for rec := range b.log.Read(context.Background(), journal.CallsOf("r"), 1) {
 		if strings.Contains(string(rec.Payload), "sk-proj") || strings.Contains(string(rec.Payload), "real-key") {
 			t.Errorf("a secret is on record: %s", rec.Payload)
 		}

@@ -35,7 +35,7 @@ func (h *History) AppendTo(ctx context.Context, run string, head journal.Head, l
 	if err != nil {
 		return err
 	}
-	_, err = h.home.Journal.Append(ctx, run, head, entry)
+	_, err = h.home.Journal.Append(ctx, journal.Of(run), head, entry)
 	return err
 }
 

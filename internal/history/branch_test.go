@@ -42,7 +42,7 @@ func TestRollBackAndForward(t *testing.T) {
 		}
 		l.Whole(e)
 	}
-	head, err := e.Journal.Head(context.Background(), run)
+	head, err := e.Journal.Head(context.Background(), journal.Of(run))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestRolledBackMeanwhile(t *testing.T) {
 			return
 		}
 		done = true
-		head, err := e.Journal.Head(context.Background(), run)
+		head, err := e.Journal.Head(context.Background(), journal.Of(run))
 		if err != nil {
 			t.Error(err)
 		}
@@ -124,7 +124,7 @@ func TestRolledBackMeanwhile(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		if _, err := e.Journal.Append(context.Background(), run, head, journal.Entry{Time: s.Time, Type: "run.rolled_back", Version: 1, Payload: b}); err != nil {
+		if _, err := e.Journal.Append(context.Background(), journal.Of(run), head, journal.Entry{Time: s.Time, Type: "run.rolled_back", Version: 1, Payload: b}); err != nil {
 			t.Error(err)
 		}
 	}})

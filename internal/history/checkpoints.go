@@ -104,7 +104,7 @@ func (h *History) Locate(ctx context.Context, run, at string) (int64, error) {
 
 func (h *History) lastBy(ctx context.Context, run string, t time.Time) (int64, error) {
 	var last int64
-	for r, err := range h.home.Journal.Read(ctx, run, 1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), 1) {
 		switch {
 		case err != nil:
 			return 0, err

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"ratchet/internal/gateway"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
@@ -81,7 +80,7 @@ func (h *History) Fork(ctx context.Context, origin string, at int64, o ForkOptio
 	if err := h.forkCalls(ctx, origin, run); err != nil {
 		return "", fmt.Errorf("forking run %s: %w", origin, err)
 	}
-	_, err = h.home.Journal.Append(ctx, run, journal.Head{}, append(entries, last)...)
+	_, err = h.home.Journal.Append(ctx, journal.Of(run), journal.Head{}, append(entries, last)...)
 	return run, err
 }
 
@@ -89,7 +88,7 @@ func (h *History) Fork(ctx context.Context, origin string, at int64, o ForkOptio
 // position included: what was paid for once is answered out of the record.
 func (h *History) forkCalls(ctx context.Context, origin, run string) error {
 	var entries []journal.Entry
-	for r, err := range h.home.Journal.Read(ctx, gateway.Stream(origin), 1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.CallsOf(origin), 1) {
 		if err != nil {
 			return err
 		}
@@ -98,7 +97,7 @@ func (h *History) forkCalls(ctx context.Context, origin, run string) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	_, err := h.home.Journal.Append(ctx, gateway.Stream(run), journal.Head{}, entries...)
+	_, err := h.home.Journal.Append(ctx, journal.CallsOf(run), journal.Head{}, entries...)
 	return err
 }
 
@@ -145,7 +144,7 @@ func (h *History) past(ctx context.Context, origin string, at int64, run, output
 	}
 	var out []journal.Entry
 	for _, span := range spans {
-		for r, err := range h.home.Journal.Read(ctx, origin, span.First) {
+		for r, err := range h.home.Journal.Read(ctx, journal.Of(origin), span.First) {
 			if err != nil {
 				return nil, err
 			}

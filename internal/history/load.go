@@ -45,7 +45,7 @@ func (h *History) LoadAt(ctx context.Context, run string, at int64) (*research.S
 func (h *History) fold(ctx context.Context, run string, at int64) (*research.State, journal.Head, error) {
 	s, head := h.cached(ctx, run, func(seq int64) bool { return at == 0 || seq <= at })
 	began := s.Seq
-	for r, err := range h.home.Journal.Read(ctx, run, s.Seq+1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), s.Seq+1) {
 		switch {
 		case err != nil:
 			return s, head, err
@@ -91,7 +91,7 @@ func (h *History) foldOn(ctx context.Context, run string, s *research.State, hea
 		if span.Last <= s.Seq {
 			continue
 		}
-		for r, err := range h.home.Journal.Read(ctx, run, max(span.First, s.Seq+1)) {
+		for r, err := range h.home.Journal.Read(ctx, journal.Of(run), max(span.First, s.Seq+1)) {
 			if err != nil {
 				return s, head, err
 			}
@@ -122,7 +122,7 @@ func (h *History) Timeline(ctx context.Context, run string, at int64) ([]researc
 // rollbacks reads a journal up to a position, 0: to its end, for its rollbacks
 // and its last number.
 func (h *History) rollbacks(ctx context.Context, run string, at int64) (out []research.Rollback, last int64, err error) {
-	for r, err := range h.home.Journal.Read(ctx, run, 1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), 1) {
 		if err != nil {
 			return nil, 0, err
 		}

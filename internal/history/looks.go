@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"ratchet/internal/journal"
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
 )
@@ -20,7 +21,7 @@ import (
 // replications, which are verdicts of other runs on the same claim.
 func (h *History) Looks(ctx context.Context, s *research.State) (earlier, replications stats.Looks, err error) {
 	earlier, replications = stats.Looks{}, stats.Looks{}
-	runs, err := h.home.Journal.Runs(ctx)
+	runs, err := h.home.Runs(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -95,7 +96,7 @@ type verdict struct {
 
 func (h *History) pastOf(ctx context.Context, run string) (*past, error) {
 	p := &past{}
-	for r, err := range h.home.Journal.Read(ctx, run, 1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), 1) {
 		if err != nil {
 			return nil, err
 		}

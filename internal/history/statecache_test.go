@@ -31,7 +31,7 @@ func longRun(t testing.TB, e *enginetest.Engine, n int64) string {
 	var head journal.Head
 	var entries []journal.Entry
 	flush := func() {
-		if head, err = e.Journal.Append(context.Background(), run, head, entries...); err != nil {
+		if head, err = e.Journal.Append(context.Background(), journal.Of(run), head, entries...); err != nil {
 			t.Fatal(err)
 		}
 		entries = entries[:0]

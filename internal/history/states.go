@@ -127,7 +127,7 @@ func (h *History) readState(ctx context.Context, run string, seq int64) (*resear
 		return nil, journal.Head{}, errStale
 	}
 	there := false
-	for r, err := range h.home.Journal.Read(ctx, run, seq) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), seq) {
 		if err != nil {
 			return nil, journal.Head{}, err
 		}

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"time"
 
-	"ratchet/internal/gateway"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
@@ -79,11 +78,14 @@ func (h *Home) RunFolder(run string) string {
 
 // Runs lists the runs of the home, sorted.
 func (h *Home) Runs(ctx context.Context) ([]string, error) {
-	names, err := h.Journal.Runs(ctx)
-	return slices.DeleteFunc(names, func(n string) bool {
-		_, calls := gateway.StreamOf(n)
-		return calls
-	}), err
+	var out []string
+	for i, err := range h.Journal.Chains(ctx, journal.KindRun) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, i.Run)
+	}
+	return out, nil
 }
 
 // UnknownRunError says that a name stands for no run, or for several.
@@ -109,14 +111,15 @@ func (u *UnknownRunError) Error() string {
 // has, "latest" for the one with the newest record, or "" if only one run
 // fits. prefer says which runs "" may mean; nil: any.
 func (h *Home) Find(ctx context.Context, name string, prefer func(run string) bool) (string, error) {
+	if name == "latest" {
+		return h.latest(ctx)
+	}
 	runs, err := h.Runs(ctx)
 	if err != nil {
 		return "", err
 	}
 	var matches []string
 	switch name {
-	case "latest":
-		return h.latest(ctx, runs)
 	case "":
 		matches = slices.Clone(runs)
 		if len(runs) > 1 && prefer != nil {
@@ -141,26 +144,12 @@ func (h *Home) Find(ctx context.Context, name string, prefer func(run string) bo
 	return "", &UnknownRunError{Name: name, Matches: matches, Known: runs}
 }
 
-func (h *Home) latest(ctx context.Context, runs []string) (string, error) {
-	latest, when := "", time.Time{}
-	for _, r := range runs {
-		head, err := h.Journal.Head(ctx, r)
-		if err != nil {
-			return "", err
-		}
-		for rec, err := range h.Journal.Read(ctx, r, head.Seq) {
-			if err != nil {
-				return "", err
-			}
-			if latest == "" || rec.Time.After(when) {
-				latest, when = r, rec.Time
-			}
-		}
+func (h *Home) latest(ctx context.Context) (string, error) {
+	latest, err := h.Journal.Latest(ctx, journal.KindRun)
+	if err == nil && latest.Seq == 0 {
+		err = &UnknownRunError{}
 	}
-	if latest == "" {
-		return "", &UnknownRunError{}
-	}
-	return latest, nil
+	return latest.Run, err
 }
 
 // NewName makes a run's id: the study's name, the day, and four hexadecimal
@@ -173,7 +162,7 @@ func (h *Home) NewName(ctx context.Context, study string) (string, error) {
 			return "", err
 		}
 		run := fmt.Sprintf("%s-%s-%s", study, day, hex.EncodeToString(b[:]))
-		head, err := h.Journal.Head(ctx, run)
+		head, err := h.Journal.Head(ctx, journal.Of(run))
 		if err != nil {
 			return "", err
 		}

@@ -433,7 +433,7 @@ func (h *haunted) nothingLeft(t *testing.T) {
 		t.Errorf("there are attempts %v (%v) and claims %v (%v)", attempts, err, claims, err2)
 	}
 	outcomes := map[string]int{}
-	for r, err := range h.engine.Journal.Read(context.Background(), h.run, 1) {
+	for r, err := range h.engine.Journal.Read(context.Background(), journal.Of(h.run), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}

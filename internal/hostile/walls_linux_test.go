@@ -20,6 +20,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/environment"
+	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/proof"
 	"ratchet/internal/research"
@@ -93,7 +94,7 @@ func (h *haunted) nowhere(t *testing.T, text string) {
 			t.Errorf("object %s has the canary (%v)", d, err)
 		}
 	}
-	for r, err := range h.engine.Journal.Read(context.Background(), h.run, 1) {
+	for r, err := range h.engine.Journal.Read(context.Background(), journal.Of(h.run), 1) {
 		if err != nil || bytes.Contains(r.Payload, []byte(text)) {
 			t.Errorf("record %s has the canary (%v)", r.Type, err)
 		}
@@ -265,7 +266,7 @@ while time.time() < end:
 		t.Errorf("the run ended as %s: %s", h.state.Status, h.state.Why)
 	}
 	snapshots := 0
-	for r, err := range h.engine.Journal.Read(context.Background(), h.run, 1) {
+	for r, err := range h.engine.Journal.Read(context.Background(), journal.Of(h.run), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}

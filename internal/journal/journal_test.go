@@ -25,7 +25,7 @@ func TestHashesAreGolden(t *testing.T) {
 		{Time: time.Date(2026, 11, 24, 12, 0, 0, 123456000, time.UTC), Type: "run.created", Version: 1, Payload: json.RawMessage(`{"run":"example-1"}`)},
 		{Time: time.Date(2026, 11, 24, 12, 0, 1, 0, time.UTC), Type: "stage.started", Version: 1, Payload: json.RawMessage(`{"stage":"ideation"}`)},
 	}
-	records, err := journal.Chain("example-1", journal.Head{}, entries)
+	records, err := journal.Link(journal.Of("example-1"), journal.Head{}, entries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,12 +41,12 @@ func TestHashesAreGolden(t *testing.T) {
 
 // TestVerify: whatever is changed of a record is noticed.
 func TestVerify(t *testing.T) {
-	records, err := journal.Chain("a", journal.Head{}, journaltest.Entries(3))
+	records, err := journal.Link(journal.Of("a"), journal.Head{}, journaltest.Entries(3))
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := journal.Head{Seq: 1, Hash: records[0].Hash}
-	if err := journal.Verify("a", before, records[1]); err != nil {
+	if err := journal.Verify(journal.Of("a"), before, records[1]); err != nil {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*journal.Record){
@@ -61,14 +61,14 @@ func TestVerify(t *testing.T) {
 		r := records[1]
 		change(&r)
 		var damage *journal.DamageError
-		if err := journal.Verify("a", before, r); !errors.As(err, &damage) || damage.Run != "a" {
+		if err := journal.Verify(journal.Of("a"), before, r); !errors.As(err, &damage) || damage.Chain != journal.Of("a") {
 			t.Errorf("another %s: %v", name, err)
 		}
 	}
-	if err := journal.Verify("b", before, records[1]); err == nil {
+	if err := journal.Verify(journal.Of("b"), before, records[1]); err == nil {
 		t.Error("a record of run a passes for one of run b")
 	}
-	if err := journal.Verify("a", before, records[2]); err == nil {
+	if err := journal.Verify(journal.Of("a"), before, records[2]); err == nil {
 		t.Error("a record is missing and nobody complains")
 	}
 }

@@ -48,7 +48,7 @@ func TestArrivals(t *testing.T) {
 			t.Fatal(err)
 		}
 		j := journal.NewMemory()
-		if _, err := j.Append(ctx, run, journal.Head{}, journal.Entry{Time: time.Now(), Type: created.Type(), Version: created.Version(), Payload: b}); err != nil {
+		if _, err := j.Append(ctx, journal.Of(run), journal.Head{}, journal.Entry{Time: time.Now(), Type: created.Type(), Version: created.Version(), Payload: b}); err != nil {
 			t.Fatal(err)
 		}
 		folder := t.TempDir()

@@ -64,7 +64,7 @@ func (m *Maintenance) Backup(ctx context.Context, p BackupPlace, runs []string) 
 		return nil, err
 	}
 	defer r.Close()
-	return r.Create(ctx, backup.Source{Journal: m.home.Journal, Objects: m.home.Objects, Runs: runs, Home: m.home.Folder, Release: home.Release, Now: m.home.Now()})
+	return r.Create(ctx, backup.Source{Journal: m.home.Journal, Objects: m.home.Objects, Chains: chainsOf(runs), Home: m.home.Folder, Release: home.Release, Now: m.home.Now()})
 }
 
 // Prune removes old backups. See backup.Repository.Prune.

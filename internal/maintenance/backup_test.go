@@ -14,6 +14,7 @@ import (
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
 	"ratchet/internal/engine/enginetest"
+	"ratchet/internal/journal"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/research"
 )
@@ -138,7 +139,7 @@ func TestRestoreOfADamagedBackup(t *testing.T) {
 	if _, err := other.Restore(context.Background(), l.Place(), maintenance.RestoreOptions{Output: t.TempDir(), Backup: m.ID}); err == nil || !strings.Contains(err.Error(), "cannot be restored") {
 		t.Errorf("restoring a damaged backup: %v", err)
 	}
-	runs, err := other.Journal.Runs(context.Background())
+	runs, err := other.Runs(context.Background())
 	if err != nil || len(runs) > 0 || l.Count(other) > 0 {
 		t.Errorf("there are runs %v and %d objects (%v)", runs, l.Count(other), err)
 	}
@@ -163,7 +164,7 @@ func TestAutomaticBackups(t *testing.T) {
 	}
 	defer r.Close()
 	all, bad := r.List(context.Background())
-	head, err := e.Journal.Head(context.Background(), run)
+	head, err := e.Journal.Head(context.Background(), journal.Of(run))
 	if err != nil || len(bad) > 0 || len(all) == 0 || len(all) > 2 || all[len(all)-1].Runs[0].Seq != head.Seq {
 		t.Errorf("%d backups, %v (%v)", len(all), bad, err)
 	}
@@ -256,7 +257,7 @@ func TestRepairJournal(t *testing.T) {
 	run := l.Create(e)
 	l.Drive(e, run)
 	want := l.Digest(e, run)
-	head, err := e.Journal.Head(context.Background(), run)
+	head, err := e.Journal.Head(context.Background(), journal.Of(run))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +291,7 @@ func TestRepairJournal(t *testing.T) {
 					t.Fatal(err)
 				}
 				r, e := repair(&l, nil, place)
-				now, err := e.Journal.Head(context.Background(), run)
+				now, err := e.Journal.Head(context.Background(), journal.Of(run))
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -14,6 +14,7 @@ import (
 
 	"ratchet/internal/engine"
 	"ratchet/internal/engine/enginetest"
+	"ratchet/internal/journal"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/proof"
 )
@@ -59,7 +60,7 @@ func TestEveryByteOfAHome(t *testing.T) {
 	run := l.Create(e)
 	l.Drive(e, run)
 	want := l.Digest(e, run)
-	head, err := e.Journal.Head(context.Background(), run)
+	head, err := e.Journal.Head(context.Background(), journal.Of(run))
 	if err != nil {
 		t.Fatal(err)
 	}

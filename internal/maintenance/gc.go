@@ -50,17 +50,23 @@ func (m *Maintenance) GC(ctx context.Context, dry bool) (*Garbage, error) {
 		exclusive = true
 		young = young.Add(time.Minute) // whatever the file system's clock says
 	}
-	runs, err := m.home.Journal.Runs(ctx)
+	runs, err := m.home.Runs(ctx)
 	if err != nil {
 		return nil, err
 	}
 	reached := map[objects.Digest]bool{}
 	whole := true
-	for _, run := range runs {
-		if err := m.reach(ctx, run, reached); err != nil {
+	chains, err := m.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range chains {
+		if err := m.reach(ctx, c, reached); err != nil {
 			whole = false
 			g.Left = append(g.Left, fmt.Sprintf("objects, since one that is damaged may speak of them: %v", err))
 		}
+	}
+	for _, run := range runs {
 		if err := m.gcRun(ctx, run, g, dry); err != nil {
 			return g, err
 		}
@@ -129,6 +135,19 @@ func (m *Maintenance) gcRun(ctx context.Context, run string, g *Garbage, dry boo
 
 // gcFolders removes the folders of runs that never came to be.
 func (m *Maintenance) gcFolders(runs []string, g *Garbage, dry bool) error {
+	left, err := filepath.Glob(filepath.Join(m.home.Folder, "aside", "restoring-*")) // by a restore that was killed
+	if err != nil {
+		return err
+	}
+	for _, dir := range left {
+		g.Bytes += sizeOf(dir)
+		if dry {
+			continue
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
+		}
+	}
 	entries, err := os.ReadDir(filepath.Join(m.home.Folder, "runs"))
 	if err != nil {
 		return err
@@ -164,8 +183,10 @@ type DiskUse struct {
 // DiskUse measures a run.
 func (m *Maintenance) DiskUse(ctx context.Context, run string) (DiskUse, error) {
 	reached := map[objects.Digest]bool{}
-	if err := m.reach(ctx, run, reached); err != nil {
-		return DiskUse{}, err
+	for _, c := range chainsOf([]string{run}) {
+		if err := m.reach(ctx, c, reached); err != nil {
+			return DiskUse{}, err
+		}
 	}
 	use := DiskUse{Objects: len(reached), Folder: sizeOf(m.home.RunFolder(run))}
 	for d := range reached {

@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"ratchet/internal/backup"
-	"ratchet/internal/gateway"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
@@ -94,15 +94,37 @@ func (r *repair) journal(ctx context.Context) error {
 			return err
 		}
 	}
-	names, err := home.LostRuns(r.home, nil)
+	lost, err := home.LostRuns(r.home, nil)
 	if err != nil {
 		return err
 	}
-	mine, err := sqlite.Salvage(filepath.Join(r.aside, "journal.db"))
+	theirs := r.backedUp(ctx)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	all := map[journal.Chain]bool{}
+	for _, run := range lost {
+		all[journal.Of(run)] = true
+	}
+	for c := range theirs {
+		all[c] = true
+	}
+	var names []string
+	for _, c := range chainsOf(lost) {
+		names = append(names, c.Name())
+	}
+	for c := range all {
+		names = append(names, c.Name())
+	}
+	if err := os.MkdirAll(r.aside, 0o700); err != nil {
+		return err
+	}
+	mine, err := sqlite.Salvage(filepath.Join(r.aside, "journal.db"), filepath.Join(r.aside, "salvage.db"), names)
 	if err != nil {
 		return err
 	}
-	theirs, err := r.backedUp(ctx)
+	defer mine.Close()
+	had, err := mine.Chains()
 	if err != nil {
 		return err
 	}
@@ -114,12 +136,11 @@ func (r *repair) journal(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	all := union(mine, theirs)
-	for _, run := range names {
-		all[run] = true
+	for c := range had {
+		all[c] = true
 	}
-	for run := range all {
-		if err := r.run(ctx, j, run, mine[run], theirs[run]); err != nil {
+	for c := range all {
+		if err := r.chain(ctx, j, c, had[c], mine.Records(c), theirs[c]); err != nil {
 			return errors.Join(err, j.Close())
 		}
 	}
@@ -136,68 +157,132 @@ func (r *repair) journal(ctx context.Context) error {
 	return nil
 }
 
-func union(a, b map[string][]journal.Record) map[string]bool {
-	out := map[string]bool{}
-	for run := range a {
-		out[run] = true
+// chain puts into the new journal what can be saved of a chain. had is the number
+// of the last record that was found.
+func (r *repair) chain(ctx context.Context, j journal.Journal, c journal.Chain, had int64, mine iter.Seq2[journal.Record, error], theirs *copied) error {
+	var backup iter.Seq2[journal.Record, error] = func(func(journal.Record, error) bool) {}
+	if theirs != nil {
+		backup = theirs.records(ctx)
 	}
-	for run := range b {
-		out[run] = true
+	m := mending{chain: c}
+	if err := j.Replace(ctx, c, m.merge(mine, backup)); err != nil {
+		return err
 	}
-	return out
-}
-
-// run puts into the new journal what can be saved of a run.
-func (r *repair) run(ctx context.Context, j journal.Journal, run string, mine, theirs []journal.Record) error {
-	records, taken := mend(run, mine, theirs)
-	had := int64(0)
-	if len(mine) > 0 {
-		had = mine[len(mine)-1].Seq
-	}
-	kept := int64(len(records))
+	kept := m.head.Seq
 	switch {
 	case kept == 0:
-		r.lost("run %s: none of its records can be read", run)
+		r.lost("run %s: none of its records can be read", c)
 		return nil
 	case kept < had:
-		r.lost("run %s: records %d to %d; it stands at record %d now", run, kept+1, had, kept)
+		r.lost("run %s: records %d to %d; it stands at record %d now", c, kept+1, had, kept)
 	}
-	if taken > 0 {
-		r.mended("run %s: %d of its %d records came from the backup", run, taken, kept)
+	if m.taken > 0 {
+		r.mended("run %s: %d of its %d records came from the backup", c, m.taken, kept)
 	}
-	return j.Replace(ctx, run, records)
+	return nil
 }
 
-// mend puts a chain together of the records that are there and those of a
-// backup, as long as one of them goes on. taken is how many are the backup's.
-func mend(run string, mine, theirs []journal.Record) (out []journal.Record, taken int) {
-	bySeq := func(records []journal.Record) map[int64]journal.Record {
-		m := map[int64]journal.Record{}
-		for _, r := range records {
-			m[r.Seq] = r
-		}
-		return m
-	}
-	here, there := bySeq(mine), bySeq(theirs)
-	var head journal.Head
-	for {
-		next, ok := here[head.Seq+1]
-		if !ok || journal.Verify(run, head, next) != nil {
-			if next, ok = there[head.Seq+1]; !ok || journal.Verify(run, head, next) != nil {
-				return out, taken
+// mending puts a chain together.
+type mending struct {
+	chain journal.Chain
+	head  journal.Head // of what was put together
+	taken int          // how many records are the backup's
+}
+
+// merge yields the records that are there, by their number, and those of a backup,
+// as long as one of them goes on.
+func (m *mending) merge(mine, theirs iter.Seq2[journal.Record, error]) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		nextMine, stopMine := iter.Pull2(mine)
+		defer stopMine()
+		nextTheirs, stopTheirs := iter.Pull2(theirs)
+		defer stopTheirs()
+		ours, backup := &records{next: nextMine}, &records{next: nextTheirs}
+		for {
+			r, ok := ours.behind(m.chain, m.head)
+			if !ok {
+				if r, ok = backup.behind(m.chain, m.head); ok {
+					m.taken++
+				}
 			}
-			taken++
+			if ours.err != nil {
+				yield(journal.Record{}, ours.err)
+				return
+			}
+			if !ok {
+				return // an error of the backup is its end
+			}
+			if m.head = r.At(); !yield(r, nil) {
+				return
+			}
 		}
-		out = append(out, next)
-		head = journal.Head{Seq: next.Seq, Hash: next.Hash}
 	}
 }
 
-// backedUp are the records of each run, of the backup that has most of it.
-func (r *repair) backedUp(ctx context.Context) (map[string][]journal.Record, error) {
-	out := map[string][]journal.Record{}
+// records are read one after the other, by their number.
+type records struct {
+	next func() (journal.Record, error, bool)
+	same []journal.Record // those with the lowest number that was not passed
+	peek *journal.Record
+	err  error
+}
+
+// behind is the record that stands behind a head, if there is one.
+func (r *records) behind(c journal.Chain, head journal.Head) (journal.Record, bool) {
+	for len(r.same) == 0 || r.same[0].Seq <= head.Seq {
+		if !r.advance() {
+			return journal.Record{}, false
+		}
+	}
+	for _, one := range r.same {
+		if journal.Verify(c, head, one) == nil {
+			return one, true
+		}
+	}
+	return journal.Record{}, false
+}
+
+// advance reads the records with the next number.
+func (r *records) advance() bool {
+	r.same = nil
+	if r.peek != nil {
+		r.same, r.peek = append(r.same, *r.peek), nil
+	}
+	for r.err == nil {
+		next, err, ok := r.next()
+		if !ok {
+			break
+		}
+		if err != nil {
+			r.err = err
+			break
+		}
+		if len(r.same) > 0 && next.Seq != r.same[0].Seq {
+			r.peek = &next
+			break
+		}
+		r.same = append(r.same, next)
+	}
+	return len(r.same) > 0
+}
+
+// copied is a chain as a backup has it.
+type copied struct {
+	from *backup.Repository
+	run  *backup.Run
+	n    int64 // how many of its records can be read
+}
+
+func (c *copied) records(ctx context.Context) iter.Seq2[journal.Record, error] {
+	return c.from.Records(ctx, c.run)
+}
+
+// backedUp are the chains that there are backups of, each from the one that has
+// most of it.
+func (r *repair) backedUp(ctx context.Context) map[journal.Chain]*copied {
+	out := map[journal.Chain]*copied{}
 	if r.backup == nil {
-		return out, nil
+		return out
 	}
 	all, bad := r.backup.List(ctx)
 	for _, err := range bad {
@@ -205,29 +290,30 @@ func (r *repair) backedUp(ctx context.Context) (map[string][]journal.Record, err
 	}
 	for _, m := range all {
 		for i := range m.Runs {
-			if m.Runs[i].Seq <= int64(len(out[m.Runs[i].Run])) {
+			c := m.Runs[i].Chain()
+			best := out[c]
+			if best != nil && m.Runs[i].Seq <= best.n {
 				continue
 			}
-			var records []journal.Record
-			for rec, err := range r.backup.Records(ctx, &m.Runs[i]) {
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
-				}
+			one := &copied{from: r.backup, run: &m.Runs[i]}
+			for _, err := range one.records(ctx) {
 				if err != nil {
-					r.lost("backup %s, run %s: %v", m.ID, m.Runs[i].Run, err)
+					if ctx.Err() == nil {
+						r.lost("backup %s, run %s: %v", m.ID, c, err)
+					}
 					break
 				}
-				records = append(records, rec)
+				one.n++
 			}
-			if len(records) > len(out[m.Runs[i].Run]) {
-				out[m.Runs[i].Run] = records
+			if best == nil || one.n > best.n {
+				out[c] = one
 			}
 		}
 	}
-	return out, nil
+	return out
 }
 
-// wholeJournal reports whether every run's records are a chain.
+// wholeJournal reports whether the records of every run are a chain.
 func (r *repair) wholeJournal(ctx context.Context, path string) bool {
 	if _, err := os.Stat(path); err != nil {
 		return false
@@ -237,14 +323,19 @@ func (r *repair) wholeJournal(ctx context.Context, path string) bool {
 		return false
 	}
 	defer j.Close()
-	runs, err := j.Runs(ctx)
-	if err != nil {
-		return false
-	}
-	for _, run := range runs {
-		for _, err := range j.Read(ctx, run, 1) {
+	var runs []string
+	for _, k := range journal.Kinds {
+		for i, err := range j.Chains(ctx, k) {
 			if err != nil {
 				return false
+			}
+			if k == journal.KindRun {
+				runs = append(runs, i.Run)
+			}
+			for _, err := range j.Read(ctx, i.Chain, 1) {
+				if err != nil {
+					return false
+				}
 			}
 		}
 	}
@@ -260,7 +351,7 @@ func (r *repair) rest(ctx context.Context) error {
 	}
 	defer h.Close()
 	m := Of(h, nil)
-	runs, err := m.home.Journal.Runs(ctx)
+	chains, err := m.chains(ctx)
 	if err != nil {
 		return err
 	}
@@ -282,8 +373,9 @@ func (r *repair) rest(ctx context.Context) error {
 	}
 	type named struct{ run, what, digest string }
 	var trees []named
-	for _, run := range runs {
-		err := m.visit(ctx, run, 1, func(_ int64, ref research.Reference) error {
+	for _, c := range chains {
+		run := c.Name()
+		err := m.visit(ctx, c, 1, func(_ int64, ref research.Reference) error {
 			look(run, ref.What, objects.Digest(ref.Digest))
 			if ref.Tree {
 				trees = append(trees, named{run, ref.What, ref.Digest})
@@ -327,6 +419,10 @@ func (r *repair) rest(ctx context.Context) error {
 	if err := in.Commit(); err != nil {
 		return err
 	}
+	runs, err := m.home.Runs(ctx)
+	if err != nil {
+		return err
+	}
 	return r.views(ctx, m, runs)
 }
 
@@ -350,9 +446,6 @@ func (r *repair) fetch(ctx context.Context, in *objects.Intake, damaged map[obje
 // that are not what the journal says.
 func (r *repair) views(ctx context.Context, m *Maintenance, runs []string) error {
 	for _, run := range runs {
-		if _, calls := gateway.StreamOf(run); calls {
-			continue
-		}
 		dropped, err := m.history.DropDamaged(ctx, run)
 		if err != nil {
 			return err

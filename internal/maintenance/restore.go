@@ -5,15 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"ratchet/internal/backup"
 	"ratchet/internal/gateway"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
+	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/untrusted"
@@ -82,32 +84,37 @@ func (m *Maintenance) Restore(ctx context.Context, p BackupPlace, o RestoreOptio
 		return nil, err
 	}
 	defer done()
-	var names []string
-	for _, name := range o.Runs {
-		if names = append(names, name); from.Run(gateway.Stream(name)) != nil {
-			names = append(names, gateway.Stream(name))
+	var chains []journal.Chain
+	for _, run := range o.Runs {
+		if chains = append(chains, journal.Of(run)); from.Run(journal.CallsOf(run).Name()) != nil {
+			chains = append(chains, journal.CallsOf(run))
 		}
 	}
-	if len(names) == 0 {
+	if len(chains) == 0 {
 		for _, run := range from.Runs {
-			names = append(names, run.Run)
+			chains = append(chains, run.Chain())
 		}
 	}
+	aside, remove, err := m.scratch()
+	if err != nil {
+		return nil, err
+	}
+	defer remove()
 	var plans []*restoring
-	for _, name := range names {
-		run := from.Run(name)
+	for _, c := range chains {
+		run := from.Run(c.Name())
 		if run == nil {
-			return nil, &home.UnknownRunError{Name: name, Known: []string{""}}
+			return nil, &home.UnknownRunError{Name: c.Name(), Known: []string{""}}
 		}
-		plan, err := m.planRestore(ctx, r, run, o)
+		plan, err := m.planRestore(ctx, aside, r, run, o)
 		if err != nil {
 			return nil, err
 		}
 		plans = append(plans, plan)
-		if _, calls := gateway.StreamOf(name); calls {
+		if c.Kind != journal.KindRun {
 			continue // the run's own lock is theirs
 		}
-		unlock, err := m.home.LockRun(name)
+		unlock, err := m.home.LockRun(c.Run)
 		if err != nil {
 			return nil, err
 		}
@@ -120,52 +127,97 @@ func (m *Maintenance) Restore(ctx context.Context, p BackupPlace, o RestoreOptio
 	for _, plan := range plans {
 		output, err := m.receive(ctx, plan, from.ID, cmp.Or(o.Output, "results"))
 		if err != nil {
-			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
+			return out, fmt.Errorf("restoring run %s: %w", plan.chain, err)
 		}
-		done, err := m.restoreRun(ctx, plan)
+		done, err := m.restoreChain(ctx, plan)
 		done.Output = output
 		if err != nil {
-			return out, fmt.Errorf("restoring run %s: %w", plan.run, err)
+			return out, fmt.Errorf("restoring run %s: %w", plan.chain, err)
 		}
 		out.Runs = append(out.Runs, done)
 	}
 	return out, nil
 }
 
-// restoring is a run that was read from a backup and compared with what is
-// here.
-type restoring struct {
-	run     string
-	records []journal.Record // as they will be
-	mine    journal.Head     // as it is here
-	extends bool             // what is here is their beginning
+// scratch is a home that has nothing but a journal, for records that are looked at
+// before they come into this home; remove removes it.
+func (m *Maintenance) scratch() (h *home.Home, remove func(), err error) {
+	if err := os.MkdirAll(filepath.Join(m.home.Folder, "aside"), 0o700); err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp(filepath.Join(m.home.Folder, "aside"), "restoring-")
+	if err != nil {
+		return nil, nil, err
+	}
+	j, err := sqlite.Open(filepath.Join(dir, "journal.db"))
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &home.Home{Journal: j, Now: m.home.Now}, func() {
+		_ = j.Close()
+		_ = os.RemoveAll(dir) // what is left of it harms nothing
+	}, nil
 }
 
-func (m *Maintenance) planRestore(ctx context.Context, r *backup.Repository, run *backup.Run, o RestoreOptions) (*restoring, error) {
-	plan := &restoring{run: run.Run}
-	for rec, err := range r.Records(ctx, run) {
-		if err != nil {
-			return nil, err
+// restoring is a chain that was read from a backup into a scratch journal and
+// compared with what is here.
+type restoring struct {
+	chain   journal.Chain
+	from    journal.Journal
+	last    journal.Head // of the records that are restored
+	mine    journal.Head // as it is here
+	extends bool         // what is here is their beginning
+}
+
+// records yields the records that are restored, from a number on.
+func (p *restoring) records(ctx context.Context, from int64) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		for r, err := range p.from.Read(ctx, p.chain, from) {
+			if err == nil && r.Seq > p.last.Seq || !yield(r, err) {
+				return
+			}
 		}
-		plan.records = append(plan.records, rec)
 	}
-	if err := plan.cut(ctx, o.At, m.home.Now); err != nil {
+}
+
+// at is the record with a number; the zero Record if there is none.
+func at(ctx context.Context, j journal.Journal, c journal.Chain, seq int64) (journal.Record, error) {
+	for r, err := range j.Read(ctx, c, seq) {
+		return r, err
+	}
+	return journal.Record{}, nil
+}
+
+func (m *Maintenance) planRestore(ctx context.Context, aside *home.Home, r *backup.Repository, run *backup.Run, o RestoreOptions) (*restoring, error) {
+	plan := &restoring{chain: run.Chain(), from: aside.Journal}
+	if err := aside.Journal.Replace(ctx, plan.chain, r.Records(ctx, run)); err != nil {
 		return nil, err
 	}
 	var err error
-	if plan.mine, err = m.home.Journal.Head(ctx, run.Run); err != nil {
+	if plan.last, err = aside.Journal.Head(ctx, plan.chain); err != nil {
 		return nil, err
 	}
-	last := plan.records[len(plan.records)-1]
+	if err := plan.cut(ctx, aside, o.At); err != nil {
+		return nil, err
+	}
+	if plan.mine, err = m.home.Journal.Head(ctx, plan.chain); err != nil {
+		return nil, err
+	}
 	n := plan.mine.Seq
-	plan.extends = n == 0 || n <= last.Seq && plan.records[n-1].Hash == plan.mine.Hash
+	same := n == 0
+	if !same && n <= plan.last.Seq {
+		theirs, err := at(ctx, aside.Journal, plan.chain, n)
+		if err != nil {
+			return nil, err
+		}
+		same = theirs.Hash == plan.mine.Hash
+	}
+	plan.extends = same
 	if !plan.extends && !o.Force {
-		newer := &NewerError{Run: run.Run, Seq: last.Seq, Mine: n, Other: true}
-		if n > last.Seq {
-			for rec, err := range m.home.Journal.Read(ctx, run.Run, last.Seq) {
-				newer.Other = err != nil || rec.Hash != last.Hash
-				break
-			}
+		newer := &NewerError{Run: plan.chain.Name(), Seq: plan.last.Seq, Mine: n, Other: true}
+		if n > plan.last.Seq {
+			mine, err := at(ctx, m.home.Journal, plan.chain, plan.last.Seq)
+			newer.Other = err != nil || mine.Hash != plan.last.Hash
 		}
 		return nil, newer
 	}
@@ -174,33 +226,33 @@ func (m *Maintenance) planRestore(ctx context.Context, r *backup.Repository, run
 
 // cut leaves the records up to a position, and folds them: what cannot be
 // folded is not restored.
-func (p *restoring) cut(ctx context.Context, at string, now func() time.Time) error {
-	memory := journal.NewMemory()
-	if err := memory.Replace(ctx, p.run, p.records); err != nil {
+func (p *restoring) cut(ctx context.Context, aside *home.Home, position string) error {
+	if p.chain.Kind == journal.KindCalls {
+		_, err := gateway.OpenLedger(ctx, p.chain.Run, aside.Journal, nil, aside.Now)
 		return err
 	}
-	if run, calls := gateway.StreamOf(p.run); calls {
-		_, err := gateway.OpenLedger(ctx, run, memory, nil, now)
-		return err
-	}
-	aside := history.Of(&home.Home{Journal: memory, Now: now})
-	if at != "" {
-		seq, err := aside.Locate(ctx, p.run, at)
+	run, past := p.chain.Run, history.Of(aside)
+	if position != "" {
+		seq, err := past.Locate(ctx, run, position)
 		if err != nil {
 			return err
 		}
-		if seq > int64(len(p.records)) {
-			return &history.PositionError{Why: fmt.Sprintf("run %s has %d records in the backup; there is no record %d", p.run, len(p.records), seq)}
+		if seq > p.last.Seq {
+			return &history.PositionError{Why: fmt.Sprintf("run %s has %d records in the backup; there is no record %d", run, p.last.Seq, seq)}
 		}
-		p.records = p.records[:seq]
+		last, err := at(ctx, aside.Journal, p.chain, seq)
+		if err != nil {
+			return err
+		}
+		p.last = last.At()
 	}
-	spans, err := aside.Timeline(ctx, p.run, int64(len(p.records)))
+	spans, err := past.Timeline(ctx, run, p.last.Seq)
 	if err != nil {
 		return err
 	}
-	s, _, err := aside.FoldSpans(ctx, p.run, spans, nil)
-	if err == nil && s.Created.Run != p.run {
-		err = fmt.Errorf("the records of run %s are those of %q", p.run, research.Printable(s.Created.Run, 100))
+	s, _, err := past.FoldSpans(ctx, run, spans, nil)
+	if err == nil && s.Created.Run != run {
+		err = fmt.Errorf("the records of run %s are those of %q", run, research.Printable(s.Created.Run, 100))
 	}
 	return err
 }
@@ -239,7 +291,7 @@ func (m *Maintenance) restoreObjects(ctx context.Context, r *backup.Repository, 
 	}
 	// First what the records name, then what the manifests among that name.
 	var trees []objects.Digest
-	err = eachReference(plans, func(ref research.Reference) {
+	err = eachReference(ctx, plans, func(ref research.Reference) {
 		d := objects.Digest(ref.Digest)
 		check(d)
 		if ref.Tree {
@@ -270,12 +322,15 @@ func (m *Maintenance) restoreObjects(ctx context.Context, r *backup.Repository, 
 	return taken, in.Commit()
 }
 
-func eachReference(plans []*restoring, f func(research.Reference)) error {
+func eachReference(ctx context.Context, plans []*restoring, f func(research.Reference)) error {
 	for _, plan := range plans {
-		for _, rec := range plan.records {
+		for rec, err := range plan.records(ctx, 1) {
+			if err != nil {
+				return err
+			}
 			refs, err := research.ReferencesIn(rec.Type, rec.Version, rec.Payload)
 			if err != nil {
-				return fmt.Errorf("run %s, record %d: %w", plan.run, rec.Seq, err)
+				return fmt.Errorf("run %s, record %d: %w", plan.chain, rec.Seq, err)
 			}
 			for _, ref := range refs {
 				f(ref)
@@ -288,57 +343,63 @@ func eachReference(plans []*restoring, f func(research.Reference)) error {
 // receive notes that a run came here, unless its first record, which says what
 // matters, was here before; and says where its report goes.
 func (m *Maintenance) receive(ctx context.Context, p *restoring, backup, reports string) (output string, err error) {
-	if _, calls := gateway.StreamOf(p.run); calls || p.extends && p.mine.Seq > 0 {
+	if p.chain.Kind != journal.KindRun || p.extends && p.mine.Seq > 0 {
 		return "", nil
 	}
-	for rec, err := range m.home.Journal.Read(ctx, p.run, 1) {
-		if err == nil && rec.Hash == p.records[0].Hash {
-			return "", nil
+	mine, err := at(ctx, m.home.Journal, p.chain, 1)
+	if err == nil && mine.Seq == 1 {
+		theirs, err := at(ctx, p.from, p.chain, 1)
+		if err != nil || theirs.Hash == mine.Hash {
+			return "", err
 		}
-		break
 	}
-	if output, err = filepath.Abs(filepath.Join(reports, untrusted.Name(p.run))); err != nil {
+	run := p.chain.Run
+	if output, err = filepath.Abs(filepath.Join(reports, untrusted.Name(run))); err != nil {
 		return "", err
 	}
-	return output, m.home.NoteArrival(p.run, &home.Arrival{Backup: backup, Output: output})
+	return output, m.home.NoteArrival(run, &home.Arrival{Backup: backup, Output: output})
 }
 
-func (m *Maintenance) restoreRun(ctx context.Context, p *restoring) (RestoredRun, error) {
-	last := p.records[len(p.records)-1]
-	out := RestoredRun{Run: p.run, Seq: last.Seq, Was: p.mine.Seq}
-	if p.extends {
+func (m *Maintenance) restoreChain(ctx context.Context, p *restoring) (RestoredRun, error) {
+	out := RestoredRun{Run: p.chain.Name(), Seq: p.last.Seq, Was: p.mine.Seq}
+	if p.extends && p.mine.Seq > 0 {
 		var entries []journal.Entry
-		for _, r := range p.records[p.mine.Seq:] {
+		for r, err := range p.records(ctx, p.mine.Seq+1) {
+			if err != nil {
+				return out, err
+			}
 			entries = append(entries, r.Entry)
 		}
 		if len(entries) == 0 {
 			return out, nil
 		}
-		_, err := m.home.Journal.Append(ctx, p.run, p.mine, entries...)
+		_, err := m.home.Journal.Append(ctx, p.chain, p.mine, entries...)
 		return out, err
 	}
-	head, err := m.home.Journal.Head(ctx, p.run)
+	head, err := m.home.Journal.Head(ctx, p.chain)
 	if err == nil && head != p.mine {
 		err = errors.New("somebody wrote to it meanwhile")
 	}
 	if err != nil {
 		return out, err
 	}
-	if out.Aside, err = m.setAside(ctx, p.run); err != nil {
-		return out, fmt.Errorf("keeping what is here aside: %w", err)
+	if p.mine.Seq > 0 {
+		if out.Aside, err = m.setAside(ctx, p.chain); err != nil {
+			return out, fmt.Errorf("keeping what is here aside: %w", err)
+		}
 	}
-	return out, m.home.Journal.Replace(ctx, p.run, p.records)
+	return out, m.home.Journal.Replace(ctx, p.chain, p.records(ctx, 1))
 }
 
 // setAside keeps a run's records, as far as they can be read, in a backup of
 // its own beside the home's journal.
-func (m *Maintenance) setAside(ctx context.Context, run string) (string, error) {
-	place := filepath.Join(m.home.Folder, "aside", untrusted.Name(run)+m.home.Now().UTC().Format("-20060102-150405"))
+func (m *Maintenance) setAside(ctx context.Context, c journal.Chain) (string, error) {
+	place := filepath.Join(m.home.Folder, "aside", untrusted.Name(c.Name())+m.home.Now().UTC().Format("-20060102-150405"))
 	r, err := backup.Open(ctx, place, backup.Keys{}, "", true)
 	if err != nil {
 		return "", err
 	}
 	defer r.Close()
-	_, err = r.Create(ctx, backup.Source{Journal: m.home.Journal, Objects: m.home.Objects, Runs: []string{run}, Home: m.home.Folder, Release: home.Release, Now: m.home.Now()})
+	_, err = r.Create(ctx, backup.Source{Journal: m.home.Journal, Objects: m.home.Objects, Chains: []journal.Chain{c}, Home: m.home.Folder, Release: home.Release, Now: m.home.Now()})
 	return place, err
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ratchet/internal/gateway"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -46,13 +45,13 @@ func (m *Maintenance) VerifyHeads(ctx context.Context, v *Verification, runs, he
 	}
 	if len(runs) == 0 {
 		var err error
-		if runs, err = m.home.Journal.Runs(ctx); err != nil {
+		if runs, err = m.home.Runs(ctx); err != nil {
 			return err
 		}
 	}
 	found := map[string]bool{}
-	for _, run := range runs {
-		for r, err := range m.home.Journal.Read(ctx, run, 1) {
+	for _, c := range chainsOf(runs) {
+		for r, err := range m.home.Journal.Read(ctx, c, 1) {
 			if err != nil {
 				break // Verify has named it
 			}
@@ -60,7 +59,7 @@ func (m *Maintenance) VerifyHeads(ctx context.Context, v *Verification, runs, he
 			for _, h := range heads {
 				if strings.HasPrefix(hash, h) {
 					found[h] = true
-					v.Heads = append(v.Heads, Head{run, r.Seq, hash})
+					v.Heads = append(v.Heads, Head{c.Name(), r.Seq, hash})
 				}
 			}
 		}
@@ -71,6 +70,17 @@ func (m *Maintenance) VerifyHeads(ctx context.Context, v *Verification, runs, he
 		}
 	}
 	return ctx.Err()
+}
+
+// chainsOf are all chains of runs.
+func chainsOf(runs []string) []journal.Chain {
+	var out []journal.Chain
+	for _, run := range runs {
+		for _, k := range journal.Kinds {
+			out = append(out, journal.Chain{Run: run, Kind: k})
+		}
+	}
+	return out
 }
 
 // Verify checks runs, all of them if none is named: the chain of records, the
@@ -99,23 +109,24 @@ func (m *Maintenance) Verify(ctx context.Context, runs []string) (*Verification,
 			return nil, err
 		}
 		v.Runs++
-		m.verifyRun(ctx, run, v, checked)
-		m.verifyRun(ctx, gateway.Stream(run), v, checked) // of the runs that have any
+		for _, k := range journal.Kinds {
+			m.verifyChain(ctx, journal.Chain{Run: run, Kind: k}, v, checked)
+		}
 	}
 	v.Objects = len(checked)
 	return v, nil
 }
 
-func (m *Maintenance) verifyRun(ctx context.Context, run string, v *Verification, checked map[objects.Digest]bool) {
+func (m *Maintenance) verifyChain(ctx context.Context, c journal.Chain, v *Verification, checked map[objects.Digest]bool) {
 	damaged := func(format string, args ...any) {
 		v.Damages = append(v.Damages, fmt.Sprintf(format, args...))
 	}
 	var last int64
-	for r, err := range m.home.Journal.Read(ctx, run, 1) {
+	for r, err := range m.home.Journal.Read(ctx, c, 1) {
 		if err != nil {
 			var known *journal.DamageError
-			if errors.As(err, &known) && known.Run == "" {
-				known.Run, known.Seq = run, last+1
+			if errors.As(err, &known) && known.Chain == (journal.Chain{}) {
+				known.Chain, known.Seq = c, last+1
 			}
 			damaged("%v; nothing behind it can be trusted", err)
 			return
@@ -123,17 +134,18 @@ func (m *Maintenance) verifyRun(ctx context.Context, run string, v *Verification
 		v.Records++
 		refs, err := research.ReferencesIn(r.Type, r.Version, r.Payload)
 		if err != nil {
-			damaged("run %s, record %d cannot be read: %v", run, r.Seq, err)
+			damaged("run %s, record %d cannot be read: %v", c, r.Seq, err)
 			return
 		}
 		last = r.Seq
 		for _, ref := range refs {
-			m.verifyObject(run, ref, checked, damaged)
+			m.verifyObject(c.Name(), ref, checked, damaged)
 		}
 	}
-	if _, calls := gateway.StreamOf(run); calls {
+	if c.Kind != journal.KindRun {
 		return
 	}
+	run := c.Run
 	spans, err := m.history.Timeline(ctx, run, 0)
 	if err != nil {
 		damaged("run %s: %v", run, err)

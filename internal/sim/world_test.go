@@ -106,8 +106,8 @@ type watched struct {
 	w *world
 }
 
-func (j watched) Append(ctx context.Context, name string, expected journal.Head, entries ...journal.Entry) (journal.Head, error) {
-	head, err := j.Journal.Append(ctx, name, expected, entries...)
+func (j watched) Append(ctx context.Context, c journal.Chain, expected journal.Head, entries ...journal.Entry) (journal.Head, error) {
+	head, err := j.Journal.Append(ctx, c, expected, entries...)
 	if err != nil {
 		return head, err
 	}
@@ -198,7 +198,7 @@ func (w *world) begin() error {
 	if err != nil {
 		return err
 	}
-	_, err = watched{j, w}.Append(context.Background(), run, journal.Head{}, journal.Entry{Time: time.Now(), Type: created.Type(), Version: 1, Payload: b})
+	_, err = watched{j, w}.Append(context.Background(), journal.Of(run), journal.Head{}, journal.Entry{Time: time.Now(), Type: created.Type(), Version: 1, Payload: b})
 	return errors.Join(err, j.Close())
 }
 
@@ -430,7 +430,7 @@ func (w *world) remembers(e *engine.Engine) {
 	w.mu.Unlock()
 	found := false
 	last := time.Time{}
-	for r, err := range e.Journal.Read(context.Background(), run, 1) {
+	for r, err := range e.Journal.Read(context.Background(), journal.Of(run), 1) {
 		if err != nil {
 			w.breaks("the journal is damaged: %v", err)
 			return

@@ -21,18 +21,23 @@ import (
 // Run tests journals that open makes, each empty.
 func Run(t *testing.T, open func(t *testing.T) journal.Journal) {
 	for name, test := range map[string]func(*testing.T, journal.Journal){
-		"an empty journal has nothing":           empty,
-		"what was appended is read back":         readBack,
-		"a wrong head appends nothing":           conflict,
-		"what cannot be kept appends nothing":    refusal,
-		"reading begins anywhere":                readFrom,
-		"runs stand beside each other":           separate,
-		"a run is replaced whole or not at all":  replaced,
-		"writers of many runs lose nothing":      manyRuns,
-		"writers of one run take turns":          oneRun,
-		"a context that has ended does nothing":  cancelled,
-		"a closed journal says so":               closed,
-		"a reader that leaves early is no worry": leaveEarly,
+		"an empty journal has nothing":            empty,
+		"what was appended is read back":          readBack,
+		"a wrong head appends nothing":            conflict,
+		"what cannot be kept appends nothing":     refusal,
+		"reading begins anywhere":                 readFrom,
+		"runs stand beside each other":            separate,
+		"a run is replaced whole or not at all":   replaced,
+		"writers of many runs lose nothing":       manyRuns,
+		"writers of one run take turns":           oneRun,
+		"a context that has ended does nothing":   cancelled,
+		"a closed journal says so":                closed,
+		"a reader that leaves early is no worry":  leaveEarly,
+		"chains of a run stand beside each other": kinds,
+		"chains are listed with their heads":      listed,
+		"a subscriber gets each record once":      subscribed,
+		"a subscriber notices a replacement":      resubscribed,
+		"a closed journal has no subscribers":     unsubscribed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := open(t)
@@ -64,41 +69,41 @@ func replaced(t *testing.T, j journal.Journal) {
 	ctx := context.Background()
 	other := Append(t, j, "other", journal.Head{}, Entries(2)...)
 	long := Append(t, j, "a", journal.Head{}, Entries(5)...)
-	chain, err := journal.Chain("a", journal.Head{}, Entries(9)[6:])
+	chain, err := journal.Link(journal.Of("a"), journal.Head{}, Entries(9)[6:])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Replace(ctx, "a", chain[1:]); !errors.As(err, new(*journal.DamageError)) {
+	if err := j.Replace(ctx, journal.Of("a"), journal.All(chain[1:])); !errors.As(err, new(*journal.DamageError)) {
 		t.Errorf("replaced by a chain without its beginning: %v", err)
 	}
 	if got := All(t, j, "a"); len(got) != 5 {
 		t.Errorf("%d records are left of 5", len(got))
 	}
-	if err := j.Replace(ctx, "a", chain); err != nil {
+	if err := j.Replace(ctx, journal.Of("a"), journal.All(chain)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(chain, All(t, j, "a")); diff != "" {
 		t.Error(diff)
 	}
-	if _, err := j.Append(ctx, "a", long, Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+	if _, err := j.Append(ctx, journal.Of("a"), long, Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
 		t.Errorf("appending behind the head that was replaced: %v", err)
 	}
 	Append(t, j, "a", journal.Head{Seq: 3, Hash: chain[2].Hash}, Entries(1)...)
-	if head, err := j.Head(ctx, "other"); err != nil || head != other {
+	if head, err := j.Head(ctx, journal.Of("other")); err != nil || head != other {
 		t.Errorf("the other run ends at %d (%v)", head.Seq, err)
 	}
-	if err := j.Replace(ctx, "a", nil); err != nil {
+	if err := j.Replace(ctx, journal.Of("a"), journal.All(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if runs, err := j.Runs(ctx); err != nil || len(runs) != 1 {
-		t.Errorf("with nothing in its place the run is still there: %v (%v)", runs, err)
+	if runs := runsOf(t, j); len(runs) != 1 {
+		t.Errorf("with nothing in its place the run is still there: %v", runs)
 	}
 }
 
 // Append appends or fails the test.
 func Append(t *testing.T, j journal.Journal, run string, head journal.Head, entries ...journal.Entry) journal.Head {
 	t.Helper()
-	head, err := j.Append(context.Background(), run, head, entries...)
+	head, err := j.Append(context.Background(), journal.Of(run), head, entries...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +114,7 @@ func Append(t *testing.T, j journal.Journal, run string, head journal.Head, entr
 func All(t *testing.T, j journal.Journal, run string) []journal.Record {
 	t.Helper()
 	var out []journal.Record
-	for r, err := range j.Read(context.Background(), run, 1) {
+	for r, err := range j.Read(context.Background(), journal.Of(run), 1) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +125,7 @@ func All(t *testing.T, j journal.Journal, run string) []journal.Record {
 
 func headOf(t *testing.T, j journal.Journal, run string) journal.Head {
 	t.Helper()
-	h, err := j.Head(context.Background(), run)
+	h, err := j.Head(context.Background(), journal.Of(run))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,9 +134,12 @@ func headOf(t *testing.T, j journal.Journal, run string) journal.Head {
 
 func runsOf(t *testing.T, j journal.Journal) []string {
 	t.Helper()
-	runs, err := j.Runs(context.Background())
-	if err != nil {
-		t.Fatal(err)
+	var runs []string
+	for i, err := range j.Chains(context.Background(), journal.KindRun) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, i.Run)
 	}
 	return runs
 }
@@ -164,7 +172,7 @@ func readBack(t *testing.T, j journal.Journal) {
 		if diff := cmp.Diff(want, r.Entry); diff != "" {
 			t.Error(diff)
 		}
-		if r.Seq != int64(i+1) || r.Prev != before.Hash || r.Hash != journal.Sum("a", r) {
+		if r.Seq != int64(i+1) || r.Prev != before.Hash || r.Hash != journal.Sum(journal.Of("a"), r) {
 			t.Errorf("record %d is not in its place", i+1)
 		}
 		before = journal.Head{Seq: r.Seq, Hash: r.Hash}
@@ -182,9 +190,9 @@ func conflict(t *testing.T, j journal.Journal) {
 	for name, expected := range map[string]journal.Head{
 		"none": {}, "behind": first, "ahead": {Seq: 3, Hash: second.Hash}, "of another hash": altered,
 	} {
-		_, err := j.Append(context.Background(), "a", expected, Entries(3)...)
+		_, err := j.Append(context.Background(), journal.Of("a"), expected, Entries(3)...)
 		var c *journal.ConflictError
-		if !errors.As(err, &c) || c.Run != "a" || c.Expected != expected || c.Actual != second {
+		if !errors.As(err, &c) || c.Chain != journal.Of("a") || c.Expected != expected || c.Actual != second {
 			t.Errorf("an expected head %s: %v", name, err)
 		}
 	}
@@ -198,7 +206,7 @@ func refusal(t *testing.T, j journal.Journal) {
 	large[1].Payload = json.RawMessage(`"` + strings.Repeat("x", journal.MaxPayload) + `"`)
 	broken[1].Payload = json.RawMessage(`{`)
 	for name, entries := range map[string][]journal.Entry{"too large": large, "not JSON": broken} {
-		if _, err := j.Append(context.Background(), "a", journal.Head{}, entries...); err == nil {
+		if _, err := j.Append(context.Background(), journal.Of("a"), journal.Head{}, entries...); err == nil {
 			t.Errorf("a payload that is %s was appended", name)
 		}
 	}
@@ -214,7 +222,7 @@ func readFrom(t *testing.T, j journal.Journal) {
 	Append(t, j, "a", journal.Head{}, Entries(1300)...)
 	for _, from := range []int64{1, 2, 700, 1300, 1301, 5000} {
 		want := from
-		for r, err := range j.Read(context.Background(), "a", from) {
+		for r, err := range j.Read(context.Background(), journal.Of("a"), from) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -250,7 +258,7 @@ func manyRuns(t *testing.T, j journal.Journal) {
 			var head journal.Head
 			for range appends {
 				var err error
-				if head, err = j.Append(context.Background(), run, head, Entries(2)...); err != nil {
+				if head, err = j.Append(context.Background(), journal.Of(run), head, Entries(2)...); err != nil {
 					t.Errorf("%s: %v", run, err)
 					return
 				}
@@ -276,9 +284,9 @@ func oneRun(t *testing.T, j journal.Journal) {
 				e := Entries(1)[0]
 				e.Payload = json.RawMessage(fmt.Sprintf(`"%d-%d"`, w, i))
 				for {
-					head, err := j.Head(context.Background(), "a")
+					head, err := j.Head(context.Background(), journal.Of("a"))
 					if err == nil {
-						_, err = j.Append(context.Background(), "a", head, e)
+						_, err = j.Append(context.Background(), journal.Of("a"), head, e)
 					}
 					if err == nil {
 						break
@@ -309,13 +317,20 @@ func oneRun(t *testing.T, j journal.Journal) {
 func cancelled(t *testing.T, j journal.Journal) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := j.Append(ctx, "a", journal.Head{}, Entries(1)...); !errors.Is(err, context.Canceled) {
+	if _, err := j.Append(ctx, journal.Of("a"), journal.Head{}, Entries(1)...); !errors.Is(err, context.Canceled) {
 		t.Errorf("append: %v", err)
 	}
-	if _, err := j.Runs(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("runs: %v", err)
+	for _, err := range j.Chains(ctx, journal.KindRun) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("chains: %v", err)
+		}
 	}
-	for _, err := range j.Read(ctx, "a", 1) {
+	for _, err := range j.Subscribe(ctx, journal.Of("a"), 1) {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("subscribe: %v", err)
+		}
+	}
+	for _, err := range j.Read(ctx, journal.Of("a"), 1) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("read: %v", err)
 		}
@@ -332,13 +347,13 @@ func closed(t *testing.T, j journal.Journal) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := j.Append(context.Background(), "a", head, Entries(1)...); !errors.Is(err, journal.ErrClosed) {
+	if _, err := j.Append(context.Background(), journal.Of("a"), head, Entries(1)...); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("append: %v", err)
 	}
-	if _, err := j.Head(context.Background(), "a"); !errors.Is(err, journal.ErrClosed) {
+	if _, err := j.Head(context.Background(), journal.Of("a")); !errors.Is(err, journal.ErrClosed) {
 		t.Errorf("head: %v", err)
 	}
-	for _, err := range j.Read(context.Background(), "a", 1) {
+	for _, err := range j.Read(context.Background(), journal.Of("a"), 1) {
 		if !errors.Is(err, journal.ErrClosed) {
 			t.Errorf("read: %v", err)
 		}
@@ -347,8 +362,178 @@ func closed(t *testing.T, j journal.Journal) {
 
 func leaveEarly(t *testing.T, j journal.Journal) {
 	head := Append(t, j, "a", journal.Head{}, Entries(10)...)
-	for range j.Read(context.Background(), "a", 1) {
+	for range j.Read(context.Background(), journal.Of("a"), 1) {
 		break
 	}
 	Append(t, j, "a", head, Entries(1)...)
+}
+
+// kinds: what a run's calls are is apart from what happens in it, and is hashed
+// under a name of its own.
+func kinds(t *testing.T, j journal.Journal) {
+	ctx := context.Background()
+	for _, c := range []journal.Chain{journal.Of("a"), journal.CallsOf("a"), journal.CallsOf("b")} {
+		if _, err := j.Append(ctx, c, journal.Head{}, Entries(2)...); err != nil {
+			t.Fatal(err)
+		}
+		for r, err := range j.Read(ctx, c, 1) {
+			if err != nil || journal.Sum(c, r) != r.Hash {
+				t.Errorf("%s: record %d (%v)", c, r.Seq, err)
+			}
+		}
+	}
+	if runs := runsOf(t, j); !slices.Equal(runs, []string{"a"}) {
+		t.Errorf("runs %q", runs)
+	}
+	var calls []string
+	for i, err := range j.Chains(ctx, journal.KindCalls) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls = append(calls, i.Name())
+	}
+	if !slices.Equal(calls, []string{"a.calls", "b.calls"}) {
+		t.Errorf("calls %q", calls)
+	}
+	// Its records would have the hashes of another chain's.
+	if _, err := j.Append(ctx, journal.Of("c.calls"), journal.Head{}, Entries(1)...); err == nil {
+		t.Error("a run has the name of another's calls")
+	}
+}
+
+func listed(t *testing.T, j journal.Journal) {
+	ctx := context.Background()
+	if latest, err := j.Latest(ctx, journal.KindRun); err != nil || latest != (journal.Info{}) {
+		t.Errorf("of nothing the latest is %+v (%v)", latest, err)
+	}
+	want := map[string]journal.Info{}
+	for n := range 1100 {
+		run := fmt.Sprintf("run-%04d", n)
+		entries := Entries(3)[n%3:]
+		head := Append(t, j, run, journal.Head{}, entries...)
+		want[run] = journal.Info{Chain: journal.Of(run), Head: head, First: entries[0].Time.Truncate(time.Microsecond), Last: entries[len(entries)-1].Time.Truncate(time.Microsecond)}
+	}
+	late := Entries(1)
+	late[0].Time = late[0].Time.Add(time.Hour)
+	i := want["run-0500"]
+	i.Head, i.Last = Append(t, j, i.Run, i.Head, late...), late[0].Time.Truncate(time.Microsecond)
+	want[i.Run] = i
+	before, n := "", 0
+	for i, err := range j.Chains(ctx, journal.KindRun) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i != want[i.Run] || i.Run <= before {
+			t.Errorf("behind %q: %+v, want %+v", before, i, want[i.Run])
+		}
+		before = i.Run
+		n++
+	}
+	if latest, err := j.Latest(ctx, journal.KindRun); err != nil || latest != want["run-0500"] || n != len(want) {
+		t.Errorf("of %d runs the latest is %+v (%v)", n, latest, err)
+	}
+}
+
+// subscribed: subscribers that begin anywhere, before and while writers append,
+// get every record once and in order.
+func subscribed(t *testing.T, j journal.Journal) {
+	const total = 400
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	head := Append(t, j, "a", journal.Head{}, Entries(50)...)
+	var all sync.WaitGroup
+	for _, from := range []int64{0, 1, 2, 50, 51, 60, 300} {
+		all.Go(func() {
+			want := max(1, from)
+			for r, err := range j.Subscribe(ctx, journal.Of("a"), from) {
+				if err != nil || r.Seq != want {
+					t.Errorf("from %d: record %d instead of %d (%v)", from, r.Seq, want, err)
+					return
+				}
+				if want++; want > total {
+					return
+				}
+			}
+		})
+	}
+	all.Go(func() {
+		other := journal.Head{}
+		for head.Seq < total {
+			var err error
+			if head, err = j.Append(ctx, journal.Of("a"), head, Entries(1 + int(head.Seq)%3)[:min(1+int(head.Seq)%3, total-int(head.Seq))]...); err != nil {
+				t.Error(err)
+				return
+			}
+			if other, err = j.Append(ctx, journal.Of("b"), other, Entries(1)...); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	all.Wait()
+	// One that waits for more ends with its context.
+	ended := make(chan error, 1)
+	go func() {
+		for r, err := range j.Subscribe(ctx, journal.Of("a"), total) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			if r.Seq == total {
+				cancel()
+			}
+		}
+	}()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+// resubscribed: who has been given a record that is not there any more is told.
+func resubscribed(t *testing.T, j journal.Journal) {
+	ctx := context.Background()
+	for name, records := range map[string]int{"shorter": 2, "of the same length": 3, "longer": 5} {
+		c := journal.Of(name)
+		Append(t, j, name, journal.Head{}, Entries(3)...)
+		other, err := journal.Link(c, journal.Head{}, Entries(9)[9-records:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		for _, err = range j.Subscribe(ctx, c, 1) {
+			if err != nil {
+				break
+			}
+			if got++; got == 3 {
+				if err := j.Replace(ctx, c, journal.All(other)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if got != 3 || !errors.As(err, new(*journal.ConflictError)) {
+			t.Errorf("replaced by records that are %s, after %d: %v", name, got, err)
+		}
+	}
+}
+
+func unsubscribed(t *testing.T, j journal.Journal) {
+	Append(t, j, "a", journal.Head{}, Entries(1)...)
+	ended := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		for _, err := range j.Subscribe(context.Background(), journal.Of("a"), 1) {
+			if err != nil {
+				ended <- err
+				return
+			}
+			close(started)
+		}
+	}()
+	<-started
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("it ended with %v", err)
+	}
 }

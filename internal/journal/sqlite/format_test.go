@@ -40,7 +40,7 @@ func TestAnybodyCanCheckIt(t *testing.T) {
 		t.Errorf("it prints %q (%v), want %q", out, err, want)
 	}
 
-	forge := `import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute("UPDATE records SET time = time + 1 WHERE run = 'a' AND seq = 3"); db.commit()`
+	forge := `import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute("UPDATE records SET time = time + 1 WHERE key = (1 << 40) + 3"); db.commit()`
 	if out, err := exec.Command(python, "-c", forge, path).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}

@@ -35,7 +35,7 @@ func TestPowerLoss(t *testing.T) {
 				if int64(len(records)) < head.Seq || records[head.Seq-1].Hash != head.Hash {
 					t.Fatalf("seed %d, run %s: record %d was acknowledged; after the power cut there are %d", seed, run, head.Seq, len(records))
 				}
-				if at, err := j.Head(context.Background(), run); err == nil {
+				if at, err := j.Head(context.Background(), journal.Of(run)); err == nil {
 					acked[run] = at // what was not acknowledged may be there, too
 				}
 			}
@@ -72,7 +72,7 @@ func appendUntilDead(j journal.Journal, acked map[string]journal.Head) {
 				mu.Lock()
 				head := acked[run]
 				mu.Unlock()
-				head, err := j.Append(context.Background(), run, head, journaltest.Entries(3)...)
+				head, err := j.Append(context.Background(), journal.Of(run), head, journaltest.Entries(3)...)
 				if err != nil {
 					return
 				}

@@ -1,259 +1,216 @@
 package sqlite
 
 import (
-	"encoding/binary"
 	"errors"
-	"io/fs"
+	"iter"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/ncruces/go-sqlite3"
+
 	"ratchet/internal/journal"
 )
 
-// Salvage finds records in a database and its write-ahead log that are
-// damaged in whatever way: it looks at each page by itself, and keeps of what
-// it finds the records that match their own hash. By run, they are sorted by
-// number; whether they are a chain is for the caller to see. That SQLite can
-// still open the file is not needed.
+// Salvaged are the records that Salvage found. They lie in a scratch file, which
+// Close removes.
+type Salvaged struct {
+	path   string
+	conn   *sqlite3.Conn
+	insert *sqlite3.Stmt
+}
+
+// Salvage finds records in a database, of this format or of format 1, and its
+// write-ahead log that are damaged in whatever way: it looks at each page by
+// itself, and keeps of what it finds the records that match their own hash.
+// Whether they are a chain is for the caller to see. SQLite need not be able to
+// open the database. scratch is a file that may grow as large as the database.
 //
-// The formats are those of https://www.sqlite.org/fileformat2.html: b-tree
-// pages (1.6), records (2.1), the write-ahead log (4.1).
-func Salvage(path string) (map[string][]journal.Record, error) {
-	main, err := readIfThere(path)
+// A record does not have the name of its chain, which its hash covers. Where the
+// table of heads has lost it, it is looked for among names.
+func Salvage(path, scratch string, names []string) (*Salvaged, error) {
+	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	log, err := readIfThere(path + "-wal")
+	defer f.close()
+	s, err := newSalvaged(scratch)
 	if err != nil {
 		return nil, err
 	}
-	c := &carving{size: pageSize(main, log), found: map[string]map[int64]journal.Record{}}
-	c.old = pages{}
-	for n := 0; (n+1)*c.size <= len(main); n++ {
-		c.old[uint32(n+1)] = main[n*c.size : (n+1)*c.size]
+	c := carving{into: s, named: map[int64][]journal.Chain{}, known: map[journal.Chain]bool{}}
+	for _, name := range names {
+		c.known[journal.Named(name)] = true
 	}
-	// The log's frames, in their order: the pages as each transaction left them.
-	c.new = pages{}
-	const logHeader, frameHeader = 32, 24
-	type frame struct {
-		number uint32
-		page   []byte
+	err = f.each(c.chain)
+	if err == nil {
+		err = s.conn.Exec(`BEGIN`)
 	}
-	var frames []frame
-	for at := logHeader; at+frameHeader+c.size <= len(log); at += frameHeader + c.size {
-		page := log[at+frameHeader : at+frameHeader+c.size]
-		frames = append(frames, frame{binary.BigEndian.Uint32(log[at:]), page})
-		c.new[frames[len(frames)-1].number] = page
+	if err == nil {
+		err = f.each(c.record)
 	}
-	for _, f := range frames {
-		c.page(f.number, f.page)
+	if err == nil {
+		err = s.conn.Exec(`COMMIT`)
 	}
-	for n, page := range c.old {
-		c.page(n, page)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
-	out := map[string][]journal.Record{}
-	for run, records := range c.found {
-		for _, r := range records {
-			out[run] = append(out[run], r)
-		}
-		slices.SortFunc(out[run], func(a, b journal.Record) int { return int(a.Seq - b.Seq) })
-	}
-	return out, nil
+	return s, nil
 }
 
-func readIfThere(path string) ([]byte, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+func newSalvaged(scratch string) (*Salvaged, error) {
+	if err := removeScratch(scratch); err != nil {
+		return nil, err
 	}
-	return b, err
+	conn, err := sqlite3.Open(scratch)
+	if err != nil {
+		return nil, err
+	}
+	s := &Salvaged{path: scratch, conn: conn}
+	err = conn.Exec(`
+		PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA cache_size=-4096;
+		CREATE TABLE found (name TEXT, seq INTEGER, hash BLOB, time INTEGER, type TEXT, version INTEGER, payload BLOB, prev BLOB, UNIQUE (name, seq, hash)) STRICT`)
+	if err == nil {
+		s.insert, _, err = conn.Prepare(`INSERT OR IGNORE INTO found VALUES (?, ?, ?, ?, ?, ?, ?, ?)`)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
-// usualPage is the size of pages unless a file says otherwise, in bytes.
-const usualPage = 4096
-
-func pageSize(main, log []byte) int {
-	valid := func(n int) bool { return n >= 512 && n <= 1<<16 && n&(n-1) == 0 }
-	if len(main) > 18 {
-		if n := int(binary.BigEndian.Uint16(main[16:])); valid(n) {
-			return n
-		}
+func removeScratch(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	if len(log) > 12 {
-		if n := int(binary.BigEndian.Uint32(log[8:])); valid(n) {
-			return n
-		}
-	}
-	return usualPage
+	return nil
 }
 
-// pages are pages by their numbers, from 1.
-type pages map[uint32][]byte
+// Close removes the scratch file.
+func (s *Salvaged) Close() error {
+	if s.insert != nil {
+		_ = s.insert.Close()
+	}
+	return errors.Join(s.conn.Close(), removeScratch(s.path))
+}
 
+func (s *Salvaged) keep(c journal.Chain, r journal.Record) error {
+	i := s.insert
+	return run(i, i.BindText(1, c.Name()), i.BindInt64(2, r.Seq), i.BindBlob(3, r.Hash[:]), i.BindInt64(4, r.Time.UnixMicro()),
+		i.BindText(5, r.Type), i.BindInt(6, r.Version), i.BindBlob(7, r.Payload), i.BindBlob(8, r.Prev[:]))
+}
+
+// Chains are the chains of which records were found, with the highest number.
+func (s *Salvaged) Chains() (map[journal.Chain]int64, error) {
+	out := map[journal.Chain]int64{}
+	q, _, err := s.conn.Prepare(`SELECT name, max(seq) FROM found GROUP BY name`)
+	if err != nil {
+		return nil, err
+	}
+	defer q.Close()
+	for q.Step() {
+		out[journal.Named(q.ColumnText(0))] = q.ColumnInt64(1)
+	}
+	return out, q.Err()
+}
+
+// Records yields the records of a chain by their number; where two have the same
+// one, in any order.
+func (s *Salvaged) Records(c journal.Chain) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		q, _, err := s.conn.Prepare(`SELECT seq, time, type, version, payload, prev, hash FROM found WHERE name = ? ORDER BY seq`)
+		if err == nil {
+			defer q.Close()
+			err = q.BindText(1, c.Name())
+		}
+		for err == nil && q.Step() {
+			r := journal.Record{Seq: q.ColumnInt64(0), Entry: journal.Entry{
+				Time: time.UnixMicro(q.ColumnInt64(1)).UTC(), Type: q.ColumnText(2), Version: q.ColumnInt(3), Payload: q.ColumnBlob(4, nil),
+			}}
+			copy(r.Prev[:], q.ColumnRawBlob(5))
+			copy(r.Hash[:], q.ColumnRawBlob(6))
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if err == nil {
+			err = q.Err()
+		}
+		if err != nil {
+			yield(journal.Record{}, err)
+		}
+	}
+}
+
+// carving looks at one row after the other.
 type carving struct {
-	size     int // of a page
-	old, new pages
-	found    map[string]map[int64]journal.Record
+	into  *Salvaged
+	named map[int64][]journal.Chain // by the id of a chain: what it may be
+	known map[journal.Chain]bool
 }
 
-// page takes the records that lie in a page of a table without rowids.
-func (c *carving) page(n uint32, page []byte) {
-	header := 0
-	if n == 1 {
-		header = 100
-	}
-	var cells int
-	switch page[header] {
-	case 0x0a: // a leaf
-		cells = header + 8
-	case 0x02: // an interior page, whose cells are records, too
-		cells = header + 12
-	default:
-		return
-	}
-	for i := range int(binary.BigEndian.Uint16(page[header+3:])) {
-		if cells+2*i+2 > len(page) {
-			return
-		}
-		at := int(binary.BigEndian.Uint16(page[cells+2*i:]))
-		if page[header] == 0x02 {
-			at += 4
-		}
-		if at >= len(page) {
-			continue
-		}
-		for _, over := range []func(uint32) []byte{c.newest, c.oldest} {
-			if payload := c.payload(page[at:], over); c.record(payload) {
-				break
+// chain notes a row of the table of heads, or of its index.
+func (w *carving) chain(c cell) error {
+	note := func(id int64, kind, run []byte) {
+		if chain := (journal.Chain{Run: string(run), Kind: journal.Kind(kind)}); journal.Named(chain.Name()) == chain {
+			w.known[chain] = true
+			if !slices.Contains(w.named[id], chain) {
+				w.named[id] = append(w.named[id], chain)
 			}
 		}
 	}
+	switch v := c.values(true); {
+	case len(v) == 7 && c.rowid > 0 && len(v[6].bytes) == len(journal.Hash{}) && len(v[5].bytes) < 9: // id, run, kind, first, seq, time, hash
+		note(c.rowid, v[2].bytes, v[1].bytes)
+	case len(v) == 3: // kind, run, id
+		note(v[2].number, v[0].bytes, v[1].bytes)
+	}
+	return nil
 }
 
-func (c *carving) newest(n uint32) []byte {
-	if p := c.new[n]; p != nil {
-		return p
-	}
-	return c.old[n]
-}
-
-func (c *carving) oldest(n uint32) []byte { return c.old[n] }
-
-// payload puts a cell's content together, of its part in the page and of the
-// pages that it flows over to.
-func (c *carving) payload(cell []byte, over func(uint32) []byte) []byte {
-	size, used := varint(cell)
-	cell = cell[used:]
-	if used == 0 || size > journal.MaxPayload+4096 {
-		return nil
-	}
-	total := int(size)
-	local := total
-	most, least := (c.size-12)*64/255-23, (c.size-12)*32/255-23
-	if total > most {
-		if local = least + (total-least)%(c.size-4); local > most {
-			local = least
-		}
-	}
-	if local > len(cell) || local < total && local+4 > len(cell) {
-		return nil
-	}
-	out := slices.Clone(cell[:local])
-	if local == total {
-		return out
-	}
-	for next := binary.BigEndian.Uint32(cell[local:]); len(out) < total; {
-		page := over(next)
-		if page == nil {
-			return nil
-		}
-		next = binary.BigEndian.Uint32(page)
-		out = append(out, page[4:4+min(len(page)-4, total-len(out))]...)
-	}
-	return out
-}
-
-// record keeps a record that matches its hash.
-func (c *carving) record(b []byte) bool {
-	v, ok := values(b)
-	if !ok || len(v) != 8 {
-		return false
-	}
-	r := journal.Record{Seq: v[1].number, Entry: journal.Entry{
-		Time: time.UnixMicro(v[2].number).UTC(), Type: string(v[3].bytes), Version: int(v[4].number), Payload: v[5].bytes,
-	}}
-	run := string(v[0].bytes)
-	if copy(r.Prev[:], v[6].bytes) != len(r.Prev) || copy(r.Hash[:], v[7].bytes) != len(r.Hash) || journal.Sum(run, r) != r.Hash {
-		return false
-	}
-	if c.found[run] == nil {
-		c.found[run] = map[int64]journal.Record{}
-	}
-	c.found[run][r.Seq] = r
-	return true
-}
-
-type value struct {
-	number int64
-	bytes  []byte
-}
-
-// values reads a record's columns.
-func values(b []byte) (out []value, ok bool) {
-	size, used := varint(b)
-	if used == 0 || size > uint64(len(b)) || size < uint64(used) {
-		return nil, false
-	}
-	header, body := b[used:size], b[size:]
-	for len(header) > 0 {
-		kind, used := varint(header)
-		if used == 0 {
-			return nil, false
-		}
-		header = header[used:]
-		var n int
-		number := false
+// record keeps a row that is a record and matches its hash.
+func (w *carving) record(c cell) error {
+	for _, newest := range []bool{true, false} {
+		v := c.values(newest)
+		var seq int64
+		var maybe []journal.Chain
 		switch {
-		case kind >= 1 && kind <= 4:
-			n, number = int(kind), true
-		case kind == 5:
-			n, number = 6, true
-		case kind == 6:
-			n, number = 8, true
-		case kind == 8 || kind == 9: // the numbers 0 and 1
-			out = append(out, value{number: int64(kind - 8)})
-			continue
-		case kind >= 12:
-			n = int((kind - 12) / 2)
+		case len(v) == 8 && c.rowid == 0: // format 1: run, seq and the rest
+			seq, maybe, v = v[1].number, []journal.Chain{journal.Named(string(v[0].bytes))}, v[2:]
+		case len(v) == 7 && c.rowid > 0: // key and the rest
+			seq, v = c.rowid&(1<<seqBits-1), v[1:]
+			maybe = w.named[c.rowid>>seqBits]
 		default:
-			return nil, false
+			continue
 		}
-		if n < 0 || n > len(body) {
-			return nil, false
+		r := journal.Record{Seq: seq, Entry: journal.Entry{
+			Time: time.UnixMicro(v[0].number).UTC(), Type: string(v[1].bytes), Version: int(v[2].number), Payload: v[3].bytes,
+		}}
+		if copy(r.Prev[:], v[4].bytes) != len(r.Prev) || copy(r.Hash[:], v[5].bytes) != len(r.Hash) {
+			continue
 		}
-		v := value{bytes: body[:n]}
-		if number {
-			v.number = int64(int8(body[0])) // its sign is the first byte's
-			for _, b := range body[1:n] {
-				v.number = v.number<<8 | int64(b)
-			}
+		if chain, ok := w.whose(r, c.rowid>>seqBits, maybe); ok {
+			return w.into.keep(chain, r)
 		}
-		out, body = append(out, v), body[n:]
 	}
-	return out, true
+	return nil
 }
 
-// varint reads a number of up to nine bytes; used is 0 if there is none.
-func varint(b []byte) (v uint64, used int) {
-	for i := 0; i < 9 && i < len(b); i++ {
-		if i == 8 {
-			return v<<8 | uint64(b[i]), 9
-		}
-		v = v<<7 | uint64(b[i]&0x7f)
-		if b[i] < 0x80 {
-			return v, i + 1
+// whose finds the chain that a record's hash says it is of.
+func (w *carving) whose(r journal.Record, id int64, maybe []journal.Chain) (journal.Chain, bool) {
+	for _, c := range maybe {
+		if journal.Sum(c, r) == r.Hash {
+			return c, true
 		}
 	}
-	return 0, 0
+	if id == 0 {
+		return journal.Chain{}, false
+	}
+	for c := range w.known {
+		if journal.Sum(c, r) == r.Hash {
+			w.named[id] = append(w.named[id], c)
+			return c, true
+		}
+	}
+	return journal.Chain{}, false
 }

@@ -25,21 +25,34 @@ import (
 	"ratchet/internal/planted"
 )
 
+// schema is format 2; docs/journal.md describes it. A record's key is its
+// chain's id, times 2^40, and its number.
 const schema = `
-CREATE TABLE IF NOT EXISTS records (
-	run     TEXT    NOT NULL,
-	seq     INTEGER NOT NULL,
+CREATE TABLE chains (
+	id    INTEGER PRIMARY KEY,
+	run   TEXT    NOT NULL,
+	kind  TEXT    NOT NULL,
+	first INTEGER NOT NULL, -- time of the first record
+	seq   INTEGER NOT NULL, -- of the last record
+	time  INTEGER NOT NULL, -- of the last record
+	hash  BLOB    NOT NULL, -- of the last record
+	UNIQUE (kind, run)
+) STRICT;
+CREATE TABLE records (
+	key     INTEGER PRIMARY KEY,
 	time    INTEGER NOT NULL, -- microseconds since 1970, UTC
 	type    TEXT    NOT NULL,
 	version INTEGER NOT NULL,
 	payload BLOB    NOT NULL,
 	prev    BLOB    NOT NULL,
-	hash    BLOB    NOT NULL,
-	PRIMARY KEY (run, seq)
-) STRICT, WITHOUT ROWID;`
+	hash    BLOB    NOT NULL
+) STRICT;`
+
+// seqBits are the bits of a key that are the record's number.
+const seqBits = 40
 
 // application marks the file as Ratchet's in its SQLite header: "rtch".
-const application, format = 0x72746368, 1
+const application, format = 0x72746368, 2
 
 // busyTimeout is how long a transaction waits for another process's.
 const busyTimeout = 30 * time.Second
@@ -52,18 +65,19 @@ type Journal struct {
 	writer *writer
 
 	mu     sync.Mutex // guards reader and closed
-	reader *sqlite3.Conn
+	reader *reader
 	closed bool
+
+	watch watch
 
 	appending sync.WaitGroup
 }
 
 type appendRequest struct {
-	run      string
+	chain    journal.Chain
 	expected journal.Head
 	entries  []journal.Entry
-	replace  bool // records take the place of all that is there
-	records  []journal.Record
+	replace  iter.Seq2[journal.Record, error] // records that take the place of all that is there; nil: append
 	head     journal.Head
 	err      error
 	answered bool
@@ -82,18 +96,45 @@ func Open(path string, options ...Option) (*Journal, error) {
 	for _, o := range options {
 		o(j)
 	}
-	writer, err := j.connect()
-	if err != nil {
+	if err := j.open(); err != nil {
+		if damage := j.damage(err); damage != nil {
+			return nil, damage
+		}
 		return nil, fmt.Errorf("opening the journal %s: %w", path, err)
 	}
-	j.writer, err = newWriter(writer)
-	if err == nil {
-		j.reader, err = j.connect()
+	return j, nil
+}
+
+func (j *Journal) open() error {
+	conn, err := j.connect()
+	if err != nil {
+		return err
+	}
+	if j.writer, err = newWriter(conn); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	if conn, err = j.connect(); err == nil {
+		if j.reader, err = newReader(conn); err != nil {
+			err = errors.Join(err, conn.Close())
+		}
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the journal %s: %w", path, err), writer.Close())
+		j.writer.close()
 	}
-	return j, nil
+	return err
+}
+
+// damage is the error of a database that SQLite cannot read; nil: err is of
+// another kind.
+func (j *Journal) damage(err error) error {
+	var known *journal.DamageError
+	if errors.As(err, &known) {
+		return known
+	}
+	if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
+		return &journal.DamageError{Why: fmt.Sprintf("the database %s is damaged: %v", j.path, err)}
+	}
+	return nil
 }
 
 func (j *Journal) connect() (*sqlite3.Conn, error) {
@@ -132,9 +173,11 @@ func prepare(c *sqlite3.Conn) error {
 	case err != nil:
 		return err
 	case app == 0 && version == 0:
-		return c.Exec(fmt.Sprintf(`BEGIN IMMEDIATE; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT`, schema, application, format))
+		return create(c)
 	case app != application:
 		return errors.New("this is another program's SQLite database")
+	case version == 1:
+		return migrate(c)
 	case version != format:
 		return fmt.Errorf("the database has format %d and this release reads format %d; use the release that wrote it, or a newer one", version, format)
 	}
@@ -151,39 +194,64 @@ func pragma(c *sqlite3.Conn, name string) (int64, error) {
 	return s.ColumnInt64(0), s.Err()
 }
 
+// create makes the tables of an empty database.
+func create(c *sqlite3.Conn) error {
+	return transaction(c, func() error {
+		version, err := pragma(c, "user_version")
+		if err != nil || version != 0 {
+			return err // another process was first
+		}
+		return c.Exec(fmt.Sprintf(`%s PRAGMA application_id=%d; PRAGMA user_version=%d`, schema, application, format))
+	})
+}
+
+// transaction runs f in a transaction that can write. All of it counts, or
+// nothing.
+func transaction(c *sqlite3.Conn, f func() error) error {
+	if err := c.Exec(`BEGIN IMMEDIATE`); err != nil {
+		return err
+	}
+	err := f()
+	if err == nil {
+		err = c.Exec(`COMMIT`)
+	}
+	if err != nil && !c.GetAutocommit() {
+		err = errors.Join(err, c.Exec(`ROLLBACK`))
+	}
+	return err
+}
+
 // Append implements journal.Journal.
-func (j *Journal) Append(ctx context.Context, run string, expected journal.Head, entries ...journal.Entry) (journal.Head, error) {
+func (j *Journal) Append(ctx context.Context, c journal.Chain, expected journal.Head, entries ...journal.Entry) (journal.Head, error) {
 	if err := j.enter(ctx); err != nil {
 		return journal.Head{}, err
 	}
 	defer j.appending.Done()
 	failpoint.Hit("append.before")
-	a := &appendRequest{run: run, expected: expected, entries: entries}
+	a := &appendRequest{chain: c, expected: expected, entries: entries}
 	if planted.Bug("acknowledged-first") {
-		if records, err := journal.Chain(run, expected, entries); err == nil && len(records) > 0 {
-			last := records[len(records)-1]
+		if records, err := journal.Link(c, expected, entries); err == nil && len(records) > 0 {
 			j.appending.Go(func() { j.writer.do(a) })
-			return journal.Head{Seq: last.Seq, Hash: last.Hash}, nil
+			return records[len(records)-1].At(), nil
 		}
 	}
 	// Once handed over, the append happens: whoever gave up waiting would not
 	// know whether it did.
 	j.writer.do(a)
+	j.watch.fire()
 	failpoint.Hit("append.after")
 	return a.head, a.err
 }
 
 // Replace implements journal.Journal.
-func (j *Journal) Replace(ctx context.Context, run string, records []journal.Record) error {
-	if err := journal.VerifyAll(run, records); err != nil {
-		return err
-	}
+func (j *Journal) Replace(ctx context.Context, c journal.Chain, records iter.Seq2[journal.Record, error]) error {
 	if err := j.enter(ctx); err != nil {
 		return err
 	}
 	defer j.appending.Done()
-	a := &appendRequest{run: run, replace: true, records: records}
+	a := &appendRequest{chain: c, replace: journal.Verified(c, records)}
 	j.writer.do(a)
+	j.watch.fire()
 	return a.err
 }
 
@@ -202,115 +270,116 @@ func (j *Journal) enter(ctx context.Context) error {
 }
 
 // Head implements journal.Journal.
-func (j *Journal) Head(ctx context.Context, run string) (head journal.Head, err error) {
-	err = j.read(ctx, func(c *sqlite3.Conn) error {
-		s, _, err := c.Prepare(headQuery)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		head, err = headOf(s, run)
+func (j *Journal) Head(ctx context.Context, c journal.Chain) (head journal.Head, err error) {
+	err = j.read(ctx, func(r *reader) error {
+		head, _, err = headOf(r.head, c)
 		return err
 	})
 	return head, err
 }
 
-// Runs implements journal.Journal.
-func (j *Journal) Runs(ctx context.Context) (runs []string, err error) {
-	err = j.read(ctx, func(c *sqlite3.Conn) error {
-		s, _, err := c.Prepare(`
-			WITH RECURSIVE r(run) AS (
-				SELECT min(run) FROM records
-				UNION ALL
-				SELECT (SELECT min(run) FROM records WHERE run > r.run) FROM r WHERE r.run IS NOT NULL
-			) SELECT run FROM r WHERE run IS NOT NULL`)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		for s.Step() {
-			runs = append(runs, s.ColumnText(0))
-		}
-		return s.Err()
-	})
-	return runs, err
-}
-
-// Read implements journal.Journal.
-func (j *Journal) Read(ctx context.Context, run string, from int64) iter.Seq2[journal.Record, error] {
+// Chains implements journal.Journal.
+func (j *Journal) Chains(ctx context.Context, k journal.Kind) iter.Seq2[journal.Info, error] {
 	const page = 512
-	return func(yield func(journal.Record, error) bool) {
-		var before journal.Head
-		if from > 1 {
-			// The chain is checked from the record in front.
-			prev, err := j.page(ctx, run, from-1, 1)
-			if err == nil && len(prev) == 1 && prev[0].Seq == from-1 {
-				before = journal.Head{Seq: prev[0].Seq, Hash: prev[0].Hash}
-			} else if err == nil {
-				return
-			}
-			if err != nil {
-				yield(journal.Record{}, err)
-				return
-			}
-		}
+	return func(yield func(journal.Info, error) bool) {
+		after := ""
 		for {
-			records, err := j.page(ctx, run, before.Seq+1, page)
-			for _, r := range records {
-				if err := journal.Verify(run, before, r); err != nil {
-					yield(journal.Record{}, err)
+			var infos []journal.Info
+			err := j.read(ctx, func(r *reader) (err error) {
+				infos, err = r.list(k, after, page)
+				return err
+			})
+			for _, i := range infos {
+				if !yield(i, nil) {
 					return
 				}
-				before = journal.Head{Seq: r.Seq, Hash: r.Hash}
-				if !yield(r, nil) {
+				after = i.Run
+			}
+			if err == nil && len(infos) < page {
+				err = j.read(ctx, (*reader).agree)
+				if err == nil {
 					return
 				}
 			}
 			if err != nil {
-				yield(journal.Record{}, err)
-				return
-			}
-			if len(records) == 0 {
-				// A damaged tree can hide records from those who come one way.
-				if head, err := j.Head(ctx, run); err == nil && head.Seq != before.Seq && from <= max(before.Seq, head.Seq) {
-					if records, err := j.page(ctx, run, before.Seq+1, 1); err == nil && len(records) > 0 {
-						continue // they were appended a moment ago
-					}
-					yield(journal.Record{}, &journal.DamageError{Run: run, Seq: before.Seq + 1, Why: fmt.Sprintf("it cannot be found; the last one there is %d", head.Seq)})
-				}
+				yield(journal.Info{}, err)
 				return
 			}
 		}
 	}
 }
 
-func (j *Journal) page(ctx context.Context, run string, from int64, limit int) (out []journal.Record, err error) {
-	err = j.read(ctx, func(c *sqlite3.Conn) error {
-		s, _, err := c.Prepare(`SELECT seq, time, type, version, payload, prev, hash FROM records WHERE run = ? AND seq >= ? ORDER BY seq LIMIT ?`)
-		if err != nil {
-			return err
-		}
-		defer s.Close()
-		if err := errors.Join(s.BindText(1, run), s.BindInt64(2, from), s.BindInt(3, limit)); err != nil {
-			return err
-		}
-		for s.Step() {
-			r := journal.Record{Seq: s.ColumnInt64(0), Entry: journal.Entry{
-				Time: time.UnixMicro(s.ColumnInt64(1)).UTC(), Type: s.ColumnText(2), Version: s.ColumnInt(3), Payload: s.ColumnBlob(4, nil),
-			}}
-			if copy(r.Prev[:], s.ColumnRawBlob(5)) != len(r.Prev) || copy(r.Hash[:], s.ColumnRawBlob(6)) != len(r.Hash) {
-				return &journal.DamageError{Run: run, Seq: r.Seq, Why: "its hashes are not whole"}
-			}
-			out = append(out, r)
-		}
-		return s.Err()
+// Latest implements journal.Journal.
+func (j *Journal) Latest(ctx context.Context, k journal.Kind) (latest journal.Info, err error) {
+	err = j.read(ctx, func(r *reader) error {
+		latest, err = r.newest(k)
+		return err
 	})
-	return out, err
+	return latest, err
+}
+
+// Read implements journal.Journal.
+func (j *Journal) Read(ctx context.Context, c journal.Chain, from int64) iter.Seq2[journal.Record, error] {
+	const page = 512
+	return func(yield func(journal.Record, error) bool) {
+		// The chain is checked from the record in front.
+		next, checked := max(1, from-1), from <= 1
+		var before journal.Head
+		for {
+			var records []journal.Record
+			var head journal.Head
+			err := j.read(ctx, func(r *reader) (err error) {
+				records, head, err = r.page(c, next, page)
+				return err
+			})
+			whole := err == nil && len(records) < page
+			for _, r := range records {
+				if !checked {
+					before, checked = r.At(), true
+					if r.Seq == next {
+						continue
+					}
+					before = journal.Head{Seq: next - 1} // so that it is found to be missing
+				}
+				if err := journal.Verify(c, before, r); err != nil {
+					yield(journal.Record{}, err)
+					return
+				}
+				if before = r.At(); !yield(r, nil) {
+					return
+				}
+			}
+			// A damaged tree can hide the end of a chain; the table of heads says
+			// where it is.
+			if whole && head != before && (checked || head.Seq >= next) {
+				err = hidden(c, before, head, next)
+			}
+			if err != nil {
+				yield(journal.Record{}, err)
+				return
+			}
+			if whole {
+				return
+			}
+			next = before.Seq + 1
+		}
+	}
+}
+
+// hidden says how a chain that was read to its end differs from its head.
+func hidden(c journal.Chain, last, head journal.Head, next int64) error {
+	switch {
+	case head.Seq > last.Seq:
+		return &journal.DamageError{Chain: c, Seq: max(last.Seq+1, next), Why: fmt.Sprintf("it cannot be found; the last one is %d", head.Seq)}
+	case head.Seq == last.Seq:
+		return &journal.DamageError{Chain: c, Seq: last.Seq, Why: "it is not the one that the table of heads has"}
+	}
+	return &journal.DamageError{Chain: c, Seq: head.Seq + 1, Why: fmt.Sprintf("the table of heads ends at record %d", head.Seq)}
 }
 
 // read runs f with the reading connection. An error of SQLite itself is
 // given the journal's path.
-func (j *Journal) read(ctx context.Context, f func(*sqlite3.Conn) error) error {
+func (j *Journal) read(ctx context.Context, f func(*reader) error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed {
@@ -320,12 +389,8 @@ func (j *Journal) read(ctx context.Context, f func(*sqlite3.Conn) error) error {
 		return err
 	}
 	if err := f(j.reader); err != nil {
-		var damage *journal.DamageError
-		if errors.As(err, &damage) {
-			return err
-		}
-		if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
-			return &journal.DamageError{Seq: 0, Why: fmt.Sprintf("the database %s is damaged: %v", j.path, err)}
+		if damage := j.damage(err); damage != nil {
+			return damage
 		}
 		return fmt.Errorf("reading the journal %s: %w", j.path, err)
 	}
@@ -341,7 +406,8 @@ func (j *Journal) Close() error {
 	}
 	j.closed = true
 	j.mu.Unlock()
+	j.watch.close()
 	j.appending.Wait()
 	j.writer.close()
-	return j.reader.Close()
+	return j.reader.close()
 }

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t *testing.T, path string, o ...sqlite.Option) *sqlite.Journal {
+func open(t testing.TB, path string, o ...sqlite.Option) *sqlite.Journal {
 	t.Helper()
 	j, err := sqlite.Open(path, o...)
 	if err != nil {
@@ -49,7 +49,7 @@ func TestTwoAtOnce(t *testing.T) {
 			var head journal.Head
 			for range 50 {
 				var err error
-				if head, err = j.Append(context.Background(), run, head, journaltest.Entries(1)...); err != nil {
+				if head, err = j.Append(context.Background(), journal.Of(run), head, journaltest.Entries(1)...); err != nil {
 					t.Error(err)
 					return
 				}
@@ -63,19 +63,19 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 	}
 	head := journaltest.Append(t, a, "x", journal.Head{}, journaltest.Entries(1)...)
-	if _, err := b.Append(context.Background(), "x", journal.Head{}, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+	if _, err := b.Append(context.Background(), journal.Of("x"), journal.Head{}, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
 		t.Errorf("the second writer got %v", err)
 	}
 	next := journaltest.Append(t, b, "x", head, journaltest.Entries(1)...)
 	// The first remembers the head that it made, and finds that it is not any more.
-	if _, err := a.Append(context.Background(), "x", head, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+	if _, err := a.Append(context.Background(), journal.Of("x"), head, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
 		t.Errorf("the first writer, after the second, got %v", err)
 	}
 	next = journaltest.Append(t, a, "x", next, journaltest.Entries(1)...)
-	if err := b.Replace(context.Background(), "x", nil); err != nil {
+	if err := b.Replace(context.Background(), journal.Of("x"), journal.All(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Append(context.Background(), "x", next, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
+	if _, err := a.Append(context.Background(), journal.Of("x"), next, journaltest.Entries(1)...); !errors.As(err, new(*journal.ConflictError)) {
 		t.Errorf("after its records were replaced, the first writer got %v", err)
 	}
 }
@@ -130,7 +130,7 @@ func faulted(t *testing.T, fault faultdisk.Fault, n int) (j *sqlite.Journal, pat
 	j = open(t, path, sqlite.VFS(disk.Name))
 	head = journaltest.Append(t, j, "a", journal.Head{}, journaltest.Entries(3)...)
 	disk.FailFrom(n, fault)
-	after, err := j.Append(context.Background(), "a", head, journaltest.Entries(4)...)
+	after, err := j.Append(context.Background(), journal.Of("a"), head, journaltest.Entries(4)...)
 	began = disk.Heal()
 	if err == nil {
 		return j, path, after, began, false
@@ -145,7 +145,7 @@ func faulted(t *testing.T, fault faultdisk.Fault, n int) (j *sqlite.Journal, pat
 func failOnce(t *testing.T, fault faultdisk.Fault, n int) (began, refused bool) {
 	t.Helper()
 	j, path, after, began, refused := faulted(t, fault, n)
-	if now, err := j.Head(context.Background(), "a"); err != nil || now != after {
+	if now, err := j.Head(context.Background(), journal.Of("a")); err != nil || now != after {
 		t.Errorf("operation %d: the head is record %d (%v), want %d", n, now.Seq, err, after.Seq)
 	}
 	after = journaltest.Append(t, j, "a", after, journaltest.Entries(1)...)
@@ -168,7 +168,7 @@ func TestLeavingAfterAFault(t *testing.T) {
 			if err := j.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if now, err := open(t, path).Head(context.Background(), "a"); err != nil || now != after {
+			if now, err := open(t, path).Head(context.Background(), journal.Of("a")); err != nil || now != after {
 				t.Errorf("%s, operation %d: the head is record %d (%v), want %d", fault.Name, n, now.Seq, err, after.Seq)
 			}
 		}
@@ -243,7 +243,8 @@ func TestFlippedBytes(t *testing.T) {
 	}
 }
 
-// sameOrNoticed reports whether reading gives what was written, or an error.
+// sameOrNoticed reports whether reading gives what was written, or an error, to
+// one who reads the chain or all chains.
 func sameOrNoticed(t *testing.T, path string, head journal.Head, n int) bool {
 	t.Helper()
 	j, err := sqlite.Open(path)
@@ -251,18 +252,29 @@ func sameOrNoticed(t *testing.T, path string, head journal.Head, n int) bool {
 		return true
 	}
 	defer j.Close()
-	var last journal.Head
-	records := 0
-	for r, err := range j.Read(context.Background(), "a", 1) {
+	read := func(c journal.Chain) (last journal.Head, records int, err error) {
+		for r, err := range j.Read(context.Background(), c, 1) {
+			if err != nil {
+				return last, records, err
+			}
+			records++
+			last = r.At()
+		}
+		return last, records, nil
+	}
+	last, records, err := read(journal.Of("a"))
+	if err != nil || last == head && records == n {
+		return true
+	}
+	for i, err := range j.Chains(context.Background(), journal.KindRun) {
 		if err != nil {
 			return true
 		}
-		records++
-		last = journal.Head{Seq: r.Seq, Hash: r.Hash}
+		if _, _, err := read(i.Chain); err != nil {
+			return true
+		}
 	}
-	// A chain that ends early is whole in itself: the head that somebody kept
-	// tells.
-	return last != head || records == n
+	return false
 }
 
 func TestNotAJournal(t *testing.T) {
@@ -280,7 +292,7 @@ func TestNotAJournal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			b[63] = 2 // user_version, a big-endian number at 60 (SQLite's file format, 1.3)
+			b[63] = 3 // user_version, a big-endian number at 60 (SQLite's file format, 1.3)
 			if err := os.WriteFile(path, b, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -299,7 +311,7 @@ func FuzzRead(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if _, err := j.Append(context.Background(), "a", journal.Head{}, journaltest.Entries(3)...); err != nil {
+	if _, err := j.Append(context.Background(), journal.Of("a"), journal.Head{}, journaltest.Entries(3)...); err != nil {
 		f.Fatal(err)
 	}
 	if err := j.Close(); err != nil {
@@ -322,20 +334,19 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		defer j.Close()
-		runs, err := j.Runs(context.Background())
-		if err != nil {
-			return
-		}
-		for _, run := range runs {
+		for i, err := range j.Chains(context.Background(), journal.KindRun) {
+			if err != nil {
+				return
+			}
 			var before journal.Head
-			for r, err := range j.Read(context.Background(), run, 1) {
+			for r, err := range j.Read(context.Background(), i.Chain, 1) {
 				if err != nil {
 					break
 				}
-				if err := journal.Verify(run, before, r); err != nil {
+				if err := journal.Verify(i.Chain, before, r); err != nil {
 					t.Fatalf("a record that is not whole was given: %v", err)
 				}
-				before = journal.Head{Seq: r.Seq, Hash: r.Hash}
+				before = r.At()
 			}
 		}
 	})

@@ -3,15 +3,15 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"sync"
+	"time"
 
 	"github.com/ncruces/go-sqlite3"
 
 	"ratchet/internal/journal"
 	"ratchet/internal/planted"
 )
-
-const headQuery = `SELECT seq, hash FROM records WHERE run = ? ORDER BY seq DESC LIMIT 1`
 
 // maxGroup bounds one transaction, in appends.
 const maxGroup = 1024
@@ -25,17 +25,24 @@ type writer struct {
 	conn           *sqlite3.Conn
 	begin, commit  *sqlite3.Stmt
 	insert, headOf *sqlite3.Stmt
-	remove         *sqlite3.Stmt
+	enter, move    *sqlite3.Stmt // of the table of heads
+	remove, drop   *sqlite3.Stmt
 	changes        *sqlite3.Stmt
 	statements     []*sqlite3.Stmt // all of these
-	// heads are those that this connection made, as long as no other has
+	// chains are those that this connection wrote to, as long as no other has
 	// written since: version is what SQLite counts for that.
-	heads   map[string]journal.Head
+	chains  map[journal.Chain]known
 	version int64
 	// doubt is set after a commit that failed: its frames may lie in the log
 	// behind the last commit that counts. The next commit overwrites them; if
 	// none comes, leaving does.
 	doubt bool
+}
+
+// known is a chain's id, 0 if there is no such chain, and its head.
+type known struct {
+	id   int64
+	head journal.Head
 }
 
 func newWriter(c *sqlite3.Conn) (*writer, error) {
@@ -46,9 +53,12 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 	}{
 		{&w.begin, `BEGIN IMMEDIATE`},
 		{&w.commit, `COMMIT`},
-		{&w.insert, `INSERT INTO records (run, seq, time, type, version, payload, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&w.insert, `INSERT INTO records (key, time, type, version, payload, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?)`},
 		{&w.headOf, headQuery},
-		{&w.remove, `DELETE FROM records WHERE run = ?`},
+		{&w.enter, `INSERT INTO chains (kind, run, first, seq, time, hash) VALUES (?, ?, ?, 0, 0, x'')`},
+		{&w.move, `UPDATE chains SET seq = ?, time = ?, hash = ? WHERE id = ?`},
+		{&w.remove, fmt.Sprintf(`DELETE FROM records WHERE key >= (?1 << %d) AND key < (?1 + 1) << %[1]d`, seqBits)},
+		{&w.drop, `DELETE FROM chains WHERE id = ?`},
 		{&w.changes, `PRAGMA data_version`},
 	} {
 		stmt, _, err := c.PrepareFlags(s.sql, sqlite3.PREPARE_PERSISTENT)
@@ -76,7 +86,7 @@ func (w *writer) do(a *appendRequest) {
 		w.mu.Lock()
 	}
 	w.writing = true
-	n := min(len(w.queue), maxGroup)
+	n := w.together()
 	group := w.queue[:n:n]
 	w.queue = w.queue[n:]
 	w.mu.Unlock()
@@ -102,6 +112,19 @@ func (w *writer) do(a *appendRequest) {
 	}
 }
 
+// together is how many of the queue make one transaction.
+func (w *writer) together() int {
+	for n, a := range w.queue {
+		if n == maxGroup || n > 0 && a.replace != nil {
+			return n
+		}
+		if a.replace != nil {
+			return 1
+		}
+	}
+	return len(w.queue)
+}
+
 // close closes the connection, once nobody writes any more.
 func (w *writer) close() {
 	if w.doubt {
@@ -116,7 +139,8 @@ func (w *writer) close() {
 }
 
 // write makes one transaction of a group. A conflict concerns its append
-// alone; any other error undoes the whole group.
+// alone; any other error undoes the whole group. A replacement is in a group of
+// its own, so that what is wrong with its records concerns nobody else.
 func (w *writer) write(group []*appendRequest) error {
 	if err := w.begin.Exec(); err != nil {
 		return fmt.Errorf("beginning a transaction of the journal: %w", err)
@@ -126,7 +150,7 @@ func (w *writer) write(group []*appendRequest) error {
 	}
 	for _, a := range group {
 		if err := w.add(a); err != nil {
-			return errors.Join(fmt.Errorf("run %s: writing to the journal: %w", a.run, err), w.undo())
+			return errors.Join(fmt.Errorf("run %s: writing to the journal: %w", a.chain, err), w.undo())
 		}
 	}
 	if err := w.commit.Exec(); err != nil {
@@ -137,88 +161,113 @@ func (w *writer) write(group []*appendRequest) error {
 }
 
 func (w *writer) undo() error {
-	w.heads = nil
+	w.chains = nil
 	if w.conn.GetAutocommit() {
 		return nil // SQLite has rolled back already
 	}
 	return w.conn.Exec(`ROLLBACK`)
 }
 
-// mostHeads bounds the heads that are kept in memory.
-const mostHeads = 1024
+// mostKnown bounds the chains that are kept in memory.
+const mostKnown = 1024
 
-// forget forgets the heads if another connection has written since. It is called
-// in a transaction, so that none can write meanwhile.
+// forget forgets the chains if another connection has written since. It is
+// called in a transaction, so that none can write meanwhile.
 func (w *writer) forget() error {
 	var version int64
 	if w.changes.Step() {
 		version = w.changes.ColumnInt64(0)
 	}
-	if version != w.version || w.heads == nil || len(w.heads) > mostHeads {
-		w.heads, w.version = map[string]journal.Head{}, version
+	if version != w.version || w.chains == nil || len(w.chains) > mostKnown {
+		w.chains, w.version = map[journal.Chain]known{}, version
 	}
 	return errors.Join(w.changes.Err(), w.changes.Reset())
 }
 
+// find is a chain as it is now.
+func (w *writer) find(c journal.Chain) (k known, err error) {
+	k, ok := w.chains[c]
+	if !ok {
+		k.head, k.id, err = headOf(w.headOf, c)
+	}
+	return k, err
+}
+
 func (w *writer) add(a *appendRequest) error {
-	if a.replace {
-		if err := w.remove.BindText(1, a.run); err != nil {
-			return err
-		}
-		if err := w.remove.Exec(); err != nil {
-			return errors.Join(err, w.remove.Reset())
-		}
-		_, err := w.put(a.run, journal.Head{}, a.records)
+	k, err := w.find(a.chain)
+	if err != nil {
 		return err
 	}
-	head, known := w.heads[a.run]
-	if !known {
-		var err error
-		if head, err = headOf(w.headOf, a.run); err != nil {
-			return err
-		}
+	if a.replace != nil {
+		return w.replace(a, k)
 	}
-	if head != a.expected && !planted.Bug("any-head") {
-		a.err = &journal.ConflictError{Run: a.run, Expected: a.expected, Actual: head}
+	if k.head != a.expected && !planted.Bug("any-head") {
+		a.err = &journal.ConflictError{Chain: a.chain, Expected: a.expected, Actual: k.head}
 		return nil
 	}
-	records, err := journal.Chain(a.run, head, a.entries)
+	records, err := journal.Link(a.chain, k.head, a.entries)
 	if err != nil {
 		a.err = err
 		return nil
 	}
-	a.head, err = w.put(a.run, head, records)
+	if a.head = k.head; len(records) > 0 {
+		a.head, err = w.put(a.chain, k, journal.All(records))
+	}
 	return err
 }
 
-// put inserts records and returns the head they make.
-func (w *writer) put(run string, head journal.Head, records []journal.Record) (journal.Head, error) {
-	for _, r := range records {
-		err := errors.Join(
-			w.insert.BindText(1, run), w.insert.BindInt64(2, r.Seq), w.insert.BindInt64(3, r.Time.UnixMicro()),
-			w.insert.BindText(4, r.Type), w.insert.BindInt(5, r.Version), w.insert.BindBlob(6, r.Payload),
-			w.insert.BindBlob(7, r.Prev[:]), w.insert.BindBlob(8, r.Hash[:]))
-		if err == nil {
-			err = w.insert.Exec()
+// replace puts records in the place of a chain's.
+func (w *writer) replace(a *appendRequest, k known) error {
+	if k.id != 0 {
+		for _, s := range []*sqlite3.Stmt{w.remove, w.drop} {
+			if err := run(s, s.BindInt64(1, k.id)); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return head, errors.Join(err, w.insert.Reset())
-		}
-		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
 	}
-	w.heads[run] = head
-	return head, nil
+	delete(w.chains, a.chain)
+	_, err := w.put(a.chain, known{}, a.replace)
+	return err
 }
 
-func headOf(s *sqlite3.Stmt, run string) (head journal.Head, err error) {
-	if err := s.BindText(1, run); err != nil {
-		return head, err
-	}
-	if s.Step() {
-		head.Seq = s.ColumnInt64(0)
-		if copy(head.Hash[:], s.ColumnRawBlob(1)) != len(head.Hash) {
-			err = &journal.DamageError{Run: run, Seq: head.Seq, Why: "its hash is not whole"}
+// put inserts records behind a chain's head and returns the head they make.
+func (w *writer) put(c journal.Chain, k known, records iter.Seq2[journal.Record, error]) (journal.Head, error) {
+	var last time.Time
+	for r, err := range records {
+		if err != nil {
+			return k.head, err
 		}
+		if k.id == 0 {
+			err := run(w.enter, w.enter.BindText(1, string(c.Kind)), w.enter.BindText(2, c.Run), w.enter.BindInt64(3, r.Time.UnixMicro()))
+			if err != nil {
+				return k.head, err
+			}
+			k.id = w.conn.LastInsertRowID()
+		}
+		err := run(w.insert, w.insert.BindInt64(1, k.id<<seqBits+r.Seq), w.insert.BindInt64(2, r.Time.UnixMicro()),
+			w.insert.BindText(3, r.Type), w.insert.BindInt(4, r.Version), w.insert.BindBlob(5, r.Payload),
+			w.insert.BindBlob(6, r.Prev[:]), w.insert.BindBlob(7, r.Hash[:]))
+		if err != nil {
+			return k.head, err
+		}
+		k.head, last = r.At(), r.Time
 	}
-	return head, errors.Join(err, s.Err(), s.Reset())
+	if k.id == 0 {
+		return k.head, nil
+	}
+	err := run(w.move, w.move.BindInt64(1, k.head.Seq), w.move.BindInt64(2, last.UnixMicro()), w.move.BindBlob(3, k.head.Hash[:]), w.move.BindInt64(4, k.id))
+	w.chains[c] = k
+	return k.head, err
+}
+
+// run executes a statement whose parameters are bound.
+func run(s *sqlite3.Stmt, bound ...error) error {
+	err := errors.Join(bound...)
+	if err == nil {
+		err = s.Exec()
+	}
+	if err != nil {
+		return errors.Join(err, s.Reset())
+	}
+	return nil
 }

@@ -1,0 +1,132 @@
+package sqlite
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/ncruces/go-sqlite3"
+
+	"ratchet/internal/journal"
+)
+
+// lookEvery is how often a journal that somebody subscribes to looks whether
+// another process has written.
+const lookEvery = 30 * time.Millisecond
+
+// watch knows when there may be more to read.
+type watch struct {
+	mu          sync.Mutex
+	changed     journal.Signal
+	subscribers int
+	stop        chan struct{} // of the goroutine that looks; nil: nobody subscribes
+	looking     sync.WaitGroup
+}
+
+// fire says that this process has written.
+func (w *watch) fire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.changed.Fire()
+}
+
+func (w *watch) wait() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.changed.Wait()
+}
+
+// close ends the looking, and wakes all who wait.
+func (w *watch) close() {
+	w.fire()
+	w.mu.Lock()
+	w.end()
+	w.mu.Unlock()
+	w.looking.Wait()
+}
+
+// end stops the goroutine that looks, if there is one. The caller holds the lock.
+func (w *watch) end() {
+	if w.stop != nil {
+		close(w.stop)
+		w.stop = nil
+	}
+}
+
+// Subscribe implements journal.Journal.
+func (j *Journal) Subscribe(ctx context.Context, c journal.Chain, from int64) iter.Seq2[journal.Record, error] {
+	return func(yield func(journal.Record, error) bool) {
+		if err := j.enlist(); err != nil {
+			yield(journal.Record{}, err)
+			return
+		}
+		defer j.delist()
+		journal.Follow(ctx, j, c, from, j.watch.wait)(yield)
+	}
+}
+
+// enlist counts a subscriber in; the first has somebody look.
+func (j *Journal) enlist() error {
+	w := &j.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.subscribers++; w.subscribers > 1 {
+		return nil
+	}
+	if err := j.usable(); err != nil {
+		w.subscribers--
+		return err
+	}
+	conn, err := j.connect()
+	if err != nil {
+		w.subscribers--
+		return err
+	}
+	w.stop = make(chan struct{})
+	stop := w.stop
+	w.looking.Go(func() {
+		j.look(conn, stop)
+		_ = conn.Close() // it has only read
+	})
+	return nil
+}
+
+func (j *Journal) delist() {
+	w := &j.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.subscribers--; w.subscribers == 0 {
+		w.end()
+	}
+}
+
+// look fires when another connection has written, until it is stopped.
+func (j *Journal) look(conn *sqlite3.Conn, stop chan struct{}) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	last := int64(-1)
+	for {
+		// The number changes with every commit of another connection; see
+		// https://www.sqlite.org/pragma.html#pragma_data_version.
+		version, err := pragma(conn, "data_version")
+		if err != nil || version != last {
+			last = version
+			j.watch.fire() // after an error too: reading says what is wrong
+		}
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (j *Journal) usable() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return journal.ErrClosed
+	}
+	return nil
+}
