@@ -172,7 +172,7 @@ func gatewayBench(b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := g.ledger.Summary("r-a2"); s.Calls != 0 {
+	if s := g.ledger.SummaryOf("r-a2"); s.Calls != 0 {
 		return nil, fmt.Errorf("of %d calls %d were sent once more", gatewayReplayed, s.Calls)
 	}
 	p := func(v []float64, q float64) float64 {

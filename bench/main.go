@@ -1,7 +1,7 @@
 // Command bench measures Ratchet beside its peers, as ratios in one run, and
 // prints a table in Markdown. See docs/performance.md.
 //
-//	go run . [-only NAME,…] [-growth 10000]
+//	go run . [-only NAME,…] [-growth 10000] [-records 1000000]
 //
 // Every figure is the median of several rounds in which ours and the peer take
 // turns, so that a slow moment of the machine meets both.
@@ -36,14 +36,16 @@ var benches = []struct {
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
 	{"recovery", recovery}, {"walls", walls}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
+	{"append", appends}, {"follow", followed}, {"calls", longCalls}, {"long", longRun},
 	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds}, {"verdicts", verdicts},
 }
 
 // bench is what all benchmarks share.
 type bench struct {
-	dir    string // for their files
-	binary string // ratchet, as it is released
-	growth int    // experiments of the growth benchmark
+	dir     string // for their files
+	binary  string // ratchet, as it is released
+	growth  int    // experiments of the growth benchmark
+	records int    // of the run that is looked after
 }
 
 func main() {
@@ -59,20 +61,21 @@ func main() {
 	}
 	only := flag.String("only", "", "run these benchmarks, separated by commas")
 	most := flag.Int("growth", 10_000, "experiments of the growth benchmark")
+	records := flag.Int("records", 1_000_000, "records of the run that is looked after")
 	flag.Parse()
-	if err := run(*only, *most); err != nil {
+	if err := run(*only, *most, *records); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, most int) error {
+func run(only string, most, records int) error {
 	dir, err := os.MkdirTemp("", "ratchet-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, binary: filepath.Join(dir, "ratchet"), growth: most}
+	b := &bench{dir: dir, binary: filepath.Join(dir, "ratchet"), growth: most, records: records}
 	if err := command("go", "build", "-C", "..", "-trimpath", "-ldflags", "-s -w", "-o", b.binary, "./cmd/ratchet").Run(); err != nil {
 		return fmt.Errorf("building ratchet: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -266,9 +265,6 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
 	e, err := ratchet.OpenWith(folder, engine.Options{Breakers: breakers})
-	if err != nil && strings.Contains(err.Error(), "not a database") {
-		return nil, &journal.DamageError{Why: err.Error()}
-	}
 	if err != nil {
 		return nil, err
 	}

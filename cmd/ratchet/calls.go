@@ -5,60 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"ratchet"
 	"ratchet/internal/gateway"
 	"ratchet/internal/research"
+	"ratchet/internal/view"
 )
-
-// callDocument is a call as `ratchet calls --json` prints it. The names of
-// gen_ai are those of OpenTelemetry's semantic conventions for generative AI.
-type callDocument struct {
-	Call       string          `json:"call"`
-	Time       time.Time       `json:"time"`
-	Attempt    string          `json:"attempt"`
-	Trial      string          `json:"trial"`
-	Stage      string          `json:"stage"`
-	Path       string          `json:"path"`
-	Status     string          `json:"status"`
-	HTTPStatus int             `json:"http_status,omitempty"`
-	Digest     string          `json:"digest"`
-	Nth        int             `json:"nth"`
-	Stream     bool            `json:"stream"`
-	USD        float64         `json:"usd"`
-	Estimated  bool            `json:"estimated,omitempty"`
-	Seconds    float64         `json:"seconds"`
-	First      float64         `json:"first_byte_s"`
-	Lost       int             `json:"lost,omitempty"`
-	Replayed   int             `json:"replayed"`
-	Retries    []gateway.Retry `json:"retries"`
-	Why        string          `json:"why,omitempty"`
-	Attributes map[string]any  `json:"attributes"`
-}
-
-func callOf(c gateway.Call) callDocument {
-	d := callDocument{
-		Call: c.Call, Time: c.Time, Attempt: c.Attempt, Trial: c.Scope, Stage: c.Stage, Path: c.Path, Digest: c.Digest, Nth: c.Nth, Stream: c.Stream,
-		USD: c.Spent().USD(), Lost: c.Lost, Replayed: c.Again, Retries: []gateway.Retry{}, Status: "in flight",
-		Attributes: map[string]any{"gen_ai.request.model": c.Model, "gen_ai.operation.name": c.Operation()},
-	}
-	switch {
-	case c.Answered != nil:
-		a := c.Answered
-		d.Status, d.HTTPStatus, d.Seconds, d.First, d.Estimated = "answered", a.Status, a.Took, a.First, a.Estimated
-		d.Retries = append(d.Retries, a.Retries...)
-		d.Attributes["gen_ai.provider.name"], d.Attributes["gen_ai.response.model"] = a.Provider, a.Model
-		d.Attributes["gen_ai.usage.input_tokens"], d.Attributes["gen_ai.usage.output_tokens"] = a.Tokens.In, a.Tokens.Out
-	case c.Failed != nil:
-		d.Status, d.HTTPStatus, d.Seconds, d.Why = string(c.Failed.Class), c.Failed.Status, c.Failed.Took, c.Failed.Why
-		d.Retries = append(d.Retries, c.Failed.Retries...)
-		d.Attributes["error.type"] = string(c.Failed.Class)
-	}
-	return d
-}
 
 func (a *app) callsCommand() *cobra.Command {
 	var diff bool
@@ -85,18 +39,11 @@ func (a *app) callsCommand() *cobra.Command {
 }
 
 func (a *app) printCalls(l *gateway.Ledger) {
-	calls, refused, sum := l.Calls(), l.Refused(), l.Summary("")
 	if a.json {
-		documents := []callDocument{}
-		for _, c := range calls {
-			documents = append(documents, callOf(c))
-		}
-		if refused == nil {
-			refused = []gateway.RefusedCall{}
-		}
-		a.printJSON(map[string]any{"calls": documents, "refused": refused, "summary": sum})
+		a.printJSON(view.CallsOf(l))
 		return
 	}
+	calls, refused, sum := l.Calls(), l.Refused(), l.Summary()
 	if len(calls)+len(refused) == 0 {
 		a.printf("the run has made no model calls\n")
 		return
@@ -104,7 +51,7 @@ func (a *app) printCalls(l *gateway.Ledger) {
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CALL\tTIME\tATTEMPT\tMODEL\tIN\tOUT\tCOST\tTOOK\tREPLAYED\tOUTCOME")
 	for _, c := range calls {
-		d := callOf(c)
+		d := view.CallOf(c)
 		model, in, out := c.Model, "-", "-"
 		if c.Answered != nil {
 			model = c.Answered.Provider + "/" + c.Answered.Model
@@ -136,7 +83,7 @@ func often(n int) string {
 }
 
 // outcome is how a call ended, for a person.
-func outcome(d callDocument) string {
+func outcome(d view.Call) string {
 	s := d.Status
 	if d.HTTPStatus >= 300 {
 		s = fmt.Sprintf("%s %d", s, d.HTTPStatus)

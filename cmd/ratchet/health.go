@@ -16,15 +16,9 @@ import (
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
+	"ratchet/internal/view"
 	"ratchet/study"
 )
-
-// healthDocument is what `ratchet health --json` prints.
-type healthDocument struct {
-	*engine.Watch
-	Driven *home.DrivenError `json:"driven_by"`
-	Alerts []research.Alert  `json:"alerts"`
-}
 
 func (a *app) healthCommand() *cobra.Command {
 	return &cobra.Command{
@@ -41,7 +35,7 @@ func (a *app) healthCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				d := healthDocument{w, e.Driven(run), append([]research.Alert{}, s.Alerts...)}
+				d := view.Health{Watch: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
 				if w == nil {
 					return usageError{errors.New("nobody has driven run " + run + " yet; `ratchet resume` does")}
 				}
@@ -56,7 +50,7 @@ func (a *app) healthCommand() *cobra.Command {
 	}
 }
 
-func (a *app) printHealth(d healthDocument, s *ratchet.State) {
+func (a *app) printHealth(d view.Health, s *ratchet.State) {
 	now := time.Now()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
@@ -117,7 +111,7 @@ func (a *app) printHealth(d healthDocument, s *ratchet.State) {
 }
 
 func statusWord(s *ratchet.State, driven *home.DrivenError) string {
-	return statusDocument{Status: string(s.Status), Driven: driven}.word()
+	return view.Status{Status: string(s.Status), Driven: driven}.Word()
 }
 
 func (a *app) healthWord(state string) string {

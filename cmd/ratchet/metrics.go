@@ -16,6 +16,7 @@ import (
 
 	"ratchet"
 	"ratchet/internal/telemetry"
+	"ratchet/internal/view"
 )
 
 func (a *app) metricsCommand() *cobra.Command {
@@ -68,7 +69,7 @@ func measured(ctx context.Context, e *ratchet.Engine, names []string) ([]telemet
 		if err != nil {
 			return nil, fmt.Errorf("run %s: %w", run, err)
 		}
-		d := statusOfState(e, s)
+		d := view.StatusOf(e.Engine, s)
 		r := telemetry.Run{State: s, Driven: d.Driven != nil, Health: d.Health}
 		if s.Created.Study.Models != nil {
 			calls, err := e.Calls(ctx, run)

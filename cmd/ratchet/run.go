@@ -16,6 +16,7 @@ import (
 	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/home"
+	"ratchet/internal/journal"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
@@ -220,17 +221,43 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 // follow waits for a run that another process drives.
 func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *home.DrivenError, p *progress) error {
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for e.Driven(run) != nil {
-		if s, _, err := e.Load(ctx, run); err == nil {
-			p.observe(s, nil)
-		} else if ctx.Err() == nil {
-			p.stop()
-			return err
+	following, stop := context.WithCancel(ctx)
+	defer stop()
+	head, err := e.Journal.Head(ctx, journal.Of(run))
+	if err != nil {
+		return err
+	}
+	written, failed := make(chan struct{}, 1), make(chan error, 1)
+	go func() {
+		for _, err := range e.Journal.Subscribe(following, journal.Of(run), head.Seq) {
+			if err != nil {
+				failed <- err
+				return
+			}
+			select {
+			case written <- struct{}{}:
+			default: // what was written before was not looked at yet
+			}
 		}
+	}()
+	gone := time.NewTicker(200 * time.Millisecond) // a process that is killed writes nothing
+	defer gone.Stop()
+	for e.Driven(run) != nil {
 		select {
-		case <-tick.C:
+		case err := <-failed:
+			if ctx.Err() == nil {
+				p.stop()
+				return err
+			}
+		case <-written:
+			s, _, err := e.Load(ctx, run)
+			if err == nil {
+				p.observe(s, nil)
+			} else if ctx.Err() == nil {
+				p.stop()
+				return err
+			}
+		case <-gone.C:
 		case <-ctx.Done():
 			p.stop()
 			fmt.Fprintf(a.err, "no longer following; process %d drives run %s on\n", driven.PID, run)

@@ -48,7 +48,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		if len(d.state.Checkpoints) > marks {
 			d.engine.Keep(d.run, d.state, head)
 		}
-		d.models.stage(d.state.Stage)
+		d.models.committed(d.state.Stage)
 		d.options.Observe(d.state, all)
 		d.watch.see(d.state, all)
 		if d.options.Backups != nil {

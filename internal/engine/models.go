@@ -18,6 +18,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/gateway"
+	"ratchet/internal/journal"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
@@ -35,6 +36,7 @@ type door struct {
 	trust   []byte // certificates of those whom programs are to trust; nil: whom they like
 	trouble chan research.ModelsBlocked
 	serving chan struct{} // closed when nobody serves any more
+	kept    int64         // records of calls that what is kept has
 }
 
 // openModels opens the gateway, if the study allows model calls. It is at the
@@ -144,6 +146,35 @@ func (d *driver) budgets() gateway.Budgets {
 // Calls folds the model calls of a run.
 func (e *Engine) Calls(ctx context.Context, run string) (*gateway.Ledger, error) {
 	return gateway.OpenLedger(ctx, run, e.Journal, e.Objects, e.Now)
+}
+
+// What is kept of a run's calls; see history.ReadFold. The form changes with
+// gateway.Sums.
+const (
+	sumsFile = "calls"
+	sumsForm = 1
+	// How many records of calls are folded before what they come to is kept: by who
+	// looks, and by who makes them.
+	sumsEvery = 1_000
+	sumsDrive = 10_000
+)
+
+// CallSums is what the model calls of a run come to.
+func (e *Engine) CallSums(ctx context.Context, run string) (*gateway.Sums, error) {
+	sums, chain := gateway.NewSums(), journal.CallsOf(run)
+	if body, head, ok := e.ReadFold(ctx, chain, sumsFile, sumsForm); ok {
+		if kept, err := gateway.DecodeSums(body, head); err == nil {
+			sums = kept
+		}
+	}
+	kept := sums.Head.Seq
+	if err := sums.Follow(ctx, run, e.Journal); err != nil {
+		return nil, err
+	}
+	if sums.Head.Seq-kept > sumsEvery {
+		e.KeepFold(chain, sumsFile, sumsForm, sums.Head, sums.Encode())
+	}
+	return sums, nil
 }
 
 // gatewayKey is what the tokens of a run's attempts are made with; it is made
@@ -274,7 +305,10 @@ func (w *door) use(attempt string) *research.ModelUse {
 	if w == nil {
 		return nil
 	}
-	s := w.ledger.Summary(attempt)
+	var s gateway.Summary
+	if s = w.ledger.Summary(); attempt != "" {
+		s = w.ledger.SummaryOf(attempt)
+	}
 	if s.Calls == 0 && s.Again == 0 {
 		return nil
 	}
@@ -285,10 +319,22 @@ func (w *door) use(attempt string) *research.ModelUse {
 // cutOff reports whether an engine died over a call of the attempt's.
 func (w *door) cutOff(attempt string) bool { return w != nil && w.ledger.CutOff(attempt) }
 
-func (w *door) stage(name string) {
-	if w != nil {
-		w.gateway.SetStage(name)
+// committed is told of the stage after every commit.
+func (w *door) committed(stage string) {
+	if w == nil {
+		return
 	}
+	w.gateway.SetStage(stage)
+	if w.ledger.Head().Seq-w.kept > sumsDrive {
+		w.keep()
+	}
+}
+
+// keep keeps what the calls come to.
+func (w *door) keep() {
+	body, head := w.ledger.Kept()
+	w.d.engine.KeepFold(journal.CallsOf(w.d.run), sumsFile, sumsForm, head, body)
+	w.kept = head.Seq
 }
 
 // blocked is where it is told that calls cannot go on.
@@ -306,4 +352,7 @@ func (w *door) close() {
 	w.gateway.Close()
 	<-w.serving
 	w.ledger.Close()
+	if w.ledger.Head().Seq > w.kept+sumsEvery {
+		w.keep()
+	}
 }

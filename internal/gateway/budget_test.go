@@ -37,7 +37,7 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 		most := rapid.Int64Range(1, 30).Draw(rt, "calls")
 		tokens := rapid.Int64Range(2_500, 40_000).Draw(rt, "tokens")
 		b.start()
-		spent := b.ledger.Summary("").Spent
+		spent := b.ledger.Summary().Spent
 		b.stop()
 		// The budgets are over all that the run has spent so far.
 		b.options.Budgets = Budgets{
@@ -68,7 +68,7 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 			rt.Errorf("a call got %s", text)
 		}
 		b.stop() // whoever was answered last has put its reservation back
-		now := b.ledger.Summary("").Spent
+		now := b.ledger.Summary().Spent
 		limit := b.options.Budgets.Run
 		if now.NanoUSD > nano(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
 			rt.Errorf("%+v were spent of %+v", now, limit)

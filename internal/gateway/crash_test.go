@@ -83,7 +83,7 @@ func TestKilledAtEveryAppend(t *testing.T) {
 					t.Errorf("killed at append %d: question %d was answered with %s, and afterwards with %s", left, i, answer, after[i])
 				}
 			}
-			sum := b.ledger.Summary("")
+			sum := b.ledger.Summary()
 			if sent := int(b.seen.Load()); sum.Calls != len(questions) || sent > len(questions)+sum.Lost || sum.Lost > 1 {
 				t.Errorf("killed at append %d: %d requests reached the provider, of %d calls on record, %d of them lost", left, sent, sum.Calls, sum.Lost)
 			}

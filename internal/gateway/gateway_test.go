@@ -166,7 +166,7 @@ func TestACallPassesThroughAndIsRecorded(t *testing.T) {
 	if got != hello || key != "Bearer the-real-key-of-openai_api_key" || path != "/v1/chat/completions" {
 		t.Errorf("the provider got %s %s %s", path, key, got)
 	}
-	s := b.ledger.Summary("")
+	s := b.ledger.Summary()
 	if s.Calls != 1 || s.Answered != 1 || s.Tokens.In != 10 || s.Tokens.Out != 5 || s.Spent.NanoUSD != 10*150+5*600 {
 		t.Errorf("the ledger says %+v", s)
 	}
@@ -221,7 +221,7 @@ func TestDeliveriesShareRecords(t *testing.T) {
 	ask("t1-a1")
 	b.restart()
 	sent := b.ledger.Head().Seq
-	if again := b.ledger.Summary("t1-a1"); again.Calls != 40 {
+	if again := b.ledger.SummaryOf("t1-a1"); again.Calls != 40 {
 		t.Errorf("%+v", again)
 	}
 	ask("t1-a2")

@@ -30,6 +30,7 @@ type Ledger struct {
 	refused  []RefusedCall
 	told     map[Refused]bool // what is on record as refused, or is about to be
 	spending spending
+	sums     *Sums
 	inFlight int // calls that are with their providers
 
 	queue   []entry // to be appended
@@ -57,7 +58,7 @@ func OpenLedger(ctx context.Context, run string, log journal.Journal, store Stor
 	l := &Ledger{
 		run: run, log: log, store: store, now: now,
 		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{}, told: map[Refused]bool{},
-		spending: newSpending(), changed: make(chan struct{}),
+		spending: newSpending(), sums: NewSums(), changed: make(chan struct{}),
 	}
 	l.idle = sync.NewCond(&l.mu)
 	for rec, err := range log.Read(ctx, journal.CallsOf(run), 1) {
@@ -96,6 +97,9 @@ func (l *Ledger) Close() {
 
 // apply folds one record. It is the only place where calls change.
 func (l *Ledger) apply(r record, at time.Time, seq int64) error {
+	if err := l.sums.apply(r); err != nil {
+		return err
+	}
 	switch r := r.(type) {
 	case Sent:
 		// Read again when they are shown: what stays in memory is small.
@@ -123,16 +127,10 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		})
 	case Answered:
 		c := l.calls[r.Call]
-		if c == nil {
-			return fmt.Errorf("call %s was answered and never sent", r.Call)
-		}
 		r.Answer.Text, r.Answer.Bytes, r.Header = "", nil, nil
 		l.spending.change(c, func() { c.Open, c.Answered, c.answered = false, &r, seq })
 	case Failed:
 		c := l.calls[r.Call]
-		if c == nil {
-			return fmt.Errorf("call %s failed and was never sent", r.Call)
-		}
 		l.spending.change(c, func() { c.Open, c.Failed, c.Failures = false, &r, c.Failures.plus(r.Spent) })
 	case Delivered:
 		if l.has[r.Attempt] == nil {
@@ -140,9 +138,6 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		}
 		for _, id := range append([]string{r.Call}, r.More...) {
 			c := l.calls[id]
-			if c == nil {
-				return fmt.Errorf("call %s was delivered and never sent", id)
-			}
 			if !slices.Contains(c.Delivered, r.Attempt) {
 				c.Delivered = append(c.Delivered, r.Attempt)
 			}
@@ -198,7 +193,7 @@ func (l *Ledger) claim(k key, attempt string, again bool) (c *Call, done func())
 	}
 	if c == nil {
 		l.last++
-		c = &Call{Sent: Sent{Call: fmt.Sprintf("c%06d", l.last), Scope: k.scope, Digest: k.digest, Nth: len(all) + 1}}
+		c = &Call{Sent: Sent{Call: callID(int64(l.last)), Scope: k.scope, Digest: k.digest, Nth: len(all) + 1}}
 		l.calls[c.Call] = c
 		l.same[k] = append(all, c)
 	}
@@ -287,6 +282,13 @@ func (l *Ledger) Refused() []RefusedCall {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.refused)
+}
+
+// Kept is what the calls come to, to be kept; see Sums.Encode.
+func (l *Ledger) Kept() (body []byte, head journal.Head) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sums.Encode(), l.head
 }
 
 // Head is the last record of the calls.

@@ -85,7 +85,7 @@ func TestToolsAreRecorded(t *testing.T) {
 	if status, got := get(t, again, host.URL+"/flaky"); status != 200 || asked.Load() != 2 {
 		t.Errorf("a host that fails once: %d %s, asked %d times", status, got, asked.Load())
 	}
-	if s := b.ledger.Summary(""); s.Calls != 4 || s.Spent.NanoUSD != 0 || len(b.troubles) != 0 {
+	if s := b.ledger.Summary(); s.Calls != 4 || s.Spent.NanoUSD != 0 || len(b.troubles) != 0 {
 		t.Errorf("the ledger says %+v, the run was told %v", s, b.troubles)
 	}
 	if b.gateway.allowed("x") != true || b.ledger.Calls()[0].Path != host.URL+"/paper?q=x" {
@@ -134,7 +134,7 @@ func TestAProvidersOwnAddress(t *testing.T) {
 		}
 	}
 	b.restart() // what nobody waits for is on record
-	if s := b.ledger.Summary(""); s.Answered != 3 || s.Spent.NanoUSD == 0 || s.Refused != 1 {
+	if s := b.ledger.Summary(); s.Answered != 3 || s.Spent.NanoUSD == 0 || s.Refused != 1 {
 		t.Errorf("the ledger says %+v", s)
 	}
 }
@@ -164,7 +164,7 @@ func TestTheProxyKeepsToItsHosts(t *testing.T) {
 			t.Errorf("%s, without a token: %d %s", address, status, got)
 		}
 	}
-	if s := b.ledger.Summary(""); s.Calls != 0 || s.Refused != 1 { // two addresses of one host
+	if s := b.ledger.Summary(); s.Calls != 0 || s.Refused != 1 { // two addresses of one host
 		t.Errorf("the ledger says %+v", s)
 	}
 }

@@ -77,7 +77,7 @@ func TestAStreamIsPassedOnAsItComesAndPlayedBackWhole(t *testing.T) {
 	if text != want || again.Header.Get("Content-Type") != "text/event-stream" || b.seen.Load() != 1 {
 		t.Errorf("played back: %q, %v, %d calls", text, again.Header, b.seen.Load())
 	}
-	if s := b.ledger.Summary(""); s.Tokens.In != 10 || s.Tokens.Out != 3 {
+	if s := b.ledger.Summary(); s.Tokens.In != 10 || s.Tokens.Out != 3 {
 		t.Errorf("the ledger says %+v", s)
 	}
 }
@@ -248,7 +248,7 @@ func TestToxicProviders(t *testing.T) {
 			if resp.StatusCode != 200 || text != want {
 				t.Errorf("the client got %d %s", resp.StatusCode, text)
 			}
-			s := b.ledger.Summary("")
+			s := b.ledger.Summary()
 			if s.Calls != 1 || s.Answered != 1 || s.Retries != 1 || b.seen.Load() != 2 {
 				t.Errorf("the ledger says %+v, the provider saw %d", s, b.seen.Load())
 			}
@@ -274,7 +274,7 @@ func TestAStreamThatBreaksInTheMiddle(t *testing.T) {
 	if err == nil {
 		t.Errorf("the client took a part for the whole: %q", text)
 	}
-	if s := b.ledger.Summary(""); s.Answered != 0 || s.Failed != 1 || s.Spent.NanoUSD == 0 {
+	if s := b.ledger.Summary(); s.Answered != 0 || s.Failed != 1 || s.Spent.NanoUSD == 0 {
 		t.Errorf("the ledger says %+v", s)
 	}
 	// Asked again it is the same call, made anew.
@@ -300,7 +300,7 @@ func TestGzipIsReadAndPassedOn(t *testing.T) {
 			t.Errorf("%s got %q", attempt, text)
 		}
 	}
-	if s := b.ledger.Summary(""); s.Tokens.Out != 5 || b.seen.Load() != 1 {
+	if s := b.ledger.Summary(); s.Tokens.Out != 5 || b.seen.Load() != 1 {
 		t.Errorf("the ledger says %+v", s)
 	}
 }
@@ -363,7 +363,7 @@ func TestHedging(t *testing.T) {
 	if _, text := b.post("t1-a1", "/v1/chat/completions", hello); text != chatAnswer(2) {
 		t.Errorf("it got %s", text)
 	}
-	if s := b.ledger.Summary(""); b.seen.Load() != 2 || s.Answered != 1 || s.Spent.Tokens != 2*15 || s.Spent.Calls != 2 {
+	if s := b.ledger.Summary(); b.seen.Load() != 2 || s.Answered != 1 || s.Spent.Tokens != 2*15 || s.Spent.Calls != 2 {
 		t.Errorf("the provider saw %d, the ledger says %+v", b.seen.Load(), s)
 	}
 }

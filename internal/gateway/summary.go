@@ -18,45 +18,44 @@ type Summary struct {
 	Saved    Spending `json:"saved,omitzero"` // by the record
 }
 
-// Summary sums up. attempt: of what this attempt sent and got; "": of all. A
-// call that was in flight when its engine died is the attempt's that makes it
-// again, and before that only in the sum of all.
-func (l *Ledger) Summary(attempt string) Summary {
+// Summary sums up all calls.
+func (l *Ledger) Summary() Summary {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sums.Summary()
+}
+
+// SummaryOf sums up what an attempt sent and got. A call that was in flight when
+// its engine died is the attempt's that makes it again, and before that only in
+// the sum of all.
+func (l *Ledger) SummaryOf(attempt string) Summary {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var s Summary
 	for _, c := range l.order {
-		got := attempt != "" && slices.Contains(c.Delivered, attempt) && c.Attempt != attempt
-		if attempt != "" && !got && (c.Attempt != attempt || c.Open) {
-			continue
-		}
-		if got {
+		if slices.Contains(c.Delivered, attempt) && c.Attempt != attempt {
 			s.Again++
 			s.Saved = s.Saved.plus(c.Answered.Spent)
 			continue
 		}
+		if c.Attempt != attempt || c.Open {
+			continue
+		}
 		s.Calls++
 		s.Lost += c.Lost
-		if c.Open {
-			s.Lost++
-		}
 		s.Spent = s.Spent.plus(c.Spent())
 		switch {
 		case c.Answered != nil:
 			s.Answered++
 			s.Retries += len(c.Answered.Retries)
 			s.Tokens = s.Tokens.plus(c.Answered.Tokens)
-			if attempt == "" {
-				s.Again += c.Again
-				s.Saved = s.Saved.plus(c.Answered.Spent.times(c.Again))
-			}
 		case c.Failed != nil:
 			s.Failed++
 			s.Retries += len(c.Failed.Retries)
 		}
 	}
 	for _, r := range l.refused {
-		if attempt == "" || r.Attempt == attempt {
+		if r.Attempt == attempt {
 			s.Refused++
 		}
 	}

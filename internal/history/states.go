@@ -1,11 +1,8 @@
 package history
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,26 +21,13 @@ import (
 	"ratchet/internal/research"
 )
 
-// Folded states are kept beside the journal, so that a long one need not be
-// folded from its beginning. Such a file is a copy of what the journal says,
-// no more: one that is damaged, of another release, or of records that the
-// journal does not have, is passed over.
-//
-// A file has a line of JSON (stateHeader), frames, each a length in four bytes,
-// big-endian, and that many bytes of CBOR under zstd: the state without its
-// experiments, then experiments, some thousand a frame; and at its end the
-// SHA-256 of all that.
+// Folded states are kept beside the journal (see kept.go), so that a long one
+// need not be folded from its beginning. What is kept of a state are frames, each
+// a length in four bytes, big-endian, and that many bytes of CBOR under zstd: the
+// state without its experiments, then experiments, some thousand a frame.
 
 // stateForm is the form of these files. It changes with State.
 const stateForm = 4
-
-type stateHeader struct {
-	Form    int          `json:"form"`
-	Release string       `json:"release"`
-	Run     string       `json:"run"`
-	Seq     int64        `json:"seq"`
-	Hash    journal.Hash `json:"hash"` // of that record
-}
 
 // stateBody is the first frame.
 type stateBody struct {
@@ -107,41 +91,19 @@ func (h *History) cached(ctx context.Context, run string, wanted func(seq int64)
 	return research.New(), journal.Head{}
 }
 
-var errStale = errors.New("it is not of this release, or not of this journal")
-
 func (h *History) readState(ctx context.Context, run string, seq int64) (*research.State, journal.Head, error) {
-	b, err := os.ReadFile(filepath.Join(h.StateFolder(run), strconv.FormatInt(seq, 10)))
+	body, head, err := h.readKept(ctx, journal.Of(run), stateForm, filepath.Join(h.StateFolder(run), strconv.FormatInt(seq, 10)))
 	if err != nil {
-		return nil, journal.Head{}, err
+		return nil, head, err
 	}
-	end := len(b) - sha256.Size
-	if end < 0 || sha256.Sum256(b[:end]) != [sha256.Size]byte(b[end:]) {
-		return nil, journal.Head{}, errors.New("its content does not match its digest")
+	if head.Seq != seq {
+		return nil, head, errStale
 	}
-	line, rest, _ := bytes.Cut(b[:end], []byte("\n"))
-	var header stateHeader
-	if err := json.Unmarshal(line, &header); err != nil {
-		return nil, journal.Head{}, fmt.Errorf("its header cannot be read: %w", err)
-	}
-	if header.Form != stateForm || header.Release != home.Release || header.Run != run || header.Seq != seq {
-		return nil, journal.Head{}, errStale
-	}
-	there := false
-	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), seq) {
-		if err != nil {
-			return nil, journal.Head{}, err
-		}
-		there = r.Hash == header.Hash
-		break
-	}
-	if !there {
-		return nil, journal.Head{}, errStale
-	}
-	s, err := decodeState(rest)
+	s, err := decodeState(body)
 	if err == nil && s.Seq != seq {
 		err = fmt.Errorf("it is of record %d", s.Seq)
 	}
-	return s, journal.Head{Seq: seq, Hash: header.Hash}, err
+	return s, head, err
 }
 
 // Keep keeps a state if it is far enough from those that are kept. It is
@@ -167,28 +129,7 @@ func (h *History) writeState(run string, s *research.State, head journal.Head) e
 	if err != nil {
 		return err
 	}
-	line, err := json.Marshal(stateHeader{stateForm, home.Release, run, s.Seq, head.Hash})
-	if err != nil {
-		return err
-	}
-	b := append(append(line, '\n'), body...)
-	sum := sha256.Sum256(b)
-	b = append(b, sum[:]...)
-	if err := os.MkdirAll(h.StateFolder(run), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(h.StateFolder(run), "new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(h.StateFolder(run), strconv.FormatInt(s.Seq, 10)))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return writeKept(filepath.Join(h.StateFolder(run), strconv.FormatInt(s.Seq, 10)), keptHeader{stateForm, home.Release, run, head.Seq, head.Hash}, body)
 }
 
 func encodeState(s *research.State) ([]byte, error) {

@@ -70,9 +70,12 @@ func (h *Home) NoteArrival(run string, a *Arrival) error {
 }
 
 // Output is the folder of a run's report.
-func (h *Home) Output(s *research.State) string {
-	if a, err := h.Arrived(s.Created.Run); err == nil && a != nil {
+func (h *Home) Output(s *research.State) string { return h.OutputOf(s.Created.Run, s.Created.Output) }
+
+// OutputOf is the folder of a run's report; recorded is what its record says.
+func (h *Home) OutputOf(run, recorded string) string {
+	if a, err := h.Arrived(run); err == nil && a != nil {
 		return a.Output
 	}
-	return s.Created.Output
+	return recorded
 }
