@@ -44,8 +44,8 @@ func (e *UnknownEventError) Error() string {
 // Decode reads a payload back. An unknown type or version is an
 // UnknownEventError, never a guess.
 func Decode(kind string, version int, payload json.RawMessage) (Payload, error) {
-	decode, ok := decoders[kind]
-	if !ok || version != 1 {
+	decode, ok := decoders[form{kind, version}]
+	if !ok {
 		return nil, &UnknownEventError{kind, version}
 	}
 	p, err := decode(payload)
@@ -373,41 +373,55 @@ func (InputsChanged) Type() string       { return "inputs.changed" }
 func (EvaluationChecked) Type() string   { return "evaluation.checked" }
 func (InputsAccepted) Type() string      { return "inputs.accepted" }
 
-var decoders = map[string]func(json.RawMessage) (Payload, error){
-	"run.created":          decode[RunCreated],
-	"checkpoint.made":      decode[CheckpointMade],
-	"run.rolled_back":      decode[RolledBack],
-	"run.forked":           decode[RunForked],
-	"attempt.checkpointed": decode[AttemptCheckpointed],
-	"engine.started":       decode[EngineStarted],
-	"engine.stopped":       decode[EngineStopped],
-	"stage.started":        decode[StageStarted],
-	"stage.completed":      decode[StageCompleted],
-	"hypothesis.stated":    decode[HypothesisStated],
-	"plan.made":            decode[PlanMade],
-	"action.decided":       decode[ActionDecided],
-	"program.built":        decode[ProgramBuilt],
-	"experiment.proposed":  decode[ExperimentProposed],
-	"search.exhausted":     decode[SearchExhausted],
-	"attempt.ended":        decode[AttemptEnded],
-	"trial.completed":      decode[TrialCompleted],
-	"validation.designed":  decode[ValidationDesigned],
-	"hypothesis.judged":    decode[HypothesisJudged],
-	"reproduction.checked": decode[ReproductionChecked],
-	"gate.evaluated":       decode[GateEvaluated],
-	"review.completed":     decode[ReviewCompleted],
-	"alert.raised":         decode[AlertRaised],
-	"alert.resolved":       decode[AlertResolved],
-	"alert.silenced":       decode[AlertsSilenced],
-	"pause.requested":      decode[PauseRequested],
-	"cancel.requested":     decode[CancelRequested],
-	"run.paused":           decode[RunPaused],
-	"run.resumed":          decode[RunResumed],
-	"run.completed":        decode[RunCompleted],
-	"models.blocked":       decode[ModelsBlocked],
-	"inputs.changed":       decode[InputsChanged],
-	"evaluation.checked":   decode[EvaluationChecked],
-	"inputs.accepted":      decode[InputsAccepted],
+// form is how the payload of a type is written in a journal. Each type has
+// versions of its own: a type whose form is superseded is here with both.
+type form struct {
+	kind    string
+	version int
+}
+
+var decoders = func() map[form]func(json.RawMessage) (Payload, error) {
+	m := map[form]func(json.RawMessage) (Payload, error){}
+	decodes[RunCreated](m)
+	decodes[CheckpointMade](m)
+	decodes[RolledBack](m)
+	decodes[RunForked](m)
+	decodes[AttemptCheckpointed](m)
+	decodes[EngineStarted](m)
+	decodes[EngineStopped](m)
+	decodes[StageStarted](m)
+	decodes[StageCompleted](m)
+	decodes[HypothesisStated](m)
+	decodes[PlanMade](m)
+	decodes[ActionDecided](m)
+	decodes[ProgramBuilt](m)
+	decodes[ExperimentProposed](m)
+	decodes[SearchExhausted](m)
+	decodes[AttemptEnded](m)
+	decodes[TrialCompleted](m)
+	decodes[ValidationDesigned](m)
+	decodes[HypothesisJudged](m)
+	decodes[ReproductionChecked](m)
+	decodes[GateEvaluated](m)
+	decodes[ReviewCompleted](m)
+	decodes[AlertRaised](m)
+	decodes[AlertResolved](m)
+	decodes[AlertsSilenced](m)
+	decodes[PauseRequested](m)
+	decodes[CancelRequested](m)
+	decodes[RunPaused](m)
+	decodes[RunResumed](m)
+	decodes[RunCompleted](m)
+	decodes[ModelsBlocked](m)
+	decodes[InputsChanged](m)
+	decodes[EvaluationChecked](m)
+	decodes[InputsAccepted](m)
+	return m
+}()
+
+func decodes[P Payload](m map[form]func(json.RawMessage) (Payload, error)) {
+	var p P
+	m[form{p.Type(), p.Version()}] = decode[P]
 }
 
 func decode[P Payload](b json.RawMessage) (Payload, error) {
