@@ -35,7 +35,7 @@ sim:
 TIMES ?= 100
 fuzzers = \
 	study/FuzzParse/30000 \
-	internal/research/FuzzSeries/100000 \
+	internal/metrics/FuzzSeries/100000 \
 	internal/journal/sqlite/FuzzSalvage/6000 \
 	internal/journal/sqlite/FuzzRead/6000 \
 	internal/gateway/FuzzRequests/30000 \

@@ -76,7 +76,7 @@ type Engine struct {
 	*maintenance.Maintenance
 }
 
-func of(e *engine.Engine) *Engine { return &Engine{e, maintenance.Of(e.Home, e.Publisher)} }
+func of(e *engine.Engine) *Engine { return &Engine{e, maintenance.Of(e.Home, e.Publisher, e.Executor)} }
 
 // OpenWith opens a home whose parts are replaced.
 func OpenWith(home string, o engine.Options) (*Engine, error) {

@@ -264,7 +264,11 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	e, err := ratchet.OpenWith(folder, engine.Options{Breakers: breakers})
+	machine, err := a.nodeOptions()
+	if err != nil {
+		return nil, err
+	}
+	e, err := ratchet.OpenWith(folder, engine.Options{Breakers: breakers, Node: machine})
 	if err != nil {
 		return nil, err
 	}

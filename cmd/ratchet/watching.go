@@ -11,6 +11,7 @@ import (
 
 	"ratchet/internal/engine"
 	"ratchet/internal/guard"
+	"ratchet/internal/node"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
@@ -44,9 +45,9 @@ func readShare(s string, total func() (int64, bool)) (float64, error) {
 	return min(1, float64(n)/float64(max(1, whole))), nil
 }
 
-// watchOptions is what the settings say of watching.
-func (a *app) watchOptions() (engine.WatchOptions, error) {
-	o := engine.WatchOptions{Limits: engine.DefaultLimits}
+// nodeOptions is what the settings say of the machine.
+func (a *app) nodeOptions() (node.Options, error) {
+	o := node.Options{Limits: node.DefaultLimits}
 	set, err := a.configured()
 	if err != nil {
 		return o, err
@@ -74,6 +75,16 @@ func (a *app) watchOptions() (engine.WatchOptions, error) {
 		if *to, err = readShare(v, of); err != nil {
 			return o, usageError{fmt.Errorf("machine.%s: %w", name, err)}
 		}
+	}
+	return o, nil
+}
+
+// watchOptions is what the settings say of watching runs.
+func (a *app) watchOptions() (engine.WatchOptions, error) {
+	var o engine.WatchOptions
+	set, err := a.configured()
+	if err != nil {
+		return o, err
 	}
 	for name, to := range map[string]*time.Duration{"every": &o.Every, "health": &o.Health} {
 		if v := set["monitor."+name].Value; v != "" {

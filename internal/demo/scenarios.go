@@ -35,7 +35,7 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	place := maintenance.BackupPlace{To: filepath.Join(d.o.Dir, "backups")}
-	m, err := maintenance.Of(e.Home, e.Publisher).Backup(ctx, place, nil)
+	m, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Backup(ctx, place, nil)
 	if err != nil {
 		return err
 	}
@@ -45,7 +45,7 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	row := Row{Fault: "flipped bytes", Injected: damaged, As: "named by verify", Recovery: []float64{}}
-	found, err := maintenance.Of(e.Home, e.Publisher).Verify(ctx, nil)
+	found, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	clean, err := maintenance.Of(e.Home, e.Publisher).Verify(ctx, nil)
+	clean, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	if _, err := maintenance.Of(e.Home, e.Publisher).Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
+	if _, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
 		return err
 	}
 	after, err := e.Results(ctx, run)

@@ -118,7 +118,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err != nil {
 		return nil, err
 	}
-	jobs := e.jobs(run)
+	jobs := e.executor(run)
 	defer jobs.Close()
 	if err := clean(ctx, jobs, s); err != nil {
 		return s, err
@@ -134,7 +134,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 			return s, err
 		}
 	}
-	inputs, err := e.ready(s)
+	inputs, err := e.ready(s, jobs)
 	if err != nil {
 		return s, err
 	}
@@ -157,8 +157,9 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if d.options.Warn == nil {
 		d.options.Warn = func(error) {}
 	}
-	if e.sandboxed { // elsewhere there is no machine to be watched
-		if err := d.settleIn(); err != nil {
+	if e.node != nil {
+		defer e.node.Join(run, d.study.Parallel)()
+		if d.watch, err = d.newWatcher(); err != nil {
 			return s, err
 		}
 		defer d.watch.notify.Close(0)
@@ -190,11 +191,9 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 }
 
 // ready refuses to drive what this machine cannot carry on. See checkInputs.
-func (e *Engine) ready(s *research.State) (*inputs, error) {
-	if e.sandboxed {
-		if err := sandbox.Probe(sandbox.Isolation(s.Created.Isolation)); err != nil {
-			return nil, err
-		}
+func (e *Engine) ready(s *research.State, x executor.Executor) (*inputs, error) {
+	if err := x.Probe(sandbox.Isolation(s.Created.Isolation)); err != nil {
+		return nil, err
 	}
 	return e.checkInputs(s.Created)
 }
@@ -214,9 +213,9 @@ type driver struct {
 	env      environment.Environment
 	inputs   *inputs                // nil: there are none
 	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
-	executor Jobs
+	executor executor.Executor
 	clock    *history.Clock
-	watch    *watcher // nil: nobody watches
+	watch    *watcher // nil: jobs do not run here
 	models   *door    // nil: the study allows no model calls
 
 	results chan result
@@ -229,7 +228,6 @@ type driver struct {
 	mu       sync.Mutex
 	handles  map[string]executor.Handle // of attempts that run
 	running  map[string]executor.Job    // those attempts
-	present  map[string]claim           // of attempts that ran already when this engine took over
 	stopping string                     // why attempts are being stopped
 }
 

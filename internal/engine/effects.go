@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -23,19 +22,24 @@ import (
 // takes now, in the driver's goroutine; the function it returns runs in
 // another.
 func (d *driver) effect(a research.Action) func(context.Context) result {
-	if a.Kind == research.Build {
+	switch a.Kind {
+	case research.Build:
 		job := d.sandboxed(a.ID, d.study.Program.Build, d.state.Created.Snapshot)
-		job.Parameters = study.Params{}
+		job.Parameters, job.Keep, job.Outputs, job.Metrics = study.Params{}, executor.KeepWork, nil, nil
 		return func(ctx context.Context) result { return d.build(ctx, job) }
-	}
-	if a.Kind == research.CheckEvaluation {
+	case research.CheckEvaluation:
 		return d.nullTests(a)
+	case research.Try:
+		job, err := d.job(a)
+		if err != nil {
+			return func(context.Context) result { return result{err: err} }
+		}
+		t := trying{action: a, job: job, room: d.reserve(job), rungs: d.state.Experiment(a.Experiment).Rungs}
+		return func(ctx context.Context) result { return d.try(ctx, t) }
 	}
-	job, err := d.job(a)
-	rungs, stored := d.state.Experiment(a.Experiment).Rungs, d.state.Trial(a.Trial).Checkpoint
-	job.Restore = d.restore(stored)
-	want := d.reserve(job)
-	return func(ctx context.Context) result { return d.try(ctx, a, job, want, rungs, stored, err) }
+	return func(context.Context) result {
+		return result{err: fmt.Errorf("run %s: this release cannot carry out an action of kind %q (%s)", d.run, a.Kind, a.ID)}
+	}
 }
 
 // computed gives the outcome of a pending action that is a function of what is in
@@ -73,6 +77,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job := d.sandboxed(a.ID, command, d.state.Snapshot)
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
+	job.Checkpoint = d.state.Trial(a.Trial).Checkpoint
 	d.models.lead(&job)
 	if a.Limits != nil {
 		job.Limits = *a.Limits
@@ -93,21 +98,10 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		ID: id, Run: d.run, Trial: id, Command: command, Limits: c.Study.Limits.Attempt,
 		CheckpointAt: c.Study.Program.Checkpoint,
 		Isolation:    sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
-		Fill: d.filled(snapshot, "the program's files"),
+		Files: snapshot, Keep: executor.KeepOutput, Outputs: c.Study.Program.Outputs, Metrics: c.Study.Metrics,
 	}
 	job.Inputs = d.binds(c.Study.Program.Inputs, 0)
 	return job
-}
-
-// filled puts files of the study into a job's working folder.
-func (d *driver) filled(snapshot, what string) func(dir string) error {
-	return func(dir string) error {
-		tree, err := d.engine.Objects.Tree(objects.Digest(snapshot))
-		if err != nil {
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		return d.engine.Objects.CopyOut(tree, dir)
-	}
 }
 
 // binds are inputs as a sandbox shows them. first is the number of the first of
@@ -124,24 +118,31 @@ func (d *driver) binds(inputs []study.Input, first int) (out []sandbox.Bind) {
 	return out
 }
 
-// try executes an attempt to its end and collects what it left.
-func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, want claim, rungs []research.Rung, stored string, err error) result {
-	if err != nil {
-		return result{err: err}
-	}
+// trying is a Try action on its way.
+type trying struct {
+	action research.Action
+	job    executor.Job
+	room   executor.Reservation
+	rungs  []research.Rung
+}
+
+// try executes an attempt to its end and makes an outcome of what it left.
+func (d *driver) try(ctx context.Context, t trying) result {
+	a := t.action
 	if !d.waitUntil(ctx, a.NotBefore) {
 		return d.notBegun(ctx, a)
 	}
-	leave, err := d.admit(ctx, &job, want)
-	if errors.Is(err, errStopping) {
+	leave, err := d.executor.Admit(ctx, &t.job, t.room)
+	defer leave()
+	if errors.Is(err, executor.ErrStopping) {
 		return d.notBegun(ctx, a)
 	}
 	if err != nil {
 		return result{err: err}
 	}
-	defer leave()
-	out, err := d.execute(ctx, job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
-	if errors.Is(err, errStopping) {
+	stored := t.job.Checkpoint
+	h, out, err := d.execute(ctx, t.job, func(ctx context.Context, h executor.Handle) { stored = d.keepSnapshots(ctx, a, h, stored) })
+	if errors.Is(err, executor.ErrStopping) {
 		return d.notBegun(ctx, a)
 	}
 	if what := d.inputs.changed(); what != "" && !d.wasStopped(out) {
@@ -152,8 +153,8 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 	}
 	d.setUp(ctx, out)
 	failpoint.Hit("collect.before")
-	attempt, err := d.collect(ctx, a, job, rungs, out)
-	if errors.Is(err, errStopping) {
+	attempt, err := d.outcome(ctx, t, out)
+	if errors.Is(err, executor.ErrStopping) {
 		return d.notBegun(ctx, a)
 	}
 	if d.study.Evaluation != nil {
@@ -161,14 +162,14 @@ func (d *driver) try(ctx context.Context, a research.Action, job executor.Job, w
 			return result{void: what}
 		}
 	}
-	attempt.GPUs, attempt.Usage.GPUMemory = job.GPUs, d.watch.gpuMemory(a.ID)
-	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	if err != nil {
-		return result{err: fmt.Errorf("collecting attempt %s: %w", a.ID, err)}
+		return result{err: fmt.Errorf("the outcome of attempt %s: %w", a.ID, err)}
 	}
+	attempt.GPUs, attempt.Usage.GPUMemory = t.job.GPUs, d.watch.gpuMemory(a.ID)
+	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	var kept []research.Payload
 	if attempt.Class != research.Succeeded { // a next one may follow
-		if kept, err = d.snapshot(a, out.Checkpoint, stored); err != nil && !errors.Is(err, errChanging) {
+		if kept, err = d.snapshot(ctx, a, h, stored); err != nil && !errors.Is(err, executor.ErrChanging) {
 			return result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)}
 		}
 	}
@@ -236,10 +237,10 @@ func (d *driver) ended(a research.Action, attempt research.Attempt) result {
 
 // execute runs a job to its end, or attaches to it and waits. beside, if there
 // is one, runs until the job has ended, and ends with its context.
-func (d *driver) execute(ctx context.Context, job executor.Job, beside func(context.Context, executor.Handle)) (executor.Outcome, error) {
+func (d *driver) execute(ctx context.Context, job executor.Job, beside func(context.Context, executor.Handle)) (executor.Handle, executor.Outcome, error) {
 	h, err := d.start(ctx, job)
 	if err != nil {
-		return executor.Outcome{}, err
+		return nil, executor.Outcome{}, err
 	}
 	d.mu.Lock()
 	d.handles[job.ID], d.running[job.ID] = h, job
@@ -260,41 +261,76 @@ func (d *driver) execute(ctx context.Context, job executor.Job, beside func(cont
 	delete(d.handles, job.ID)
 	delete(d.running, job.ID)
 	d.mu.Unlock()
-	return out, err
+	return h, out, err
 }
 
 // build runs the build command and keeps the folder it leaves as the files
 // that attempts get.
 func (d *driver) build(ctx context.Context, job executor.Job) result {
-	out, err := d.execute(ctx, job, nil)
+	_, out, err := d.execute(ctx, job, nil)
 	if err != nil {
 		return result{err: err}
 	}
 	built := research.ProgramBuilt{Action: job.ID}
 	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
 		built.Failure = d.engine.secrets.Text(v.Message)
-	} else if built.Snapshot, err = d.keepBuilt(out); err != nil {
-		return result{err: fmt.Errorf("keeping the built program: %w", err)}
+	} else {
+		built.Snapshot = out.Work
 	}
-	if log, err := d.engine.putText(own(out.Stderr)); err == nil {
-		built.Log = string(log.Digest)
+	if built.Log, err = d.logOf(out); err != nil {
+		return result{err: err}
 	}
 	return result{events: []research.Payload{built}, stopped: d.wasStopped(out), done: func() error { return d.executor.Clean(context.Background(), job.ID) }}
 }
 
-// keepBuilt stores the regular files of the working folder of a build, without
-// what inputs were mounted on.
-func (d *driver) keepBuilt(out executor.Outcome) (string, error) {
-	box, err := openBox(out.Box)
-	if err != nil {
-		return "", err
+// logOf is the digest of what a job wrote to stderr; "": nothing.
+func (d *driver) logOf(out executor.Outcome) (string, error) {
+	if out.Evidence == "" {
+		return "", nil
 	}
-	defer box.Close()
-	k := keeper{put: d.engine.put}
-	if err := k.keep(box, sandbox.WorkFolder, "."); err != nil {
-		return "", err
+	files, err := d.engine.Objects.Tree(objects.Digest(out.Evidence))
+	for _, f := range files {
+		if f.Path == "stderr" {
+			return string(f.Digest), err
+		}
 	}
-	files := slices.DeleteFunc(k.files, func(f objects.File) bool { return d.study.Program.HasInput(f.Path) })
-	digest, err := d.engine.Objects.PutTree(files)
-	return string(digest), err
+	return "", err
+}
+
+// snapshot stores what a trial keeps for its next attempt. No event: there is
+// nothing, or nothing new. before is the digest of the last time.
+func (d *driver) snapshot(ctx context.Context, a research.Action, h executor.Handle, before string) ([]research.Payload, error) {
+	digest, size, err := h.Snapshot(ctx)
+	if err != nil || digest == "" || digest == before {
+		return nil, err
+	}
+	return []research.Payload{research.AttemptCheckpointed{Trial: a.Trial, Attempt: a.ID, Snapshot: digest, Size: size}}, nil
+}
+
+// keepSnapshots stores what a running attempt keeps for the next one, every
+// so often, until ctx ends. It returns the digest of the last snapshot. What
+// changes while it is read is left for the next time: only whole snapshots
+// count.
+func (d *driver) keepSnapshots(ctx context.Context, a research.Action, h executor.Handle, before string) string {
+	tick := time.NewTicker(time.Duration(d.study.Checkpoints.Attempt))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return before
+		case <-tick.C:
+		}
+		events, err := d.snapshot(ctx, a, h, before)
+		switch {
+		case errors.Is(err, executor.ErrChanging):
+			continue
+		case err != nil:
+			d.answer(result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)})
+			return before
+		case len(events) == 0:
+			continue
+		}
+		before = events[0].(research.AttemptCheckpointed).Snapshot
+		d.answer(result{events: events})
+	}
 }

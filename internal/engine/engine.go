@@ -9,6 +9,7 @@ import (
 	"ratchet/internal/guard"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
+	"ratchet/internal/node"
 	"ratchet/internal/publish"
 	"ratchet/internal/redact"
 )
@@ -18,29 +19,20 @@ type Engine struct {
 	*home.Home
 	*history.History
 	*publish.Publisher
-	jobs func(run string) Jobs
-	// sandboxed: jobs run in sandboxes on this machine.
-	sandboxed bool
+	executor func(run string) executor.Executor
+	node     *node.Node // nil: jobs do not run here
 	// secrets takes out of what programs wrote what nobody should read.
 	secrets *redact.Redactor
 	deps    *guard.Dependencies
-	room    *room
-}
-
-// Jobs executes the attempts of a run.
-type Jobs interface {
-	executor.Executor
-	// Forget removes what trials keep for their next attempts.
-	Forget(which func(trial string) bool) error
-	// Close lets go of what is kept ready. Jobs that run go on.
-	Close()
 }
 
 // Options change how runs are driven.
 type Options struct {
 	home.Options
-	// Jobs replaces what executes the attempts of a run.
-	Jobs func(run string) Jobs
+	// Node says how this machine is used.
+	Node node.Options
+	// Executor replaces what executes the jobs of a run: this machine.
+	Executor func(run string) executor.Executor
 	// Breakers say when what does not answer is left alone; zero:
 	// guard.DefaultPolicy.
 	Breakers guard.Policy
@@ -56,12 +48,11 @@ func Open(folder string, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		Home: h, History: history.Of(h), Publisher: publish.Of(h, o.Report),
-		jobs: o.Jobs, secrets: redact.OfEnvironment(os.Environ()), deps: guard.NewDependencies(cmp.Or(o.Breakers, guard.DefaultPolicy)),
+		executor: o.Executor, secrets: redact.OfEnvironment(os.Environ()), deps: guard.NewDependencies(cmp.Or(o.Breakers, guard.DefaultPolicy)),
 	}
-	e.room = newRoom(e)
-	if e.jobs == nil {
-		e.sandboxed = true
-		e.jobs = func(run string) Jobs { return local.New(e.RunFolder(run)) }
+	if e.executor == nil {
+		e.node = node.New(h, e.deps, o.Node)
+		e.executor = func(run string) executor.Executor { return local.New(h, run, e.node, e.secrets) }
 	}
 	return e, nil
 }
@@ -72,3 +63,6 @@ func (e *Engine) Secrets() *redact.Redactor { return e.secrets }
 
 // Dependencies are the breakers of what this process asks of others.
 func (e *Engine) Dependencies() *guard.Dependencies { return e.deps }
+
+// Executor executes the jobs of a run. It is to be closed.
+func (e *Engine) Executor(run string) executor.Executor { return e.executor(run) }

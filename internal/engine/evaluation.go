@@ -5,16 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/guard"
+	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
-	"ratchet/internal/publish"
 	"ratchet/internal/research"
 	"ratchet/study"
 )
@@ -40,57 +38,66 @@ func (d *driver) cleanAll(ctx context.Context, action string) error {
 type evaluated struct {
 	out      executor.Outcome
 	values   map[string]float64
-	problems []string
-	files    objects.Tree // what it printed and reported
+	problems metrics.Problems
 	notes    []string
 }
 
 // evaluate has what a program left evaluated: once, also where this engine dies
 // meanwhile and another goes on.
-func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, files objects.Tree) (*evaluated, error) {
+func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, evidence string) (*evaluated, error) {
 	ev := d.study.Evaluation
+	shown, size, err := d.left(evidence)
+	if err != nil {
+		return nil, err
+	}
 	job := executor.Job{
 		ID: executor.EvaluationOf(action), Run: d.run, Trial: executor.EvaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
 		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
-		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Fill: d.filled(d.created.Evaluation, "the evaluation's files"),
+		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Files: d.created.Evaluation, Evaluated: shown,
+		Keep: executor.KeepTexts, Metrics: d.study.Metrics,
 	}
-	shown := left(files)
-	job.Evaluated = d.placed(shown)
-	for _, f := range shown {
-		job.Limits.Disk += study.Bytes(f.Size) // it lies in the evaluation's own box
-	}
-	out, err := d.execute(ctx, job, nil)
+	job.Limits.Disk += study.Bytes(size) // what it looks at lies in its own box
+	_, out, err := d.execute(ctx, job, nil)
 	if err != nil {
 		return nil, err
 	}
 	if d.wasStopped(out) {
-		return nil, errStopping
+		return nil, executor.ErrStopping
 	}
-	box, err := openBox(out.Box)
-	if err != nil {
-		return nil, err
-	}
-	defer box.Close()
 	e := &evaluated{out: out}
-	series, unread, err := readMetrics(d.study, of.Isolation, out, box)
-	if err != nil {
-		return nil, err
+	if out.Series != nil {
+		e.values, e.problems = out.Series.Values(d.study)
 	}
-	e.values, e.problems = series.Values(d.study)
-	for _, n := range slices.Concat(reached(out.Reached), unread) {
+	for _, n := range slices.Concat(reached(out.Reached), out.Notes) {
 		e.notes = append(e.notes, "the evaluation: "+n)
 	}
-	e.files, err = d.keepTexts(out, box, "evaluation/")
-	return e, err
+	return e, nil
 }
 
-// left is what a program left, as an evaluation finds it: its output folder, and
+// left is the digest of the manifest of what a program left, as an evaluation finds
+// it, and the size of that in bytes. evidence "": nothing.
+func (d *driver) left(evidence string) (digest string, size int64, err error) {
+	var files objects.Tree
+	if evidence != "" {
+		if files, err = d.engine.Objects.Tree(objects.Digest(evidence)); err != nil {
+			return "", 0, err
+		}
+	}
+	shown := shownOf(files)
+	for _, f := range shown {
+		size += f.Size
+	}
+	d2, err := d.engine.Objects.PutTree(shown)
+	return string(d2), size, err
+}
+
+// shownOf are the files that an evaluation finds: the program's output folder, and
 // what the study wants of its working folder. Where both have a name, or one has a
 // file where the other has a folder, it is the output folder's.
-func left(files objects.Tree) objects.Tree {
+func shownOf(files objects.Tree) objects.Tree {
 	var out objects.Tree
 	taken := map[string]bool{} // by path: whether it is a file
-	for _, prefix := range []string{"output/", publish.WorkPrefix} {
+	for _, prefix := range []string{research.OutputFiles, research.WorkFiles} {
 		for _, f := range files {
 			rest, ok := strings.CutPrefix(f.Path, prefix)
 			if _, there := taken[rest]; !ok || there {
@@ -114,21 +121,6 @@ func left(files objects.Tree) objects.Tree {
 	return out
 }
 
-// placed puts files into a folder, for reading.
-func (d *driver) placed(shown objects.Tree) func(dir string) error {
-	return func(dir string) error {
-		if err := d.engine.Objects.CopyOut(shown, dir); err != nil {
-			return err
-		}
-		for _, f := range shown {
-			if err := os.Chmod(filepath.Join(dir, filepath.FromSlash(f.Path)), 0o444); err != nil { //nolint:forbidigo // nobody else has this folder yet
-				return err
-			}
-		}
-		return nil
-	}
-}
-
 // nullTests is the effect of a CheckEvaluation action.
 func (d *driver) nullTests(a research.Action) func(context.Context) result {
 	plain := d.sandboxed(executor.NullProgram, d.study.Evaluation.Null, d.state.Snapshot)
@@ -138,8 +130,8 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 	}
 	return func(ctx context.Context) result {
 		checked := research.EvaluationChecked{Action: a.ID}
-		test := func(id, of string, files objects.Tree) error {
-			e, err := d.evaluate(ctx, id, plain, files)
+		test := func(id, of, left string) error {
+			e, err := d.evaluate(ctx, id, plain, left)
 			if err != nil {
 				return err
 			}
@@ -153,12 +145,12 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 			checked.Checks = append(checked.Checks, t)
 			return nil
 		}
-		err := test(executor.NullFolder, "an empty folder", nil)
+		err := test(executor.NullFolder, "an empty folder", "")
 		if err == nil && len(plain.Command) > 0 {
 			err = d.nullProgram(ctx, plain, test)
 		}
 		switch {
-		case errors.Is(err, errStopping):
+		case errors.Is(err, executor.ErrStopping):
 			return result{events: []research.Payload{checked}, stopped: true}
 		case err != nil:
 			return result{err: fmt.Errorf("checking the evaluation: %w", err)}
@@ -169,27 +161,18 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 }
 
 // executor.NullProgram runs the command that does nothing, and has what it leaves evaluated.
-func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id, of string, files objects.Tree) error) error {
-	out, err := d.execute(ctx, job, nil)
+func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id, of, evidence string) error) error {
+	_, out, err := d.execute(ctx, job, nil)
 	if err != nil {
 		return err
 	}
 	if d.wasStopped(out) {
-		return errStopping
+		return executor.ErrStopping
 	}
 	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
 		return fmt.Errorf("evaluation.null, which is to do nothing, ended as %s: %s", v.Class, v.Message)
 	}
-	box, err := openBox(out.Box)
-	if err != nil {
-		return err
-	}
-	defer box.Close()
-	files, _, err := d.keep(out, box)
-	if err != nil {
-		return err
-	}
-	return test(executor.NullProgram, "what evaluation.null leaves", files)
+	return test(executor.NullProgram, "what evaluation.null leaves", out.Evidence)
 }
 
 // refuses says why an evaluation measures nothing; "": it may. Nothing passes it

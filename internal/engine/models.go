@@ -18,6 +18,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/gateway"
+	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
@@ -209,7 +210,7 @@ func (e *Engine) gatewaySocket(run string) (string, error) {
 	sum := sha256.Sum256([]byte(path))
 	for _, shared := range []string{"/dev/shm", "/tmp"} {
 		dir := filepath.Join(shared, fmt.Sprintf("ratchet-%d", os.Getuid()))
-		if ours(dir) {
+		if home.OwnFolder(dir) {
 			return filepath.Join(dir, hex.EncodeToString(sum[:12])+".sock"), nil
 		}
 	}
@@ -257,26 +258,19 @@ func (w *door) lead(job *executor.Job) {
 		}
 	}
 	job.Door = &sandbox.Door{Socket: w.socket, Env: env}
-	fill := job.Fill
-	job.Fill = func(dir string) error { // called only where it has not been started before
-		if err := w.ledger.Begin(job.ID); err != nil {
-			return err
-		}
-		box := filepath.Dir(dir)
-		if w.trust != nil {
-			if err := os.WriteFile(filepath.Join(box, authorityFile), w.trust, 0o644); err != nil {
-				return err
-			}
-		}
-		python := filepath.Join(box, pythonFolder)
-		if err := os.Mkdir(python, 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(python, "sitecustomize.py"), sitecustomize, 0o644); err != nil {
-			return err
-		}
-		return fill(dir)
+	job.Beside = map[string][]byte{pythonFolder + "/sitecustomize.py": sitecustomize}
+	if w.trust != nil {
+		job.Beside[authorityFile] = w.trust
 	}
+}
+
+// begin journals that a job's process is about to start for the first time: what an
+// earlier one of that name got, it has not.
+func (w *door) begin(job executor.Job) error {
+	if w == nil || job.Door == nil {
+		return nil
+	}
+	return w.ledger.Begin(job.ID)
 }
 
 // trusted are the certificate authorities that a program is told to trust: that

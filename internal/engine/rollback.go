@@ -42,7 +42,7 @@ func (e *Engine) rollBack(ctx context.Context, now *research.State, head journal
 	if err != nil {
 		return nil, head, err
 	}
-	jobs := e.jobs(run)
+	jobs := e.executor(run)
 	defer jobs.Close()
 	if err := clean(ctx, jobs, then); err != nil {
 		return nil, head, err

@@ -4,10 +4,8 @@ import (
 	"io"
 	"strings"
 
-	"ratchet/internal/executor/local"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 )
 
 // Stream is the stdout or stderr of an attempt.
@@ -37,14 +35,15 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 			}
 		}
 	}
-	l := local.New(e.RunFolder(s.Created.Run))
+	x := e.executor(s.Created.Run)
+	defer x.Close()
 	for _, p := range s.Pending {
 		if p.Kind != research.Try || !names(trial, p.Experiment, p.Trial) {
 			continue
 		}
-		for name, path := range map[string]string{"stdout": sandbox.Stdout(l.Folder(p.ID)), "stderr": sandbox.Stderr(l.Folder(p.ID))} {
+		for _, name := range []string{"stdout", "stderr"} {
 			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) {
-				f, _, err := own(path)()
+				f, err := x.Output(p.ID, name)
 				if err != nil {
 					return nil, err
 				}

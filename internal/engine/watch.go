@@ -26,19 +26,11 @@ import (
 type WatchOptions struct {
 	Every  time.Duration // between samples; 0: one second
 	Health time.Duration // between judgements; 0: ten seconds
-	// Limits are what all that runs together may use of the machine, and where
-	// alerts are raised; zero: DefaultLimits.
-	Limits monitor.Limits
 	// AlertTo are targets as shoutrrr writes them; AlertFrom is the least
 	// severity that they are told of; empty: research.Warning.
 	AlertTo   []string
 	AlertFrom string
-	// GPUs reads the machine's devices; nil: by nvidia-smi, where there is one.
-	GPUs func(ctx context.Context) ([]monitor.GPU, error)
 }
-
-// DefaultLimits leave a machine some room.
-var DefaultLimits = monitor.Limits{Memory: 0.9, Disk: 0.95, GPUMemory: 0.95}
 
 // Watch is how a run goes, as whoever drives it saw it last.
 type Watch struct {
@@ -62,7 +54,8 @@ type Watch struct {
 type watcher struct {
 	d       *driver
 	options WatchOptions
-	machine monitor.Machine
+	rates   monitor.Rates
+	output  string // the folder of the report, if it is on another disk
 	record  *monitor.Record
 	alerts  *monitor.Alerts
 	notify  *notify.Notifier
@@ -72,7 +65,6 @@ type watcher struct {
 
 	mu       sync.Mutex
 	seen     seen
-	gpus     []monitor.GPU    // as of the last sample
 	held     map[string]int64 // bytes of a device, at most, by attempt that has it alone
 	slowest  time.Duration    // append since the last sample
 	recovery time.Duration
@@ -85,7 +77,6 @@ type seen struct {
 	last     time.Time
 	blocked  string
 	silent   map[string]time.Time
-	parallel int
 	progress progress
 	risk     *stats.Risk
 	fitted   int // trials that the risk was learned from
@@ -101,38 +92,18 @@ func (d *driver) newWatcher() (*watcher, error) {
 	if o.Health == 0 {
 		o.Health = 10 * time.Second
 	}
-	if o.Limits == (monitor.Limits{}) {
-		o.Limits = DefaultLimits
-	}
 	if o.AlertFrom == "" {
 		o.AlertFrom = research.Warning
 	}
 	w := &watcher{d: d, options: o}
-	w.machine.Folders = map[string]string{"home": d.engine.Folder}
 	if output := d.engine.Output(d.state); !sandbox.SameDisk(d.engine.Folder, output) {
-		w.machine.Folders["output"] = output
-	}
-	gpus := o.GPUs
-	if smi := monitor.FindNvidiaSMI(); gpus == nil && smi != "" {
-		gpus = smi.Read
-	}
-	if gpus != nil {
-		w.machine.GPUs = func(ctx context.Context) (out []monitor.GPU, err error) {
-			err = d.engine.deps.Of("GPU metrics").Do(ctx, 5*time.Second, func(ctx context.Context) error {
-				out, err = gpus(ctx)
-				return err
-			})
-			return out, err
-		}
-	}
-	if d.study.Limits.Attempt.GPUs > 0 {
-		w.gpus = w.machine.Devices(context.Background()) // attempts are given theirs before the first sample
+		w.output = output
 	}
 	var open []research.AlertRaised
 	for _, a := range d.state.Alerts {
 		open = append(open, a.AlertRaised)
 	}
-	w.alerts = monitor.NewAlerts(monitor.Rules(o.Limits), open)
+	w.alerts = monitor.NewAlerts(monitor.Rules(d.engine.node.Limits()), open)
 	var err error
 	w.notify, err = notify.New(o.AlertTo, d.engine.deps, d.warn)
 	return w, err
@@ -147,7 +118,7 @@ func (w *watcher) see(s *research.State, events []research.Payload) {
 	now := &w.seen
 	now.recent = append([]bool(nil), s.Tally.Recent...)
 	now.inFlight, now.last, now.blocked, now.silent = len(s.Pending), s.Time, s.Blocked, s.Silent
-	now.parallel, now.progress = s.Created.Study.Parallel, progressOf(s)
+	now.progress = progressOf(s)
 	now.stall = time.Duration(s.Created.Study.Limits.Attempt.Stall) / 2
 	if now.stall == 0 {
 		now.stall = 15 * time.Minute
@@ -251,17 +222,20 @@ func (w *watcher) run(ctx context.Context) {
 
 // sample takes one sample, and returns the slowest append since the last.
 func (w *watcher) sample(ctx context.Context) time.Duration {
-	s := w.machine.Sample(ctx, w.d.using())
+	s := w.d.engine.node.Sample(ctx, w.options.Every)
+	s.Attempts = w.rates.Of(w.d.using())
+	if w.output != "" {
+		if d, ok := monitor.DiskOf(ctx, "output", w.output); ok {
+			s.Disks = append(slices.Clone(s.Disks), d)
+		}
+	}
 	w.mu.Lock()
 	slowest := w.slowest
-	if w.slowest = 0; len(s.GPUs) > 0 {
-		w.gpus = s.GPUs // when they cannot be read, those that were there still are
-	}
-	parallel := w.seen.parallel
+	w.slowest = 0
 	w.hold(s)
 	w.mu.Unlock()
 	s.JournalMS = float64(slowest.Microseconds()) / 1000
-	s.Waiting, w.last.WaitingFor, s.Parallel = w.d.engine.room.standing(parallel)
+	s.Waiting, w.last.WaitingFor, s.Parallel = w.d.engine.node.Standing()
 	w.last.Sample = s
 	w.trace.add(s)
 	if w.record != nil && ctx.Err() == nil {
@@ -311,10 +285,10 @@ func (w *watcher) judge(slowest time.Duration) []research.Payload {
 	seen, recovery := w.seen, w.recovery
 	w.mu.Unlock()
 	e := w.d.engine
-	w.last.Run, w.last.PID, w.last.Limits, w.last.Risk = w.d.run, os.Getpid(), w.options.Limits, seen.risk
+	w.last.Run, w.last.PID, w.last.Limits, w.last.Risk = w.d.run, os.Getpid(), w.d.engine.node.Limits(), seen.risk
 	w.last.Dependencies, w.last.Recovery = e.deps.States(), recovery.Seconds()
 	f := monitor.Facts{
-		Now: w.last.Sample.Time, Limits: w.options.Limits, Sample: w.last.Sample, Outcomes: seen.recent, SlowestAppend: slowest, StallAfter: seen.stall,
+		Now: w.last.Sample.Time, Limits: w.d.engine.node.Limits(), Sample: w.last.Sample, Outcomes: seen.recent, SlowestAppend: slowest, StallAfter: seen.stall,
 		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked,
 	}
 	if b := w.d.options.Backups; b != nil {
@@ -328,7 +302,7 @@ func (w *watcher) judge(slowest time.Duration) []research.Payload {
 			f.Dependencies = append(f.Dependencies, monitor.Dependency{Name: d.Name, Open: d.Breaker != "closed", Why: d.Why})
 		}
 	}
-	e.room.press(w.last.Sample.Pressure, seen.parallel)
+	e.node.Press(w.options.Health)
 	first := w.last.Health.Time.IsZero()
 	health := monitor.Track(w.last.Health, monitor.Assess(f))
 	if first {

@@ -13,6 +13,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/monitor"
+	"ratchet/internal/node"
 	"ratchet/internal/research"
 )
 
@@ -135,12 +136,12 @@ esac
 func TestWatched(t *testing.T) {
 	t.Parallel()
 	l := enginetest.New(t, fmt.Sprintf(watchedStudy, "", ""), "sleep 0.5\n"+score)
-	e := l.Open(engine.Options{})
-	run := l.Create(e)
 	broken := func(context.Context) ([]monitor.GPU, error) { return nil, fmt.Errorf("nvidia-smi: the driver is gone") }
+	e := l.Open(engine.Options{Node: node.Options{GPUs: broken, Limits: monitor.Limits{Disk: 1e-9}}})
+	run := l.Create(e)
 	states := map[string]bool{}
 	s, err := e.Drive(context.Background(), run, engine.DriveOptions{
-		Watch: engine.WatchOptions{Every: 20 * time.Millisecond, Health: 50 * time.Millisecond, GPUs: broken, Limits: monitor.Limits{Disk: 1e-9}},
+		Watch: engine.WatchOptions{Every: 20 * time.Millisecond, Health: 50 * time.Millisecond},
 		Observe: func(*research.State, []research.Payload) {
 			if w, err := e.Watched(run); err != nil {
 				t.Error(err)

@@ -25,6 +25,12 @@ import (
 // Release is the version of this release.
 const Release = "0.2.0"
 
+// Folders in a run's.
+const (
+	attemptsFolder    = "attempts"
+	checkpointsFolder = "checkpoints"
+)
+
 // Home is an open home. It is safe for concurrent use; several processes may
 // open the same one.
 type Home struct {
@@ -74,6 +80,22 @@ func (h *Home) Close() error { return h.Journal.Close() }
 // RunFolder is where a run keeps its files while it runs.
 func (h *Home) RunFolder(run string) string {
 	return filepath.Join(h.Folder, "runs", untrusted.Name(run))
+}
+
+// AttemptFolder is where the files of a run's attempt are while it runs.
+func (h *Home) AttemptFolder(run, attempt string) string {
+	return filepath.Join(h.AttemptFolders(run), untrusted.Name(attempt))
+}
+
+// AttemptFolders is the folder with those of a run's attempts.
+func (h *Home) AttemptFolders(run string) string {
+	return filepath.Join(h.RunFolder(run), attemptsFolder)
+}
+
+// CheckpointFolders is the folder with what a run's trials keep for their next
+// attempts.
+func (h *Home) CheckpointFolders(run string) string {
+	return filepath.Join(h.RunFolder(run), checkpointsFolder)
 }
 
 // Runs lists the runs of the home, sorted.
@@ -208,7 +230,7 @@ func LostRuns(folder string, known []string) ([]string, error) {
 
 // HasWorked reports whether a run's folder is of a run that had attempts.
 func HasWorked(folder string) bool {
-	return exists(filepath.Join(folder, "attempts")) || exists(filepath.Join(folder, "checkpoints"))
+	return exists(filepath.Join(folder, attemptsFolder)) || exists(filepath.Join(folder, checkpointsFolder))
 }
 
 func exists(path string) bool {

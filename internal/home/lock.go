@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -111,4 +112,18 @@ func (h *Home) flock(how int) (release func(), err error) {
 		return nil, errors.Join(fmt.Errorf("locking the home: %w", err), f.Close())
 	}
 	return func() { filelock.Release(f) }, nil
+}
+
+// OwnFolder makes a folder for this user alone in a place that all can write to. It
+// reports false where there is no such place, or somebody else was first.
+func OwnFolder(dir string) bool {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return false
+	}
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+		return false
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Getuid()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
+	"ratchet/internal/executor"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/publish"
@@ -41,14 +42,13 @@ type Maintenance struct {
 	home      *home.Home
 	history   *history.History
 	publisher *publish.Publisher
+	executor  func(run string) executor.Executor
 }
 
-// Of is the maintenance of a home. publisher nil: that of the home.
-func Of(h *home.Home, publisher *publish.Publisher) *Maintenance {
-	if publisher == nil {
-		publisher = publish.Of(h, nil)
-	}
-	return &Maintenance{h, history.Of(h), publisher}
+// Of is the maintenance of a home. executor executes the jobs of a run; only GC
+// needs it.
+func Of(h *home.Home, publisher *publish.Publisher, executor func(run string) executor.Executor) *Maintenance {
+	return &Maintenance{h, history.Of(h), publisher, executor}
 }
 
 // Backup makes a backup of runs, of all if none is named. See

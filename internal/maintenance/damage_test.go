@@ -36,7 +36,7 @@ func look(home, run string) looked {
 	}
 	defer e.Close()
 	var out looked
-	v, err := maintenance.Of(e.Home, e.Publisher).Verify(context.Background(), nil)
+	v, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(context.Background(), nil)
 	if err != nil {
 		out.damages = []string{err.Error()}
 	} else {

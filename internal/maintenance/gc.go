@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"ratchet/internal/executor"
-	"ratchet/internal/executor/local"
 	"ratchet/internal/home"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -103,7 +102,7 @@ func (m *Maintenance) gcRun(ctx context.Context, run string, g *Garbage, dry boo
 		g.Left = append(g.Left, fmt.Sprintf("the folder of run %s: %v", run, err))
 		return nil
 	}
-	jobs := local.New(m.home.RunFolder(run))
+	jobs := m.executor(run)
 	defer jobs.Close()
 	ids, err := jobs.Jobs()
 	if err != nil {
@@ -114,7 +113,7 @@ func (m *Maintenance) gcRun(ctx context.Context, run string, g *Garbage, dry boo
 			continue
 		}
 		g.Attempts = append(g.Attempts, run+"/"+id)
-		g.Bytes += sizeOf(jobs.Folder(id))
+		g.Bytes += sizeOf(m.home.AttemptFolder(run, id))
 		if dry {
 			continue
 		}
@@ -128,7 +127,7 @@ func (m *Maintenance) gcRun(ctx context.Context, run string, g *Garbage, dry boo
 			return false
 		}
 		g.Checkpoints = append(g.Checkpoints, run+"/"+trial)
-		g.Bytes += sizeOf(filepath.Join(m.home.RunFolder(run), "checkpoints", untrusted.Name(trial)))
+		g.Bytes += sizeOf(filepath.Join(m.home.CheckpointFolders(run), untrusted.Name(trial)))
 		return !dry
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
+	"ratchet/internal/publish"
 	"ratchet/internal/research"
 )
 
@@ -350,7 +351,7 @@ func (r *repair) rest(ctx context.Context) error {
 		return err
 	}
 	defer h.Close()
-	m := Of(h, nil)
+	m := Of(h, publish.Of(h, nil), nil)
 	chains, err := m.chains(ctx)
 	if err != nil {
 		return err

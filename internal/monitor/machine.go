@@ -31,14 +31,13 @@ type Machine struct {
 	gpus    []GPU
 	noGPUs  string
 	nextGPU time.Time
-	usage   map[string]Attempt
 }
 
 // gpuEvery is the least time between two looks at the devices.
 const gpuEvery = 5 * time.Second
 
-// Sample looks at the machine now. attempts are those that run.
-func (m *Machine) Sample(ctx context.Context, attempts []Attempt) Sample {
+// Sample looks at the machine now. The attempts that run are not in it.
+func (m *Machine) Sample(ctx context.Context) Sample {
 	now := time.Now()
 	since := now.Sub(m.before).Seconds()
 	first := m.before.IsZero()
@@ -67,8 +66,8 @@ func (m *Machine) Sample(ctx context.Context, attempts []Attempt) Sample {
 		s.Memory = &Memory{Total: int64(v.Total), Available: int64(v.Available), SwapUsed: int64(v.SwapTotal - v.SwapFree)}
 	}
 	for what, path := range m.Folders {
-		if u, err := disk.UsageWithContext(ctx, path); err == nil {
-			s.Disks = append(s.Disks, Disk{Path: path, What: what, Total: int64(u.Used + u.Free), Free: int64(u.Free)})
+		if d, ok := DiskOf(ctx, what, path); ok {
+			s.Disks = append(s.Disks, d)
 		}
 	}
 	if c, err := disk.IOCountersWithContext(ctx); err == nil {
@@ -96,18 +95,36 @@ func (m *Machine) Sample(ctx context.Context, attempts []Attempt) Sample {
 	s.Pressure = pressure()
 	m.lookAtGPUs(ctx, now)
 	s.GPUs, s.NoGPUs = append(s.GPUs, m.gpus...), m.noGPUs
-	usage := map[string]Attempt{}
+	return s
+}
+
+// Rates knows what attempts have used, and so how fast. The zero Rates is ready;
+// it is not safe for concurrent use.
+type Rates struct{ last map[string]Attempt }
+
+// Of gives attempts with their rates since they were looked at last.
+func (r *Rates) Of(attempts []Attempt) []Attempt {
+	now, out := map[string]Attempt{}, []Attempt{}
 	for _, a := range attempts {
-		if b, ok := m.usage[a.ID]; ok && a.Time.After(b.Time) {
+		if b, ok := r.last[a.ID]; ok && a.Time.After(b.Time) {
 			a.CPURate = max(0, (a.CPU-b.CPU)/a.Time.Sub(b.Time).Seconds())
 		} else if ok {
 			a.CPURate = b.CPURate
 		}
-		usage[a.ID] = a
-		s.Attempts = append(s.Attempts, a)
+		now[a.ID] = a
+		out = append(out, a)
 	}
-	m.usage = usage
-	return s
+	r.last = now
+	return out
+}
+
+// DiskOf is the file system of a folder; false where it cannot be asked.
+func DiskOf(ctx context.Context, what, path string) (Disk, bool) {
+	u, err := disk.UsageWithContext(ctx, path)
+	if err != nil {
+		return Disk{}, false
+	}
+	return Disk{Path: path, What: what, Total: int64(u.Used + u.Free), Free: int64(u.Free)}, true
 }
 
 // Devices are the GPUs of this machine now. Where nobody can be asked about

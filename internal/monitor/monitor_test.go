@@ -54,11 +54,12 @@ func TestGPUs(t *testing.T) {
 // is absent.
 func TestMachine(t *testing.T) {
 	m := monitor.Machine{Folders: map[string]string{"home": t.TempDir()}}
-	first := m.Sample(t.Context(), nil)
+	first, rates := m.Sample(t.Context()), monitor.Rates{}
 	a := monitor.Attempt{ID: "a", Usage: sandbox.Usage{Time: time.Now(), CPU: 1, Memory: 5}}
-	m.Sample(t.Context(), []monitor.Attempt{a})
+	rates.Of([]monitor.Attempt{a})
 	a.Time, a.CPU = a.Time.Add(2*time.Second), 4
-	s := m.Sample(t.Context(), []monitor.Attempt{a})
+	s := m.Sample(t.Context())
+	s.Attempts = rates.Of([]monitor.Attempt{a})
 	if first.CPU != nil || s.Memory == nil || s.Memory.Total < 1<<28 || s.Memory.Share() <= 0 || s.Memory.Share() >= 1 {
 		t.Errorf("%+v", s)
 	}
@@ -283,7 +284,7 @@ func BenchmarkSample(b *testing.B) {
 	}
 	defer r.Close()
 	for b.Loop() {
-		if err := r.Add(m.Sample(context.Background(), attempts)); err != nil {
+		if err := r.Add(m.Sample(context.Background())); err != nil {
 			b.Fatal(err)
 		}
 	}

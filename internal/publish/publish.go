@@ -17,9 +17,6 @@ import (
 	"ratchet/internal/research"
 )
 
-// WorkPrefix begins the names of what is kept of an attempt's working folder.
-const WorkPrefix = "work/"
-
 // WriteFunc writes a report into a folder.
 type WriteFunc func(dir string, r *report.Results, src report.Sources) error
 
@@ -101,7 +98,7 @@ func (p *Publisher) handOver(s *research.State) error {
 	}
 	var files objects.Tree
 	for _, f := range tree {
-		if path, ok := strings.CutPrefix(f.Path, WorkPrefix); ok && filepath.IsLocal(path) {
+		if path, ok := strings.CutPrefix(f.Path, research.WorkFiles); ok && filepath.IsLocal(path) {
 			f.Path = path
 			files = append(files, f)
 		}

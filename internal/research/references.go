@@ -44,6 +44,13 @@ func References(p Payload) []Reference {
 	return out
 }
 
+// The names of what is kept of an attempt begin so, where it was in its output
+// folder, or in its working folder.
+const (
+	OutputFiles = "output/"
+	WorkFiles   = "work/"
+)
+
 // CallRecords begins the types of the records of model calls, which lie in a
 // chain beside their run's own.
 const CallRecords = "call."

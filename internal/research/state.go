@@ -209,6 +209,12 @@ func (t *Trial) Metrics() map[string]float64 {
 	return t.Last().Metrics
 }
 
+// Point is one reported value.
+type Point struct {
+	Step  int     `json:"step"` // -1 where the line has none
+	Value float64 `json:"value"`
+}
+
 // Attempt is one process that tried to complete a trial, and how it ended.
 type Attempt struct {
 	ID     string `json:"id"`

@@ -67,6 +67,23 @@ func ReadSpec(folder string) (*Spec, error) {
 	return s, err
 }
 
+// Began reports whether an attempt was started in a folder: it may run, have ended,
+// or be lost.
+func Began(folder string) (bool, error) {
+	_, began, err := noted[identity](folder, keyShim)
+	return began || err == nil && Live(folder), err
+}
+
+// ShimOf is the process id of the shim that watches the attempt in a folder, or
+// did.
+func ShimOf(folder string) (pid int, err error) {
+	shim, began, err := noted[identity](folder, keyShim)
+	if err == nil && !began {
+		err = fmt.Errorf("the attempt in %s has no shim yet", folder)
+	}
+	return shim.PID, err
+}
+
 // readEnding reads how an attempt ended that has no shim any more.
 func readEnding(folder string) (Ending, error) {
 	e, ok, err := noted[Ending](folder, keyEnding)

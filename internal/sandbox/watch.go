@@ -7,7 +7,7 @@ import (
 	"syscall"
 	"time"
 
-	"ratchet/internal/research"
+	"ratchet/internal/metrics"
 	"ratchet/internal/untrusted"
 )
 
@@ -41,7 +41,7 @@ type watch struct {
 
 	alive   sign
 	since   time.Time // of the last sign of life
-	series  *research.Series
+	series  *metrics.Series
 	metrics *os.File
 }
 
@@ -192,7 +192,7 @@ func (w *watch) behind() bool {
 		if err != nil {
 			return false
 		}
-		w.metrics, w.series = f, research.NewSeries()
+		w.metrics, w.series = f, metrics.NewSeries()
 	}
 	buf := make([]byte, 64<<10)
 	for {

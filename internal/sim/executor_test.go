@@ -4,21 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"ratchet/internal/executor"
+	"ratchet/internal/metrics"
+	"ratchet/internal/objects"
 	"ratchet/internal/sandbox"
 )
+
+// access is the cluster as an engine has it, with its store.
+type access struct {
+	*cluster
+	store *objects.Store
+}
+
+// Start implements executor.Executor.
+func (a access) Start(ctx context.Context, j executor.Job) (executor.Handle, error) {
+	there, err := a.start(ctx, j)
+	if err != nil {
+		return nil, err
+	}
+	return &handle{a.cluster, there, a.store}, nil
+}
+
+// Admit implements executor.Executor.
+func (c *cluster) Admit(context.Context, *executor.Job, executor.Reservation) (func(), error) {
+	return func() {}, nil
+}
+
+// Probe implements executor.Executor.
+func (c *cluster) Probe(sandbox.Isolation) error { return nil }
+
+// Started implements executor.Executor.
+func (c *cluster) Started(_ context.Context, id string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.off {
+		return false, errOff
+	}
+	return c.jobs[id] != nil, nil
+}
+
+// Output implements executor.Executor.
+func (c *cluster) Output(string, string) (io.ReadCloser, error) {
+	return io.NopCloser(strings.NewReader("")), nil
+}
 
 // cluster executes jobs in simulated time. It outlives engines, as shims do;
 // a power cut ends what runs on it.
 type cluster struct {
-	w   *world
-	dir string // a real folder for what jobs leave
+	w *world
 
 	mu   sync.Mutex
 	jobs map[string]*job
@@ -32,19 +72,17 @@ var errGone = errors.New("the job is gone")
 
 // job is one execution of an attempt.
 type job struct {
-	id     string
-	score  float64 // what it measures if it comes to its own end
-	nth    int     // execution of this id
-	ends   time.Time
-	lost   bool
-	ended  sandbox.Ending
-	folder string
-	stop   chan struct{} // closed when it is asked to stop
+	id    string
+	score float64 // what it measures if it comes to its own end
+	nth   int     // execution of this id
+	ends  time.Time
+	lost  bool
+	ended sandbox.Ending
+	stop  chan struct{} // closed when it is asked to stop
 }
 
-// Start implements executor.Executor. A job whose decision is not in the
-// journal must not be started.
-func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, error) {
+// start starts a job. One whose decision is not in the journal must not be started.
+func (c *cluster) start(ctx context.Context, j executor.Job) (*job, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -56,25 +94,21 @@ func (c *cluster) Start(ctx context.Context, j executor.Job) (executor.Handle, e
 	}
 	c.w.mustBeDecided(j.ID)
 	if there := c.jobs[j.ID]; there != nil {
-		return &handle{c, there}, nil
+		return there, nil
 	}
 	n := c.runs[j.ID]
 	if c.w.chance("start fails", j.ID, c.w.boots) < 0.01 {
 		return nil, fmt.Errorf("starting %s: the node does not answer", j.ID)
 	}
 	c.runs[j.ID]++
-	folder := filepath.Join(c.dir, fmt.Sprintf("%s.%d", j.ID, n))
-	if err := os.MkdirAll(filepath.Join(folder, "output"), 0o700); err != nil {
-		return nil, err
-	}
 	// Odd nanoseconds: no two jobs end at the same time, nor with a tick of the
 	// engine, so that the order of things is the seed's alone.
 	took := time.Duration(1+c.w.below(20_000, "takes", j.ID, n))*time.Millisecond + time.Duration(2*c.w.below(400_000, "odd", j.ID, n)+1)
-	fresh := &job{id: j.ID, score: c.w.score(j.Experiment, j.Seed), nth: n, ends: time.Now().Add(took), folder: folder, stop: make(chan struct{})}
+	fresh := &job{id: j.ID, score: c.w.score(j.Experiment, j.Seed), nth: n, ends: time.Now().Add(took), stop: make(chan struct{})}
 	fresh.ended = c.plan(j, took)
 	fresh.lost = c.w.chance("node lost", j.ID, n) < 0.02
 	c.jobs[j.ID] = fresh
-	return &handle{c, fresh}, nil
+	return fresh, nil
 }
 
 // plan is how a job will end: by its trial alone where it comes to its own
@@ -105,7 +139,7 @@ func (c *cluster) Clean(ctx context.Context, id string) error {
 	}
 	c.w.mustNotBeNeeded(id)
 	delete(c.jobs, id)
-	return os.RemoveAll(j.folder)
+	return nil
 }
 
 // Jobs implements executor.Executor.
@@ -123,10 +157,10 @@ func (c *cluster) Jobs() ([]string, error) {
 	return ids, nil
 }
 
-// Forget implements engine.Jobs.
+// Forget implements executor.Executor.
 func (c *cluster) Forget(func(string) bool) error { return nil }
 
-// Close implements engine.Jobs.
+// Close implements executor.Executor.
 func (c *cluster) Close() {}
 
 // cut ends what runs: the power is off.
@@ -147,8 +181,9 @@ func (c *cluster) turn(off bool) {
 }
 
 type handle struct {
-	c *cluster
-	j *job
+	c     *cluster
+	j     *job
+	store *objects.Store
 }
 
 // Wait implements executor.Handle.
@@ -173,35 +208,42 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 		}
 	}
 	h.c.mu.Lock()
-	defer h.c.mu.Unlock()
+	off, there := h.c.off, h.c.jobs[h.j.id] == h.j
+	h.c.mu.Unlock()
 	switch {
-	case h.c.off:
+	case off:
 		return executor.Outcome{}, errOff
-	case h.c.jobs[h.j.id] != h.j:
+	case !there:
 		return executor.Outcome{}, errGone
 	}
-	f := h.j.folder
-	out := executor.Outcome{
-		Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Box: f,
-		Stdout: filepath.Join(f, "stdout"), Stderr: filepath.Join(f, "stderr"),
-	}
+	out := executor.Outcome{Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Series: metrics.NewSeries()}
 	if stopped {
 		out.Exit, out.Signal, out.EndedBy = -1, "terminated", sandbox.ByRequest
 	}
-	files := map[string]string{out.Stdout: "output of " + h.j.id + "\n"}
-	if out.Exit == 0 && !out.Lost {
-		metrics := filepath.Join(f, sandbox.MetricsFile)
-		files[metrics] = fmt.Sprintf("{\"score\": %v}\n", h.j.score)
-		out.MetricsSize = int64(len(files[metrics]))
-	} else if out.Exit == 3 {
-		files[out.Stderr] = "it always fails\n"
+	texts := map[string]string{"stdout": "output of " + h.j.id + "\n"}
+	switch {
+	case out.Lost:
+		return out, nil
+	case out.Exit == 0:
+		texts[sandbox.MetricsFile] = fmt.Sprintf("{\"score\": %v}\n", h.j.score)
+		out.Series.Write([]byte(texts[sandbox.MetricsFile]))
+	case out.Exit == 3:
+		texts["stderr"] = "it always fails\n"
 	}
-	for path, text := range files {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	out.LastOut, out.LastErr = texts["stdout"], texts["stderr"]
+	var tree objects.Tree
+	for _, name := range slices.Sorted(maps.Keys(texts)) {
+		d, err := h.store.PutBytes([]byte(texts[name]))
+		if err != nil {
 			return executor.Outcome{}, err
 		}
+		tree = append(tree, objects.File{Path: name, Digest: d, Size: int64(len(texts[name]))})
 	}
-	out.Ended = time.Now().UTC()
+	evidence, err := h.store.PutTree(tree)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	out.Evidence, out.Ended = string(evidence), time.Now().UTC()
 	return out, nil
 }
 
@@ -218,8 +260,8 @@ func (h *handle) Stop(bool) error {
 	return nil
 }
 
-// Checkpoint implements executor.Handle.
-func (h *handle) Checkpoint() string { return "" }
+// Snapshot implements executor.Handle.
+func (h *handle) Snapshot(context.Context) (string, int64, error) { return "", 0, nil }
 
 // Using implements executor.Handle.
 func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Usage{}, false }

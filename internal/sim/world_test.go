@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/executor"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/faultdisk"
@@ -215,9 +216,9 @@ func (w *world) open(machine string) (*engine.Engine, error) {
 	}
 	skew := time.Duration(w.below(120, "skew", machine, w.boots)-60) * time.Second
 	e, err := engine.Open(filepath.Join(w.dir, machine), engine.Options{
-		Options: home.Options{Journal: watched{j, w}, Objects: store, Now: func() time.Time { return time.Now().Add(skew) }},
-		Jobs:    func(string) engine.Jobs { return w.cluster },
-		Report:  func(string, *report.Results, report.Sources) error { return nil },
+		Options:  home.Options{Journal: watched{j, w}, Objects: store, Now: func() time.Time { return time.Now().Add(skew) }},
+		Executor: func(string) executor.Executor { return access{w.cluster, store} },
+		Report:   func(string, *report.Results, report.Sources) error { return nil },
 	})
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -456,7 +457,7 @@ func (w *world) remembers(e *engine.Engine) {
 
 // evidence: every object that a record speaks of is there, and whole.
 func (w *world) evidence(e *engine.Engine) {
-	v, err := maintenance.Of(e.Home, e.Publisher).Verify(context.Background(), []string{run})
+	v, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(context.Background(), []string{run})
 	if err != nil {
 		w.breaks("verifying: %v", err)
 		return
@@ -479,7 +480,7 @@ func history(t *testing.T, seed uint64, disturbed bool) (w *world, digest string
 	defer w.db.Close()
 	w.disk = newDisk(w.step)
 	w.db.Step = w.step
-	w.cluster = &cluster{w: w, dir: filepath.Join(dir, "jobs"), jobs: map[string]*job{}, runs: map[string]int{}}
+	w.cluster = &cluster{w: w, jobs: map[string]*job{}, runs: map[string]int{}}
 	if err := w.begin(); err != nil {
 		t.Fatal(err)
 	}

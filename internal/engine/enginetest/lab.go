@@ -91,7 +91,7 @@ func Open(t testing.TB, home string, o engine.Options) *Engine {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = e.Close() })
-	return &Engine{e, maintenance.Of(e.Home, e.Publisher)}
+	return &Engine{e, maintenance.Of(e.Home, e.Publisher, e.Executor)}
 }
 
 // Create makes a run of the study. Its report goes to the folder out.

@@ -3,16 +3,26 @@ package local_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"ratchet/internal/executor"
+	"ratchet/internal/executor/executortest"
 	"ratchet/internal/executor/local"
+	"ratchet/internal/guard"
+	"ratchet/internal/home"
+	"ratchet/internal/node"
+	"ratchet/internal/objects"
+	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
@@ -22,43 +32,119 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// lab is a home with a run in it.
+type lab struct {
+	t     *testing.T
+	home  *home.Home
+	node  *node.Node
+	files string // the manifest of the program's files
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	h, err := home.Open(t.TempDir(), home.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.Close() })
+	d, err := h.Objects.PutBytes([]byte("the program's file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := h.Objects.PutTree(objects.Tree{{Path: "file", Digest: d, Size: 18}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &lab{t, h, node.New(h, guard.NewDependencies(guard.DefaultPolicy), node.Options{}), string(files)}
+}
+
+func (l *lab) executor() *local.Executor {
+	x := local.New(l.home, "run-1", l.node, redact.New())
+	l.t.Cleanup(x.Close)
+	return x
+}
+
 // says is a job that runs a script.
-func says(level sandbox.Isolation, id, script string) executor.Job {
+func (l *lab) says(level sandbox.Isolation, id, script string) executor.Job {
 	return executor.Job{
 		ID: id, Run: "run-1", Experiment: "e0001", Trial: "e0001-s7", Attempt: 2, Command: []string{"sh", "-c", script},
 		Parameters: study.Params{"rate": 0.5, "kind": "x", "fast": true, "size": 3.0}, Seed: 7, Isolation: level, Path: "/usr/bin:/bin",
 		Limits: study.AttemptLimits{
-			Time: study.Duration(20 * time.Second), Memory: 64 << 20, CPUs: 1, Disk: 10 << 20, Output: 1 << 20, Processes: 16, Network: study.NetworkNone,
+			Time: study.Duration(10 * time.Minute), Memory: 64 << 20, CPUs: 1, Disk: 10 << 20, Output: 1 << 20, Processes: 16, Network: study.NetworkNone,
 		},
-		Fill: func(dir string) error {
-			return os.WriteFile(filepath.Join(dir, "file"), []byte("the program's file"), 0o644)
-		},
+		Files: l.files, Keep: executor.KeepOutput,
 	}
 }
 
-func run(t *testing.T, e *local.Executor, job executor.Job) (executor.Outcome, string) {
-	t.Helper()
-	h, err := e.Start(context.Background(), job)
+// run runs a job and gives what it kept, by name.
+func (l *lab) run(x executor.Executor, job executor.Job) (executor.Outcome, map[string]string) {
+	l.t.Helper()
+	h, err := x.Start(context.Background(), job)
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
 	out, err := h.Wait(context.Background())
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	text, err := os.ReadFile(out.Stdout)
+	tree, err := l.home.Objects.Tree(objects.Digest(out.Evidence))
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	return out, string(text)
+	kept := map[string]string{}
+	for _, f := range tree {
+		b, err := l.home.Objects.Get(f.Digest)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		kept[f.Path] = string(b)
+	}
+	return out, kept
+}
+
+// TestContract: jobs are scripts; each execution adds to a file of this machine.
+func TestContract(t *testing.T) {
+	executortest.Run(t, func(t *testing.T) *executortest.Place {
+		l := newLab(t)
+		var n atomic.Int64
+		executions := t.TempDir()
+		return &executortest.Place{
+			Executor: l.executor(), Other: l.executor(), Store: l.home.Objects,
+			Job: func(kind string) executor.Job {
+				id := fmt.Sprint("job-", n.Add(1))
+				script := "echo . >> " + filepath.Join(executions, id) + "; " + map[string]string{
+					executortest.Succeeds: `echo hello; echo '{"score": 1}' >> "$RATCHET_METRICS"; echo a > "$RATCHET_OUTPUT/a"; echo c > "$RATCHET_CHECKPOINT/c"`,
+					executortest.Fails:    "exit 3",
+					executortest.Waits:    "exec sleep 1000",
+				}[kind]
+				return l.says(sandbox.Process, id, script)
+			},
+			Executions: func(id string) int {
+				b, err := os.ReadFile(filepath.Join(executions, id))
+				if err != nil {
+					t.Error(err)
+				}
+				return strings.Count(string(b), ".")
+			},
+			Lose: func(id string) {
+				pid, err := 0, errors.New("not yet")
+				for err != nil { // it says who it is a moment after it was started
+					pid, err = sandbox.ShimOf(l.home.AttemptFolder("run-1", id))
+				}
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					t.Error(err)
+				}
+			},
+		}
+	})
 }
 
 // TestWhatAProgramSees is the contract with programs.
 func TestWhatAProgramSees(t *testing.T) {
 	for _, level := range []sandbox.Isolation{sandbox.Strict, sandbox.Process} {
-		e := local.New(t.TempDir())
-		defer e.Close()
-		out, text := run(t, e, says(level, "a1", `
+		l := newLab(t)
+		x := l.executor()
+		job := l.says(level, "a1", `
 cat file; echo
 cat "$RATCHET_PARAMS"; echo
 echo "$RATCHET_PARAM_RATE $RATCHET_PARAM_KIND $RATCHET_PARAM_FAST $RATCHET_PARAM_SIZE"
@@ -66,81 +152,111 @@ echo "$RATCHET_RUN $RATCHET_EXPERIMENT $RATCHET_TRIAL $RATCHET_ATTEMPT $RATCHET_
 echo '{"loss": 1}' >> "$RATCHET_METRICS"
 echo left > "$RATCHET_OUTPUT/artifact"
 echo kept > "$RATCHET_CHECKPOINT/checkpoint"
-echo "$LANG $TZ"; echo own > "$HOME/own"`))
-		want := `the program's file
+echo new > new; echo the program > file
+echo "$LANG $TZ"; cat ../beside/this; echo own > "$HOME/own"`)
+		job.Beside, job.Outputs = map[string][]byte{"beside/this": []byte("beside it\n")}, []string{"new", "file"}
+		out, kept := l.run(x, job)
+		want := map[string]string{
+			"stdout": `the program's file
 {"fast":true,"kind":"x","rate":0.5,"size":3}
 0.5 x true 3
 run-1 e0001 e0001-s7 2 7
 C.UTF-8 UTC
-`
-		if text != want || out.Exit != 0 {
-			t.Errorf("%s: exit %d, %s", level, out.Exit, text)
+beside it
+`, "metrics.jsonl": "{\"loss\": 1}\n", "output/artifact": "left\n", "work/new": "new\n", "work/file": "the program\n",
 		}
-		for path, want := range map[string]string{filepath.Join(out.Box, sandbox.MetricsFile): "{\"loss\": 1}\n", filepath.Join(out.Box, sandbox.OutputFolder, "artifact"): "left\n"} {
-			if b, err := os.ReadFile(path); err != nil || string(b) != want {
-				t.Errorf("%s: %s is %q (%v)", level, path, b, err)
+		if out.Exit != 0 || len(kept) != len(want) {
+			t.Errorf("%s: exit %d, %q", level, out.Exit, kept)
+		}
+		for name, text := range want {
+			if kept[name] != text {
+				t.Errorf("%s: %s is %q, want %q", level, name, kept[name], text)
 			}
 		}
 		// The next attempt finds the checkpoint and nothing else.
-		if err := e.Clean(context.Background(), "a1"); err != nil {
+		if err := x.Clean(context.Background(), "a1"); err != nil {
 			t.Fatal(err)
 		}
-		if _, text := run(t, e, says(level, "a2", `cat "$RATCHET_CHECKPOINT/checkpoint"; ls; ls "$RATCHET_OUTPUT"; wc -c < "$RATCHET_METRICS"`)); text != "kept\nfile\n0\n" {
-			t.Errorf("%s: the next attempt sees %q", level, text)
+		_, kept = l.run(x, l.says(level, "a2", `cat "$RATCHET_CHECKPOINT/checkpoint"; ls; ls "$RATCHET_OUTPUT"; wc -c < "$RATCHET_METRICS"`))
+		if kept["stdout"] != "kept\nfile\n0\n" {
+			t.Errorf("%s: the next attempt sees %q", level, kept["stdout"])
 		}
 	}
 }
 
-func TestJobsAreFoundAndCleaned(t *testing.T) {
-	dir := t.TempDir()
-	e := local.New(dir)
-	defer e.Close()
-	if jobs, err := e.Jobs(); err != nil || len(jobs) > 0 {
-		t.Errorf("jobs %v (%v)", jobs, err)
-	}
-	if err := e.Clean(context.Background(), "never"); err != nil {
-		t.Errorf("cleaning what was never started: %v", err)
-	}
-	if _, err := e.Start(context.Background(), says(sandbox.Strict, "long", "sleep 1000")); err != nil {
-		t.Fatal(err)
-	}
-	// Another engine finds it, attaches, and gives up waiting without harm.
-	other := local.New(dir)
-	defer other.Close()
-	if jobs, err := other.Jobs(); err != nil || len(jobs) != 1 || jobs[0] != "long" {
-		t.Errorf("jobs %v (%v)", jobs, err)
-	}
-	job := says(sandbox.Strict, "long", "false")
-	job.Fill = func(string) error { return errors.New("it is prepared twice") }
-	h, err := other.Start(context.Background(), job)
+// TestCheckpointIsRestored: where the folder is not there, it is made of what was
+// stored, and where it is, it is left as it is.
+func TestCheckpointIsRestored(t *testing.T) {
+	l := newLab(t)
+	x := l.executor()
+	h, err := x.Start(context.Background(), l.says(sandbox.Process, "a1", `echo one > "$RATCHET_CHECKPOINT/c"`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := h.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("waiting: %v", err)
+	if _, err := h.Wait(context.Background()); err != nil {
+		t.Fatal(err)
 	}
-	for range 2 {
-		if err := other.Clean(context.Background(), "long"); err != nil {
-			t.Error(err)
+	digest, size, err := h.Snapshot(context.Background())
+	if err != nil || size != 4 {
+		t.Fatalf("the snapshot has %d bytes (%v)", size, err)
+	}
+	again := l.says(sandbox.Process, "a2", `cat "$RATCHET_CHECKPOINT/c"; echo two > "$RATCHET_CHECKPOINT/c"`)
+	again.Checkpoint = digest
+	if err := x.Forget(func(trial string) bool { return trial == "e0001-s7" }); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"one\n", "two\n"} {
+		again.ID = fmt.Sprint("a", 2+i)
+		if _, kept := l.run(x, again); kept["stdout"] != want {
+			t.Errorf("attempt %s found %q, want %q", again.ID, kept["stdout"], want)
 		}
-	}
-	if _, err := os.Stat(other.Folder("long")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("its folder is left (%v)", err)
 	}
 }
 
 func TestStartThatFails(t *testing.T) {
-	e := local.New(t.TempDir())
-	defer e.Close()
-	job := says(sandbox.Strict, "a1", "true")
-	job.Fill = func(string) error { return errors.New("the store is gone") }
-	if _, err := e.Start(context.Background(), job); err == nil || !strings.Contains(err.Error(), "attempt a1") || !strings.Contains(err.Error(), "the store is gone") {
+	l := newLab(t)
+	x := l.executor()
+	job := l.says(sandbox.Strict, "a1", "true")
+	job.Files = strings.Repeat("0", 64)
+	if _, err := x.Start(context.Background(), job); err == nil || !strings.Contains(err.Error(), "attempt a1") || !errors.As(err, new(*objects.DamageError)) {
 		t.Errorf("got %v", err)
 	}
 	// Nothing was started: it can be tried again.
-	if out, text := run(t, e, says(sandbox.Strict, "a1", "echo again")); out.Exit != 0 || text != "again\n" {
-		t.Errorf("started again: %+v, %q", out, text)
+	if there, err := x.Started(context.Background(), "a1"); there || err != nil {
+		t.Errorf("it was started (%v)", err)
+	}
+	if out, kept := l.run(x, l.says(sandbox.Strict, "a1", "echo again")); out.Exit != 0 || kept["stdout"] != "again\n" {
+		t.Errorf("started again: %+v, %q", out, kept)
+	}
+}
+
+// TestOutput: what a job has printed until now can be read while it runs.
+func TestOutput(t *testing.T) {
+	l := newLab(t)
+	x := l.executor()
+	done := filepath.Join(t.TempDir(), "printed")
+	if _, err := x.Start(context.Background(), l.says(sandbox.Process, "a1", "echo out; echo err >&2; touch "+done+"; exec sleep 1000")); err != nil {
+		t.Fatal(err)
+	}
+	for _, err := os.Stat(done); err != nil; _, err = os.Stat(done) {
+		<-time.After(time.Millisecond)
+	}
+	for name, want := range map[string]string{"stdout": "out\n", "stderr": "err\n"} {
+		for text := ""; text != want; { // the shim may not have read it yet
+			f, err := x.Output("a1", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(f)
+			if err = errors.Join(err, f.Close()); err != nil {
+				t.Fatal(err)
+			}
+			if text = string(b); !strings.HasPrefix(want, text) {
+				t.Fatalf("%s is %q", name, text)
+			}
+		}
+	}
+	if err := x.Clean(context.Background(), "a1"); err != nil {
+		t.Error(err)
 	}
 }

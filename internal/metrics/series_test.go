@@ -1,14 +1,13 @@
-package research
+package metrics
 
 import (
 	"math"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
@@ -65,7 +64,11 @@ func TestSeries(t *testing.T) {
 			if bad, why := s.Bad(); bad != c.bad || bad > 0 && why == "" {
 				t.Errorf("%d bad lines (%s), want %d", bad, why, c.bad)
 			}
-			if got := strings.Join(problems, ", "); got != c.problem {
+			var texts []string
+			for _, p := range problems {
+				texts = append(texts, p.String())
+			}
+			if got := strings.Join(texts, ", "); got != c.problem {
 				t.Errorf("problems %q, want %q", got, c.problem)
 			}
 		})
@@ -75,7 +78,7 @@ func TestSeries(t *testing.T) {
 func TestSeriesIsBounded(t *testing.T) {
 	s := NewSeries()
 	for i := range maxPoints + 10 {
-		s.Add("score", Point{i, float64(i)})
+		s.Add("score", research.Point{Step: i, Value: float64(i)})
 	}
 	if n := len(s.Points("score")); n != maxPoints {
 		t.Errorf("%d points are kept", n)
@@ -84,7 +87,7 @@ func TestSeriesIsBounded(t *testing.T) {
 		t.Errorf("the last value is %v", v["score"])
 	}
 	for i := range maxMetricNames + 10 {
-		s.Add(strings.Repeat("n", i+1), Point{0, 1})
+		s.Add(strings.Repeat("n", i+1), research.Point{Step: 0, Value: 1})
 	}
 	if n := len(s.names); n != maxMetricNames {
 		// Names over 128 bytes are refused before the count is full.
@@ -134,24 +137,4 @@ func FuzzSeries(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestPrintable(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain":                   "plain",
-		"tab\there":               "tab here",
-		"\x1b]0;title\x07":        `\x1b]0;title\x07`,
-		"bad \xff byte":           "bad \uFFFD byte",
-		"\u202Eright to left":     `\u202eright to left`,
-		"c1 \u009b31m":            `c1 \x9b31m`,
-		strings.Repeat("ü", 1000): strings.Repeat("ü", 48) + "…",
-	} {
-		got := Printable(in, 100)
-		if got != want {
-			t.Errorf("%q becomes %q, want %q", in, got, want)
-		}
-		if len(got) > 100 || !utf8.ValidString(got) || strings.ContainsFunc(got, unicode.IsControl) {
-			t.Errorf("%q is not fit to print", got)
-		}
-	}
 }

@@ -1,21 +1,13 @@
-package engine
+package attempt
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"maps"
 	"os"
-	"time"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
-	"ratchet/internal/research"
 	"ratchet/internal/untrusted"
 )
-
-// errChanging says that a program wrote to its checkpoint while it was read.
-var errChanging = errors.New("it changes while it is read")
 
 // How often a folder is looked at for one snapshot, and how many of its files
 // are held open for it.
@@ -24,57 +16,55 @@ const (
 	mostHeld   = 512
 )
 
-// snapshot stores what a trial keeps for its next attempt, in chunks, so that
-// what did not change since the last time is not stored again. before is the
-// digest of the last time. No event: there is nothing, or nothing new.
+// Snapshot stores what the trial keeps for its next attempt, in chunks, so that
+// what did not change since the last time is not stored again. "": there is
+// nothing.
 //
 // The program may be at work meanwhile. A snapshot is what was there together
 // at some moment: the folder is looked at until twice on end the same is there,
 // and its files are opened by then, so that they can be read after they were
-// replaced or removed. One that is written to while it is read is errChanging.
-func (d *driver) snapshot(a research.Action, folder, before string) ([]research.Payload, error) {
-	box, err := openBox(folder)
+// replaced or removed. One that is written to while it is read is
+// executor.ErrChanging.
+func (a *Attempt) Snapshot() (digest string, size int64, err error) {
+	box, err := openBox(a.Kept)
 	if err != nil {
-		return nil, err
+		return "", 0, err
 	}
 	defer box.Close()
 	m := instant{held: map[untrusted.Info]*os.File{}}
 	defer m.close()
 	if err := m.catch(box); err != nil || len(m.files) == 0 {
-		return nil, err
+		return "", 0, err
 	}
-	tree, size := objects.Tree{}, int64(0)
+	tree := objects.Tree{}
 	for path, info := range m.files {
-		file, err := d.readWhole(path, info, func() (*os.File, untrusted.Info, error) { return m.open(box, path) })
+		file, err := a.readWhole(path, info, func() (*os.File, untrusted.Info, error) { return m.open(box, path) })
 		if err != nil {
-			return nil, err
+			return "", 0, err
 		}
 		tree = append(tree, file)
 		size += file.Size
 	}
-	digest, err := d.engine.Objects.PutTree(tree)
-	if err != nil || string(digest) == before {
-		return nil, err
-	}
-	return []research.Payload{research.AttemptCheckpointed{Trial: a.Trial, Attempt: a.ID, Snapshot: string(digest), Size: size}}, nil
+	d, err := a.Store.PutTree(tree)
+	return string(d), size, err
 }
 
 // readWhole stores a file that nobody writes to while it is read.
-func (d *driver) readWhole(path string, was untrusted.Info, open opener) (objects.File, error) {
+func (a *Attempt) readWhole(path string, was untrusted.Info, open opener) (objects.File, error) {
 	f, now, err := open()
 	if untrusted.Theirs(err) || err == nil && !sameContent(now, was) {
-		err = errChanging
+		err = executor.ErrChanging
 	}
 	if err != nil {
 		return objects.File{}, err
 	}
 	defer f.Close() // only read from
-	file, err := d.engine.Objects.PutChunked(f)
+	file, err := a.Store.PutChunked(f)
 	if err != nil {
 		return file, err
 	}
 	if now, err = untrusted.InfoOf(f); err == nil && (file.Size != was.Size || !sameContent(now, was)) {
-		err = errChanging
+		err = executor.ErrChanging
 	}
 	file.Path, file.Executable = path, was.Mode&0o111 != 0
 	return file, err
@@ -103,7 +93,7 @@ func (m *instant) catch(box *untrusted.Folder) error {
 			return nil
 		}
 	}
-	return errChanging
+	return executor.ErrChanging
 }
 
 func (m *instant) look(box *untrusted.Folder) error {
@@ -160,48 +150,5 @@ func (m *instant) open(box *untrusted.Folder, path string) (*os.File, untrusted.
 func (m *instant) close() {
 	for _, f := range m.held {
 		_ = f.Close()
-	}
-}
-
-// keepSnapshots stores what a running attempt keeps for the next one, every
-// so often, until ctx ends. It returns the digest of the last snapshot. What
-// changes while it is read is left for the next time: only whole snapshots
-// count.
-func (d *driver) keepSnapshots(ctx context.Context, a research.Action, h executor.Handle, before string) string {
-	tick := time.NewTicker(time.Duration(d.study.Checkpoints.Attempt))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return before
-		case <-tick.C:
-		}
-		events, err := d.snapshot(a, h.Checkpoint(), before)
-		switch {
-		case errors.Is(err, errChanging):
-			continue
-		case err != nil:
-			d.answer(result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)})
-			return before
-		case len(events) == 0:
-			continue
-		}
-		before = events[0].(research.AttemptCheckpointed).Snapshot
-		d.answer(result{events: events})
-	}
-}
-
-// restore is what fills the checkpoint folder of a trial's next attempt with
-// what was stored; nil: nothing was.
-func (d *driver) restore(snapshot string) func(dir string) error {
-	if snapshot == "" {
-		return nil
-	}
-	return func(dir string) error {
-		tree, err := d.engine.Objects.Tree(objects.Digest(snapshot))
-		if err != nil {
-			return err
-		}
-		return d.engine.Objects.CopyOut(tree, dir)
 	}
 }

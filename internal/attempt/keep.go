@@ -1,4 +1,4 @@
-package engine
+package attempt
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
-	"ratchet/internal/publish"
+	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/untrusted"
 )
@@ -46,19 +46,27 @@ func openBox(path string) (*untrusted.Folder, error) {
 	return box, err
 }
 
-// keep stores the output and the artifacts of an attempt.
-func (d *driver) keep(out executor.Outcome, box *untrusted.Folder) (objects.Tree, []string, error) {
-	files, err := d.keepTexts(out, box, "")
-	if err != nil {
-		return nil, nil, err
+// Bounds on what is kept of a job.
+const (
+	mostArtifacts    = 10_000
+	mostArtifactName = 255 // bytes
+	mostNotes        = 20
+)
+
+// keep stores what the job printed and reported and, unless it keeps texts alone,
+// its artifacts.
+func (a *Attempt) keep(box *untrusted.Folder) (objects.Tree, []string, error) {
+	files, err := a.keepTexts(box)
+	if err != nil || a.Job.Keep != executor.KeepOutput {
+		return files, nil, err
 	}
-	s := &stash{e: d.engine}
+	s := &stash{a: a}
 	defer s.discard()
 	k := keeper{put: s.put}
-	if err := k.keep(box, sandbox.OutputFolder, "output"); err != nil {
+	if err := k.keep(box, sandbox.OutputFolder, strings.TrimSuffix(research.OutputFiles, "/")); err != nil {
 		return nil, nil, err
 	}
-	outputs, notes, err := d.keepOutputs(out, box, s)
+	outputs, notes, err := a.keepOutputs(box, s)
 	if err == nil {
 		err = s.commit()
 	}
@@ -71,18 +79,18 @@ const fewFiles = 32
 // stash stores files: the first few one by one, and however many more in one go.
 // All are durable after commit.
 type stash struct {
-	e    *Engine
+	a    *Attempt
 	n    int
 	many *objects.Intake // nil: there are few
 }
 
 func (s *stash) put(open opener) (objects.File, error) {
 	if s.n++; s.n <= fewFiles {
-		return s.e.put(open)
+		return s.a.put(open)
 	}
 	if s.many == nil {
 		var err error
-		if s.many, err = s.e.Objects.Intake(); err != nil {
+		if s.many, err = s.a.Store.Intake(); err != nil {
 			return objects.File{}, err
 		}
 	}
@@ -104,42 +112,43 @@ func (s *stash) discard() {
 	}
 }
 
-// keepTexts stores what a job printed and reported, by names that begin with a
-// prefix.
-func (d *driver) keepTexts(out executor.Outcome, box *untrusted.Folder, prefix string) (objects.Tree, error) {
+// keepTexts stores what a job printed and reported.
+func (a *Attempt) keepTexts(box *untrusted.Folder) (objects.Tree, error) {
 	files := objects.Tree{}
-	metrics := func() (*os.File, untrusted.Info, error) { return box.Open(sandbox.MetricsFile) }
+	reported := func() (*os.File, untrusted.Info, error) { return box.Open(sandbox.MetricsFile) }
 	for _, of := range []struct {
 		name string
 		open opener
-	}{{"stdout", own(out.Stdout)}, {"stderr", own(out.Stderr)}, {sandbox.MetricsFile, metrics}, {"diagnosis.txt", own(out.Diagnosis)}} {
-		f, err := d.engine.putText(of.open)
+	}{
+		{"stdout", own(sandbox.Stdout(a.Folder))}, {"stderr", own(sandbox.Stderr(a.Folder))},
+		{sandbox.MetricsFile, reported}, {"diagnosis.txt", own(sandbox.Diagnosis(a.Folder))},
+	} {
+		f, err := a.putText(of.open)
 		if untrusted.Theirs(err) || errors.Is(err, errEmpty) {
 			continue
 		}
 		if err != nil {
 			return nil, err
 		}
-		f.Path = prefix + of.name
+		f.Path = of.name
 		files = append(files, f)
 	}
 	return files, nil
 }
 
-// keepOutputs stores what the study wants of the working folder: what is new
+// keepOutputs stores what the job keeps of the working folder: what is new
 // there, or not what the program's files were.
-func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *stash) (objects.Tree, []string, error) {
-	p := d.study.Program
-	if len(p.Outputs) == 0 {
+func (a *Attempt) keepOutputs(box *untrusted.Folder, s *stash) (objects.Tree, []string, error) {
+	if len(a.Job.Outputs) == 0 {
 		return nil, nil, nil
 	}
-	snapshot, err := d.engine.Objects.Tree(objects.Digest(d.created.Snapshot))
+	before, err := a.Store.Tree(objects.Digest(a.Job.Files))
 	if err != nil {
 		return nil, nil, err
 	}
 	was := map[string]objects.Digest{}
-	for _, f := range snapshot {
-		was[publish.WorkPrefix+f.Path] = f.Digest
+	for _, f := range before {
+		was[research.WorkFiles+f.Path] = f.Digest
 	}
 	var files objects.Tree
 	var notes []string
@@ -148,24 +157,24 @@ func (d *driver) keepOutputs(out executor.Outcome, box *untrusted.Folder, s *sta
 		err := k.keep(in, name, prefix)
 		notes = append(notes, k.said()...)
 		for _, f := range k.files {
-			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, publish.WorkPrefix)) {
+			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, research.WorkFiles)) {
 				files = append(files, f)
 			}
 		}
 		return err
 	}
-	for _, o := range p.Outputs {
-		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(publish.WorkPrefix, o), p.HasInput); err != nil {
+	for _, o := range a.Job.Outputs {
+		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(research.WorkFiles, o), a.isInput); err != nil {
 			return nil, nil, err
 		}
 	}
-	if p.Checkpoint != "" {
-		kept, err := openBox(out.Checkpoint)
+	if at := a.Job.CheckpointAt; at != "" {
+		kept, err := openBox(a.Kept)
 		if err != nil {
 			return nil, nil, err
 		}
 		defer kept.Close()
-		if err := take(kept, ".", path.Join(publish.WorkPrefix, p.Checkpoint), func(string) bool { return false }); err != nil {
+		if err := take(kept, ".", path.Join(research.WorkFiles, at), func(string) bool { return false }); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -249,7 +258,7 @@ func (k *keeper) file(at string, mode fs.FileMode, open opener) error {
 // skip notes what is not kept, by its name in the output folder, or in the
 // working folder.
 func (k *keeper) skip(at, why string) {
-	shown := strconv.Quote(strings.TrimPrefix(strings.TrimPrefix(at, "output/"), publish.WorkPrefix))
+	shown := strconv.Quote(strings.TrimPrefix(strings.TrimPrefix(at, research.OutputFiles), research.WorkFiles))
 	if len(shown) > 120 {
 		shown = shown[:117] + `..."`
 	}
@@ -274,7 +283,7 @@ var errEmpty = errors.New("the file is empty")
 
 // putText stores what a program wrote for people to read, without secrets, if
 // it wrote anything.
-func (e *Engine) putText(open opener) (objects.File, error) {
+func (a *Attempt) putText(open opener) (objects.File, error) {
 	f, info, err := open()
 	if err != nil {
 		return objects.File{}, err
@@ -283,12 +292,12 @@ func (e *Engine) putText(open opener) (objects.File, error) {
 	if info.Size == 0 {
 		return objects.File{}, errEmpty
 	}
-	digest, size, err := e.Objects.Put(e.secrets.Reader(io.LimitReader(f, info.Size)))
+	digest, size, err := a.Store.Put(a.Secrets.Reader(io.LimitReader(f, info.Size)))
 	return objects.File{Digest: digest, Size: size}, err
 }
 
 // put stores a file that a program wrote, as long as it is now.
-func (e *Engine) put(open opener) (objects.File, error) { return stored(open, e.Objects.Put) }
+func (a *Attempt) put(open opener) (objects.File, error) { return stored(open, a.Store.Put) }
 
 func stored(open opener, put func(io.Reader) (objects.Digest, int64, error)) (objects.File, error) {
 	f, info, err := open()

@@ -1,4 +1,6 @@
-package research
+// Package metrics is series of reported values: what the lines mean that programs
+// write. It is pure.
+package metrics
 
 import (
 	"bytes"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
@@ -17,13 +20,14 @@ const (
 	maxMetricLine  = 64 << 10 // bytes
 	maxMetricNames = 200
 	maxPoints      = 1_000_000 // values, all metrics together
+	mostName       = 128       // bytes
 )
 
 // Series collects metrics from lines of JSON objects, as programs write them:
 // {"step": 3, "loss": 0.41}. It takes the bytes as they come. Lines that are
 // no such objects are counted and left out.
 type Series struct {
-	values map[string][]Point
+	values map[string][]research.Point
 	names  []string       // in the order of their first value
 	odd    map[string]odd // the last value of a name that is no number
 	points int
@@ -45,14 +49,10 @@ type odd struct {
 // have no room.
 const mostValue = 1e300
 
-// Point is one reported value.
-type Point struct {
-	Step  int     `json:"step"` // -1 where the line has none
-	Value float64 `json:"value"`
-}
-
 // NewSeries returns an empty series.
-func NewSeries() *Series { return &Series{values: map[string][]Point{}, odd: map[string]odd{}} }
+func NewSeries() *Series {
+	return &Series{values: map[string][]research.Point{}, odd: map[string]odd{}}
+}
 
 // Write takes more bytes. It never fails.
 func (s *Series) Write(b []byte) {
@@ -127,7 +127,7 @@ func (s *Series) add(line []byte) {
 		if !ok {
 			s.Odd(name, object[name])
 		}
-		good = ok && s.Add(name, Point{step, value}) && good
+		good = ok && s.Add(name, research.Point{Step: step, Value: value}) && good
 	}
 	if !good {
 		s.complain(fmt.Sprintf("line %d has a value that is not a number, or one metric too many", s.n))
@@ -178,20 +178,20 @@ func number(v any) (float64, bool) {
 // Odd notes that a metric was reported as something that is no number. Until a
 // number comes behind it, the metric has no value: it is never made one of.
 func (s *Series) Odd(name string, value any) {
-	if _, known := s.odd[name]; len(name) > 128 || !known && len(s.odd) >= maxMetricNames {
+	if _, known := s.odd[name]; len(name) > mostName || !known && len(s.odd) >= maxMetricNames {
 		return
 	}
 	text, err := json.Marshal(value)
 	if err != nil {
 		text = []byte("unreadable")
 	}
-	s.odd[name] = odd{Printable(string(text), 100), len(s.values[name])}
+	s.odd[name] = odd{research.Printable(string(text), 100), len(s.values[name])}
 }
 
 // Add takes one value; false if there are too many already.
-func (s *Series) Add(name string, p Point) bool {
+func (s *Series) Add(name string, p research.Point) bool {
 	if _, known := s.values[name]; !known {
-		if len(s.names) >= maxMetricNames || len(name) > 128 {
+		if len(s.names) >= maxMetricNames || len(name) > mostName {
 			return false
 		}
 		s.names = append(s.names, name)
@@ -231,15 +231,33 @@ func (s *Series) Through(step int) {
 }
 
 // Points are the reported values of a metric, in their order.
-func (s *Series) Points(name string) []Point { return s.values[name] }
+func (s *Series) Points(name string) []research.Point { return s.values[name] }
 
 // Bad is how many lines were left out, and why the first one was.
 func (s *Series) Bad() (int, string) { return s.bad, s.why }
 
+// Problem says why a metric has no value.
+type Problem struct{ Metric, Why string }
+
+func (p Problem) String() string { return p.Metric + " " + p.Why }
+
+// Problems are the problems of a series.
+type Problems []Problem
+
+// Of is what is wrong with a metric; "": nothing.
+func (p Problems) Of(metric string) string {
+	for _, one := range p {
+		if one.Metric == metric {
+			return one.String()
+		}
+	}
+	return ""
+}
+
 // Values reduces every metric to the value that counts: its last, its best or
 // its mean, as the study says. A value that is no number, not finite or out of
 // range is left out and named in problems: it is never averaged away.
-func (s *Series) Values(st *study.Study) (values map[string]float64, problems []string) {
+func (s *Series) Values(st *study.Study) (values map[string]float64, problems Problems) {
 	values = map[string]float64{}
 	for _, name := range s.names {
 		points := s.values[name]
@@ -248,26 +266,26 @@ func (s *Series) Values(st *study.Study) (values map[string]float64, problems []
 		}
 		use := st.UseOf(name)
 		if o, there := s.odd[name]; there && (o.after >= len(points) || use == "best" || use == "mean") {
-			problems = append(problems, fmt.Sprintf("%s is %s, which is no number", name, o.text))
+			problems = append(problems, Problem{name, "is " + o.text + ", which is no number"})
 			continue
 		}
 		v := reduce(points, use, st.Objective)
 		switch {
 		case math.IsNaN(v) || math.IsInf(v, 0):
-			problems = append(problems, fmt.Sprintf("%s is %v", name, v))
+			problems = append(problems, Problem{name, fmt.Sprintf("is %v", v)})
 		case math.Abs(v) > mostValue:
-			problems = append(problems, fmt.Sprintf("%s is %.4g, beyond ±%g", name, v, mostValue))
+			problems = append(problems, Problem{name, fmt.Sprintf("is %.4g, beyond ±%g", v, mostValue)})
 		default:
 			values[name] = v
 		}
 	}
 	if o, there := s.odd[st.Objective.Metric]; there && len(s.values[st.Objective.Metric]) == 0 {
-		problems = append(problems, fmt.Sprintf("%s is %s, which is no number", st.Objective.Metric, o.text))
+		problems = append(problems, Problem{st.Objective.Metric, "is " + o.text + ", which is no number"})
 	}
 	return values, problems
 }
 
-func reduce(points []Point, use string, o study.Objective) float64 {
+func reduce(points []research.Point, use string, o study.Objective) float64 {
 	last := points[len(points)-1].Value
 	switch use {
 	case "best":

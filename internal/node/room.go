@@ -1,4 +1,4 @@
-package engine
+package node
 
 import (
 	"cmp"
@@ -17,9 +17,10 @@ import (
 	"syscall"
 	"time"
 
-	"ratchet/internal/executor/local"
+	"ratchet/internal/executor"
 	"ratchet/internal/filelock"
 	"ratchet/internal/guard"
+	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
@@ -27,8 +28,8 @@ import (
 	"ratchet/study"
 )
 
-// claim is what an attempt keeps of the machine for itself.
-type claim struct {
+// Claim is what an attempt keeps of the machine for itself.
+type Claim struct {
 	Run       string  `json:"run"`
 	Attempt   string  `json:"attempt"`
 	Memory    int64   `json:"memory"` // bytes
@@ -45,16 +46,17 @@ type claim struct {
 // crash. They are of this machine and this boot, and lie in memory where that
 // can be had: on the journal's disk each would make the next sync dearer.
 type room struct {
-	engine *Engine
+	home   *home.Home
 	dir    string
 	prefix string // of the names of this home's claims
 
 	mu      sync.Mutex
-	known   map[string]claim // by file name
+	known   map[string]Claim // by file name
 	waiting []*waiter
 	changed chan struct{} // closed, and made anew, when somebody left
 	inside  int           // attempts of this process
 	most    int           // of them at most, by the machine's pressure; 0: no bound
+	pressed time.Time     // when pressure counted last
 }
 
 // waiter is an attempt that waits for room.
@@ -64,27 +66,13 @@ type waiter struct {
 	why     string
 }
 
-func newRoom(e *Engine) *room {
-	sum := sha256.Sum256([]byte(e.Folder))
-	r := &room{engine: e, dir: filepath.Join(e.Folder, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]claim{}, changed: make(chan struct{})}
-	if shared := fmt.Sprintf("/dev/shm/ratchet-%d", os.Getuid()); ours(shared) {
+func newRoom(h *home.Home) *room {
+	sum := sha256.Sum256([]byte(h.Folder))
+	r := &room{home: h, dir: filepath.Join(h.Folder, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]Claim{}, changed: make(chan struct{})}
+	if shared := fmt.Sprintf("/dev/shm/ratchet-%d", os.Getuid()); home.OwnFolder(shared) {
 		r.dir = shared
 	}
 	return r
-}
-
-// ours makes a folder for this user alone in a place that all can write to. It
-// reports false where there is no such place, or somebody else was first.
-func ours(dir string) bool {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return false
-	}
-	info, err := os.Lstat(dir)
-	if err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
-		return false
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	return ok && int(owner.Uid) == os.Getuid()
 }
 
 // lookEvery is how often a waiter looks whether others, which say nothing,
@@ -103,7 +91,7 @@ type capacity struct {
 
 // enter waits until there is room for a claim and keeps it. GPUs are chosen
 // here: of those with room, the ones that are used least.
-func (r *room) enter(ctx context.Context, want claim, gpus float64, risk float64, now func() capacity, stopping func() bool) (claim, error) {
+func (r *room) enter(ctx context.Context, want Claim, gpus float64, risk float64, now func() capacity, stopping func() bool) (Claim, error) {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return want, err
 	}
@@ -134,16 +122,13 @@ func (r *room) enter(ctx context.Context, want claim, gpus float64, risk float64
 		}
 		look.Stop()
 		if ctx.Err() != nil || stopping() {
-			return want, errStopping
+			return want, executor.ErrStopping
 		}
 	}
 }
 
-// errStopping says that an attempt is not to begin any more.
-var errStopping = errors.New("the run stops")
-
 // try keeps a claim, or says why it must wait.
-func (r *room) try(me *waiter, want claim, gpus float64, c capacity) (claim, string, error) {
+func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, string, error) {
 	for _, w := range r.waiting {
 		if w != me && w.why != "" && w.risk < me.risk {
 			return want, "attempts that are less likely to fail go first", nil
@@ -182,7 +167,7 @@ func (r *room) try(me *waiter, want claim, gpus float64, c capacity) (claim, str
 }
 
 // keep writes a claim down.
-func (r *room) keep(c claim) error {
+func (r *room) keep(c Claim) error {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -195,12 +180,12 @@ func (r *room) keep(c claim) error {
 	return nil
 }
 
-func (r *room) file(c claim) string {
+func (r *room) file(c Claim) string {
 	return r.prefix + untrusted.Name(c.Run) + "." + untrusted.Name(c.Attempt) + ".json"
 }
 
 // attach keeps the claim of an attempt that runs already.
-func (r *room) attach(c claim) error {
+func (r *room) attach(c Claim) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
@@ -210,7 +195,7 @@ func (r *room) attach(c claim) error {
 }
 
 // leave gives a claim back.
-func (r *room) leave(c claim) {
+func (r *room) leave(c Claim) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = os.Remove(filepath.Join(r.dir, r.file(c))) // one that stays counts for nothing once the run is not driven
@@ -221,12 +206,12 @@ func (r *room) leave(c claim) {
 }
 
 // claims are those that count. What counts no more is removed.
-func (r *room) claims() ([]claim, error) {
+func (r *room) claims() ([]Claim, error) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
 		return nil, err
 	}
-	var out []claim
+	var out []Claim
 	for _, entry := range entries {
 		name := entry.Name()
 		if !strings.HasPrefix(name, r.prefix) {
@@ -238,7 +223,7 @@ func (r *room) claims() ([]claim, error) {
 			if errors.Is(err, fs.ErrNotExist) || json.Unmarshal(b, &c) != nil {
 				continue // given back meanwhile
 			}
-			if !r.engine.alive(c) {
+			if !alive(r.home, c) {
 				_ = os.Remove(filepath.Join(r.dir, name))
 				continue
 			}
@@ -251,8 +236,8 @@ func (r *room) claims() ([]claim, error) {
 // alive reports whether a claim of another process, or of an earlier one,
 // counts: its attempt runs, or somebody drives its run and is about to start
 // it.
-func (e *Engine) alive(c claim) bool {
-	return sandbox.Live(local.New(e.RunFolder(c.Run)).Folder(c.Attempt)) || e.Driven(c.Run) != nil
+func alive(h *home.Home, c Claim) bool {
+	return sandbox.Live(h.AttemptFolder(c.Run, c.Attempt)) || h.Driven(c.Run) != nil
 }
 
 // forget removes the claims of a run that this process begins to drive: those
@@ -269,7 +254,7 @@ func (r *room) forget(run string) {
 
 // refuses says why there is no room for a claim beside others; "": there is.
 // One that would be alone always has room: waiting would not make more.
-func (c capacity) refuses(want claim, others []claim) string {
+func (c capacity) refuses(want Claim, others []Claim) string {
 	if c.disk > 0 && c.free > 0 && c.free < min(c.disk, 64<<20) {
 		return fmt.Sprintf("the disk of the home has %s left", study.Bytes(c.free))
 	}
@@ -299,7 +284,7 @@ func (c capacity) refuses(want claim, others []claim) string {
 
 // devices chooses GPUs: whole ones that nobody has, or for a fraction one with
 // that much left.
-func (c capacity) devices(want claim, gpus float64, others []claim) (chosen []int, share float64, why string) {
+func (c capacity) devices(want Claim, gpus float64, others []Claim) (chosen []int, share float64, why string) {
 	n, share := int(gpus), 1.0
 	if gpus < 1 {
 		n, share = 1, gpus
@@ -349,12 +334,21 @@ func (c capacity) devices(want claim, gpus float64, others []claim) (chosen []in
 // under pressure, and raises it again, one at a time, when that is over:
 // additive increase as of TCP, with steps of one both ways, since an attempt
 // is large.
-func (r *room) press(p *monitor.Pressure, parallel int) {
+//
+// It counts once in every: runs that are watched at the same time see the same
+// machine.
+func (r *room) press(p *monitor.Pressure, parallel int, every time.Duration) {
 	if p == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if now := time.Now(); every > 0 {
+		if now.Sub(r.pressed) < every/2 {
+			return
+		}
+		r.pressed = now
+	}
 	high := p.Memory > 0.2 || p.MemoryFull > 0.1 || p.IOFull > 0.6
 	low := p.Memory < 0.05 && p.MemoryFull < 0.02 && p.IOFull < 0.3
 	switch {
