@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -158,6 +159,9 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also $NO_COLOR)")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
+		if homeless(c) {
+			return a.setLogging()
+		}
 		stranger, err := a.strangersHome()
 		if err != nil {
 			return err
@@ -189,13 +193,18 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 		a.runCommand(), a.wrapCommand(), a.callsCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
 		a.demoCommand(), a.healthCommand(), a.metricsCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
-		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.validateCommand(), a.schemaCommand(),
+		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.attemptCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.trustCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)
 	}
 	return root
+}
+
+// homeless reports whether a command has nothing to do with a home.
+func homeless(c *cobra.Command) bool {
+	return slices.Contains([]string{"help", "version", "completion", "attempt"}, c.Name())
 }
 
 // wrapArgs makes a wrong number of arguments a usage error.

@@ -267,9 +267,6 @@ func (a *app) backupPolicy() (maintenance.BackupPolicy, error) {
 // applyConfig gives the flags of a command that were not given themselves
 // their configured values.
 func (a *app) applyConfig(c *cobra.Command) error {
-	if c.Name() == "help" || c.Name() == "version" || c.Name() == "completion" {
-		return nil
-	}
 	settings, err := a.configured()
 	if err != nil {
 		return err

@@ -71,6 +71,11 @@ type Outcome struct {
 	Evidence string `json:"evidence,omitempty"`
 	// Work is the digest of the manifest of the working folder, for KeepWork.
 	Work string `json:"work,omitempty"`
+	// Checkpoint is the digest of the manifest of what the trial keeps for its next
+	// attempt, and its size in bytes, of a job that ran alone and did not succeed; else
+	// Handle.Snapshot gives it. "": nothing.
+	Checkpoint     string `json:"checkpoint,omitempty"`
+	CheckpointSize int64  `json:"checkpoint_size,omitempty"`
 	// Series is what the job reported.
 	Series *metrics.Series `json:"series,omitempty"`
 	// Notes say what could not be kept or read.

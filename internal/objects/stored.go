@@ -149,6 +149,22 @@ func (in *Intake) Put(d Digest, stored io.Reader) error {
 	return nil
 }
 
+// Copy takes an object of another store.
+func (in *Intake) Copy(from *Store, d Digest) error {
+	if !d.Valid() {
+		return &DamageError{d, "this is not a digest"}
+	}
+	f, err := os.Open(from.path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return &DamageError{d, "it is missing"}
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() // only read from
+	return in.Put(d, f)
+}
+
 // Store takes what r gives, and returns its digest and its size in bytes. Many
 // small objects cost one sync in this way, at Commit, and not one each.
 func (in *Intake) Store(r io.Reader) (Digest, int64, error) {
