@@ -2,12 +2,15 @@ package ratchet_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"ratchet"
+	mistakes "ratchet/study"
 )
 
 // Attempts are supervised by this test program, executed again.
@@ -46,39 +49,243 @@ func Example() {
 	// best: root 738
 }
 
+// home makes a folder with a small study, and opens a home beside it.
+func home() (engine *ratchet.Engine, study, dir string) {
+	dir, err := os.MkdirTemp("", "ratchet-example-")
+	must(err)
+	study = filepath.Join(dir, "study.yaml")
+	must(os.WriteFile(study, []byte(`version: 1
+name: small
+program: {command: [sh, p.sh, "{side}", "{seed}"], files: [p.sh]}
+objective: {metric: score, goal: maximize}
+parameters: {side: [left, right]}
+hypotheses: [{id: left, claim: left is better, compare: {a: {side: left}, b: {side: right}}, expect: a > b}]
+search: {method: grid, experiments: 2}
+validation: {seeds: 6}
+`), 0o600))
+	must(os.WriteFile(filepath.Join(dir, "p.sh"), []byte(`[ "$1" = left ] && score=$((10 + $2 % 3)) || score=$((5 + $2 % 2))
+echo "{\"score\": $score}" >> "$RATCHET_METRICS"
+`), 0o600))
+	engine, err = ratchet.Open(filepath.Join(dir, "home"))
+	must(err)
+	return engine, study, dir
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// create makes a run of a study whose report goes beside it.
+func create(engine *ratchet.Engine, study string) string {
+	data, err := os.ReadFile(study)
+	must(err)
+	run, err := engine.Create(context.Background(), study, data, ratchet.RunOptions{Output: filepath.Join(filepath.Dir(study), "report")})
+	must(err)
+	return run
+}
+
 // A run that was interrupted goes on where it was.
 func ExampleEngine_Resume() {
-	dir, err := os.MkdirTemp("", "ratchet-example-")
-	if err != nil {
-		panic(err)
-	}
+	engine, study, dir := home()
 	defer os.RemoveAll(dir)
-	engine, err := ratchet.Open(filepath.Join(dir, "home"))
-	if err != nil {
-		panic(err)
-	}
 	defer engine.Close()
+	run := create(engine, study)
 
-	study, err := os.ReadFile("examples/shell/study.yaml")
-	if err != nil {
-		panic(err)
-	}
-	run, err := engine.Create(context.Background(), "examples/shell/study.yaml", study, ratchet.RunOptions{
-		Output: filepath.Join(dir, "report"),
-	})
-	if err != nil {
-		panic(err)
-	}
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err = engine.Resume(ctx, run, ratchet.DriveOptions{Observe: func(s *ratchet.State, _ []ratchet.Event) {
-		if s.Tally.Trials == 2 {
-			cancel()
+	driving := engine.Start(ctx, run, ratchet.DriveOptions{})
+	trials := 0
+	for e, err := range engine.Subscribe(context.Background(), run, 1) {
+		must(err)
+		if _, ended := e.Data.(ratchet.TrialCompleted); ended {
+			if trials++; trials == 2 {
+				break
+			}
 		}
-	}})
+	}
+	cancel()
+	_, err := driving.Wait()
 	fmt.Println(err)
+
 	results, err := engine.Resume(context.Background(), run, ratchet.DriveOptions{})
 	fmt.Println(results.Status, err)
 	// Output:
 	// interrupted
 	// completed <nil>
+}
+
+// What happens in a run can be followed, by this process or another.
+func ExampleEngine_Subscribe() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	run := create(engine, study)
+	driving := engine.Start(context.Background(), run, ratchet.DriveOptions{})
+
+	for e, err := range engine.Subscribe(context.Background(), run, 1) {
+		must(err)
+		switch d := e.Data.(type) {
+		case ratchet.StageStarted:
+			fmt.Println("stage", d.Stage)
+		case ratchet.HypothesisJudged:
+			fmt.Println(d.Judgment.Hypothesis, "is", d.Judgment.Verdict)
+		case ratchet.RunCompleted:
+			fmt.Println(d.Status)
+			_, err := driving.Wait()
+			must(err)
+			// Output:
+			// stage ideation
+			// stage planning
+			// stage experimentation
+			// stage validation
+			// left is supported
+			// stage reporting
+			// completed
+			return
+		}
+	}
+}
+
+// A wish is journaled, and whoever drives the run does it.
+func ExampleEngine_Request() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	run := create(engine, study)
+
+	must(engine.Request(context.Background(), run, ratchet.CancelRequested{By: "me"}))
+	results, err := engine.Resume(context.Background(), run, ratchet.DriveOptions{})
+	must(err)
+	fmt.Println(results.Status)
+	fmt.Println(engine.Request(context.Background(), run, ratchet.RunCompleted{}))
+	// Output:
+	// cancelled
+	// run.completed is no wish: request a PauseRequested, a CancelRequested or an AlertsSilenced
+}
+
+// Where runs stand, at a glance.
+func ExampleEngine_List() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	_, err := engine.Run(context.Background(), study, ratchet.RunOptions{Output: filepath.Join(dir, "report")})
+	must(err)
+
+	runs, err := engine.List(context.Background())
+	must(err)
+	for _, s := range runs {
+		fmt.Printf("%s: %d of %d experiments, %d trials, %d failed\n", s.Status, s.Completed, s.Planned, s.Trials, s.Failed)
+	}
+	// Output:
+	// completed: 2 of 2 experiments, 15 trials, 0 failed
+}
+
+// A fork has another run's past, and goes on with a study that was changed.
+func ExampleEngine_Fork() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	ctx := context.Background()
+	run := create(engine, study)
+	_, err := engine.Resume(ctx, run, ratchet.DriveOptions{})
+	must(err)
+
+	at, err := engine.Locate(ctx, run, "stage-planning")
+	must(err)
+	fork, err := engine.Fork(ctx, run, ratchet.ForkOptions{At: at, Set: []string{"validation.seeds=8"}, Output: filepath.Join(dir, "fork")})
+	must(err)
+	results, err := engine.Resume(ctx, fork, ratchet.DriveOptions{})
+	must(err)
+	fmt.Println(results.Status, "with", results.Hypotheses[0].N, "pairs")
+
+	_, err = engine.Fork(ctx, run, ratchet.ForkOptions{Set: []string{"objective.goal=minimize"}, Output: filepath.Join(dir, "no")})
+	var refused *ratchet.AmendError
+	fmt.Println(errors.As(err, &refused))
+	// Output:
+	// completed with 8 pairs
+	// true
+}
+
+// A run goes on from an earlier position; nothing of its journal is lost.
+func ExampleEngine_Rollback() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	ctx := context.Background()
+	run := create(engine, study)
+	before, err := engine.Resume(ctx, run, ratchet.DriveOptions{})
+	must(err)
+
+	at, err := engine.Locate(ctx, run, "stage-experimentation")
+	must(err)
+	must(engine.Rollback(ctx, run, at, "me"))
+	status, err := engine.Status(ctx, run)
+	must(err)
+	fmt.Println(status.Status, "in", status.Stage)
+	after, err := engine.Resume(ctx, run, ratchet.DriveOptions{})
+	must(err)
+	fmt.Println("the same results:", after.Digest == before.Digest)
+	// Output:
+	// running in experimentation
+	// the same results: true
+}
+
+// A backup is restored into another home.
+func ExampleEngine_Backup() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	ctx := context.Background()
+	run := create(engine, study)
+	before, err := engine.Resume(ctx, run, ratchet.DriveOptions{})
+	must(err)
+
+	place := ratchet.BackupPlace{To: filepath.Join(dir, "backups")}
+	_, err = engine.Backup(ctx, place)
+	must(err)
+	other, err := ratchet.Open(filepath.Join(dir, "another-home"))
+	must(err)
+	defer other.Close()
+	_, err = other.Restore(ctx, place, ratchet.RestoreOptions{Backup: "latest", Output: filepath.Join(dir, "reports")})
+	must(err)
+	after, err := other.Results(ctx, run)
+	must(err)
+	fmt.Println("the same results:", after.Digest == before.Digest)
+
+	found, err := other.Verify(ctx)
+	must(err)
+	fmt.Println(found.Runs, "run,", len(found.Damages), "damages")
+	// Output:
+	// the same results: true
+	// 1 run, 0 damages
+}
+
+// Mistakes in a study are named before anything is made.
+func ExampleEngine_Create() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	_, err := engine.Create(context.Background(), study, []byte("version: 1\nname: small\nprogam: {command: [x]}\n"), ratchet.RunOptions{})
+	var problems mistakes.Problems
+	if errors.As(err, &problems) {
+		fmt.Println(problems[0].Line, problems[0].What)
+	}
+	runs, err := engine.List(context.Background())
+	must(err)
+	fmt.Println(len(runs), "runs")
+	// Output:
+	// 1 the key "program" is missing
+	// 0 runs
+}
+
+// TestSealed: nothing of the engine's parts is reached through it.
+func TestSealed(t *testing.T) {
+	for _, of := range []reflect.Type{reflect.TypeFor[ratchet.Engine](), reflect.TypeFor[ratchet.Driving]()} {
+		for i := range of.NumField() {
+			if of.Field(i).IsExported() {
+				t.Errorf("%s has the field %s", of, of.Field(i).Name)
+			}
+		}
+	}
 }

@@ -17,51 +17,14 @@ import (
 	"os"
 
 	"ratchet/internal/engine"
-	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/maintenance"
-	"ratchet/internal/report"
-	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/settings"
 )
 
 // Release is this release's version.
 const Release = home.Release
-
-// Results is what a run found, as in results.json.
-type Results = report.Results
-
-// Hypothesis is a claim in Results, with its verdict and where that comes from.
-type Hypothesis = report.Hypothesis
-
-// State is a run as its journal made it, and Event what happened in it.
-type (
-	State = research.State
-	Event = research.Payload
-)
-
-// Origin is where a fork comes from.
-type Origin = research.Origin
-
-// The states of a run in Results.Status.
-const (
-	Running   = research.Running
-	Paused    = research.Paused
-	Completed = research.Completed
-	Failed    = research.Failed
-	Cancelled = research.Cancelled
-)
-
-// RunOptions say how a run is made of a study, DriveOptions how it is driven.
-type (
-	RunOptions   = engine.RunOptions
-	DriveOptions = engine.DriveOptions
-	ForkOptions  = history.ForkOptions
-)
-
-// ErrInterrupted is the error of Run and Resume whose context ended: the run
-// can be resumed.
-var ErrInterrupted = engine.ErrInterrupted
 
 // Main must be called first thing in main, and in TestMain, of every program
 // that runs studies: attempts outlive the engine in processes that are this
@@ -72,31 +35,45 @@ func Main() { sandbox.Main() }
 // Engine is an open home: a folder with a journal, objects and runs. It is
 // safe for concurrent use; several processes may open the same home.
 type Engine struct {
-	*engine.Engine
-	*maintenance.Maintenance
+	engine      *engine.Engine
+	maintenance *maintenance.Maintenance
+	settings    *settings.Settings
 }
 
-func of(e *engine.Engine) *Engine { return &Engine{e, maintenance.Of(e.Home, e.Publisher, e.Executor)} }
-
-// OpenWith opens a home whose parts are replaced.
-func OpenWith(home string, o engine.Options) (*Engine, error) {
-	e, err := engine.Open(home, o)
+// Open opens the home in a folder, and creates it if need be. It reads the settings
+// in the home's config.yaml and in the environment, as the command does; those that
+// cannot be are study.Problems, with file, line and remedy.
+func Open(folder string) (*Engine, error) {
+	set, err := settings.Read(folder, settings.Options{})
 	if err != nil {
 		return nil, err
 	}
-	return of(e), nil
+	breakers, err := set.Breakers()
+	if err != nil {
+		return nil, err
+	}
+	machine, err := set.Node()
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.Open(folder, engine.Options{Breakers: breakers, Node: machine})
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{e, maintenance.Of(e.Home, e.Publisher, e.Executor), set}, nil
 }
 
-// Open opens the home in a folder, and creates it if need be.
-func Open(home string) (*Engine, error) {
-	return OpenWith(home, engine.Options{})
+// Close closes the home. No run is driven by then.
+func (e *Engine) Close() error { return e.engine.Close() }
+
+// Create makes a run of a study. file is the study's path, which its program's files
+// are beside, and data its content. When it returns, the run is durable and waits to
+// be driven. Mistakes in the study are study.Problems; nothing was made then.
+func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOptions) (run string, err error) {
+	return e.engine.Create(ctx, file, data, o)
 }
 
-// Run makes a run of a study file and drives it to its end. If ctx ends
-// before, the error is ErrInterrupted and Resume goes on; attempts that run
-// are left to themselves unless the options say otherwise. The results are
-// those at the time of return, also with an error that came after the run was
-// made; the report is in the folder of the options, results/<run> by default.
+// Run makes a run of a study file and drives it to its end; see Create and Resume.
 func (e *Engine) Run(ctx context.Context, file string, o RunOptions) (*Results, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -109,10 +86,26 @@ func (e *Engine) Run(ctx context.Context, file string, o RunOptions) (*Results, 
 	return e.Resume(ctx, run, DriveOptions{})
 }
 
-// Resume drives a run on from wherever it stands. Nothing that was completed
-// is executed again, and attempts that still run are picked up.
+// Resume drives a run from wherever it stands until it ends or pauses. Nothing that
+// was completed is executed again, and attempts that still run are picked up. If
+// ctx ends before, the error is ErrInterrupted and Resume goes on another time. The
+// results are those at the time of return, with an error too if the run could be
+// read; the report is in the folder of the run's options, results/RUN by default. A
+// run that another process drives is left alone: the error is a DrivenError.
 func (e *Engine) Resume(ctx context.Context, run string, o DriveOptions) (*Results, error) {
-	if _, err := e.Drive(ctx, run, o); err != nil {
+	d := engine.DriveOptions{
+		OnInterrupt: o.OnInterrupt, MoreTime: o.MoreTime, Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls, AcceptInputs: o.AcceptInputs,
+		Isolation: o.Isolation, AllowInputs: o.AllowInputs, Warn: o.Warn, Models: e.settings.Models,
+	}
+	policy, err := e.settings.Backups()
+	if err != nil {
+		return nil, err
+	}
+	d.Backups = e.maintenance.Schedule(policy, e.engine.Dependencies(), o.Warn)
+	if d.Watch, err = e.settings.Watch(); err != nil {
+		return nil, err
+	}
+	if _, err := e.engine.Drive(ctx, run, d); err != nil {
 		r, resultsErr := e.Results(context.WithoutCancel(ctx), run)
 		if resultsErr != nil {
 			return nil, err
@@ -120,4 +113,28 @@ func (e *Engine) Resume(ctx context.Context, run string, o DriveOptions) (*Resul
 		return r, err
 	}
 	return e.Results(ctx, run)
+}
+
+// Driving is a run that is driven in the background.
+type Driving struct {
+	done    chan struct{}
+	results *Results
+	err     error
+}
+
+// Start is Resume in the background. End ctx to leave the run; Wait says what came of
+// it.
+func (e *Engine) Start(ctx context.Context, run string, o DriveOptions) *Driving {
+	d := &Driving{done: make(chan struct{})}
+	go func() {
+		defer close(d.done)
+		d.results, d.err = e.Resume(ctx, run, o)
+	}()
+	return d
+}
+
+// Wait waits until the run is not driven any more, and returns what Resume does.
+func (d *Driving) Wait() (*Results, error) {
+	<-d.done
+	return d.results, d.err
 }

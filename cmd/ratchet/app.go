@@ -25,6 +25,8 @@ import (
 	"ratchet/internal/journal"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/objects"
+	"ratchet/internal/research"
+	"ratchet/internal/settings"
 	"ratchet/study"
 )
 
@@ -52,6 +54,7 @@ type app struct {
 	log      *slog.Logger
 	stderr   slog.Handler // of log
 	file     *slog.Logger // of the home's log alone; nil: nothing is driven
+	homeless bool         // the command has nothing to do with a home
 	status   int          // exit status of a command that ended without an error
 	// stranger is the home, where it is not to be believed.
 	stranger *untrustedHome
@@ -106,7 +109,7 @@ func statusOf(err error) int {
 		return silent.status
 	case errors.Is(err, engine.ErrInterrupted):
 		return exitInterrupted
-	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, &unknown), errors.As(err, &notYet),
+	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, new(*settings.Error)), errors.As(err, &unknown), errors.As(err, &notYet),
 		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &keys), errors.As(err, &arrived), errors.As(err, &driven),
 		errors.As(err, &noBackups), errors.As(err, &unknownBackup), errors.As(err, &held), errors.As(err, &newer), errors.Is(err, backup.ErrLocked), errors.Is(err, fs.ErrNotExist):
 		return exitUsage
@@ -159,7 +162,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 	f.BoolVar(&a.noColor, "no-color", false, "no colours (also $NO_COLOR)")
 	f.StringVar(&a.logLevel, "log-level", "warn", "what to log on stderr: debug, info, warn or error")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
-		if homeless(c) {
+		if a.homeless = homeless(c); a.homeless {
 			return a.setLogging()
 		}
 		stranger, err := a.strangersHome()
@@ -248,7 +251,7 @@ func (a *app) homeFolder() (path, source string, err error) {
 }
 
 // open opens the home. A command that only reads does not make one.
-func (a *app) open(create bool) (*ratchet.Engine, error) {
+func (a *app) open(create bool) (*opened, error) {
 	folder, _, err := a.homeFolder()
 	if err != nil {
 		return nil, err
@@ -261,23 +264,15 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 		}
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
-	breakers, err := a.breakers()
+	set, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
-	settings, err := a.configured()
-	if err != nil {
-		return nil, err
-	}
-	private := settings["private"].Value != "false"
+	private := set.Get("private") != "false"
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	machine, err := a.nodeOptions()
-	if err != nil {
-		return nil, err
-	}
-	e, err := ratchet.OpenWith(folder, engine.Options{Breakers: breakers, Node: machine})
+	e, err := openHome(folder, set)
 	if err != nil {
 		return nil, err
 	}
@@ -287,9 +282,43 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	return e, nil
 }
 
+// opened is an open home: what drives its runs, and what looks after it.
+type opened struct {
+	*engine.Engine
+	*maintenance.Maintenance
+	settings *settings.Settings
+}
+
+func openHome(folder string, set *settings.Settings) (*opened, error) {
+	breakers, err := set.Breakers()
+	if err != nil {
+		return nil, err
+	}
+	machine, err := set.Node()
+	if err != nil {
+		return nil, err
+	}
+	e, err := engine.Open(folder, engine.Options{Breakers: breakers, Node: machine})
+	if err != nil {
+		return nil, err
+	}
+	return &opened{e, maintenance.Of(e.Home, e.Publisher, e.Executor), set}, nil
+}
+
+// configure adds to how a run is driven what the settings say.
+func (o *opened) configure(d *engine.DriveOptions) error {
+	policy, err := o.settings.Backups()
+	if err != nil {
+		return err
+	}
+	d.Backups, d.Models = o.Schedule(policy, o.Dependencies(), d.Warn), o.settings.Models
+	d.Watch, err = o.settings.Watch()
+	return err
+}
+
 // with opens the home, finds the run that the first argument names, and calls
 // f with it.
-func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) bool, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
+func (a *app) with(c *cobra.Command, args []string, prefer func(*research.State) bool, f func(ctx context.Context, e *opened, run string) error) error {
 	e, err := a.open(false)
 	if err != nil {
 		return err
@@ -314,8 +343,8 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*ratchet.State) 
 }
 
 // withAt is with, and finds the position that --at names; 0: the last.
-func (a *app) withAt(c *cobra.Command, args []string, prefer func(*ratchet.State) bool, at *string, f func(ctx context.Context, e *ratchet.Engine, run string, at int64) error) error {
-	return a.with(c, args, prefer, func(ctx context.Context, e *ratchet.Engine, run string) error {
+func (a *app) withAt(c *cobra.Command, args []string, prefer func(*research.State) bool, at *string, f func(ctx context.Context, e *opened, run string, at int64) error) error {
+	return a.with(c, args, prefer, func(ctx context.Context, e *opened, run string) error {
 		if *at == "" {
 			return f(ctx, e, run, 0)
 		}

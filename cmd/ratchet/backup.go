@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
 	"ratchet/internal/journal"
@@ -29,9 +28,18 @@ func (b *backupFlags) add(c *cobra.Command, name string) {
 	c.Flags().StringVar(&b.identity, "identity", "", "file with the age identity that opens encrypted backups")
 }
 
+// backups is what the settings say of backups.
+func (a *app) backups() (maintenance.BackupPolicy, error) {
+	set, err := a.settings()
+	if err != nil {
+		return maintenance.BackupPolicy{}, err
+	}
+	return set.Backups()
+}
+
 // place is where the flags and the settings say that backups are.
 func (a *app) place(b backupFlags) (maintenance.BackupPlace, error) {
-	p, err := a.backupPolicy()
+	p, err := a.backups()
 	if err != nil {
 		return p.BackupPlace, err
 	}
@@ -268,7 +276,7 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 	return c
 }
 
-func (a *app) printRestored(e *ratchet.Engine, out *maintenance.Restored) {
+func (a *app) printRestored(e *opened, out *maintenance.Restored) {
 	runs := 0
 	for _, r := range out.Runs {
 		if c := journal.Named(r.Run); c.Kind == journal.KindCalls {
@@ -300,7 +308,7 @@ func (a *app) backupPruneCommand() *cobra.Command {
 		Use:   "prune --keep-last N --keep-daily N --keep-weekly N",
 		Short: "Remove old backups, and what only they needed",
 		RunE: func(c *cobra.Command, _ []string) error {
-			p, err := a.backupPolicy()
+			p, err := a.backups()
 			if err != nil {
 				return err
 			}

@@ -1,8 +1,6 @@
 package main
 
 import (
-	product "ratchet"
-
 	"context"
 	"math/rand/v2"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"ratchet/internal/backup"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/proof"
+	"ratchet/internal/settings"
 )
 
 // TestBackupsKilled kills `ratchet backup create` at random moments: the backups
@@ -34,7 +33,7 @@ func TestBackupsKilled(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	place := maintenance.BackupPlace{To: filepath.Join(dir, "backups")}
-	e, err := product.Open(filepath.Join(dir, ".ratchet"))
+	e, err := openHome(filepath.Join(dir, ".ratchet"), &settings.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +83,7 @@ func TestBackupsKilled(t *testing.T) {
 			if len(bad) > 0 || len(all) == 0 || all[0].ID != first.ID {
 				t.Fatalf("after %d kills there are %d backups; %v", killed, len(all), bad)
 			}
-			restored, err := product.Open(filepath.Join(t.TempDir(), "home"))
+			restored, err := openHome(filepath.Join(t.TempDir(), "home"), &settings.Settings{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/gateway"
 	"ratchet/internal/research"
 	"ratchet/internal/view"
@@ -21,7 +20,7 @@ func (a *app) callsCommand() *cobra.Command {
 		Short: "Show the model calls of a run: what was asked, what it cost, what came out of the record",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
 				l, err := e.Calls(ctx, run)
 				if err != nil {
 					return err

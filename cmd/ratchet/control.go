@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
+	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/research"
 )
@@ -20,7 +20,7 @@ func me() string {
 	return "somebody"
 }
 
-func active(s *ratchet.State) bool { return !s.Ended() }
+func active(s *research.State) bool { return !s.Ended() }
 
 func (a *app) pauseCommand() *cobra.Command {
 	return &cobra.Command{
@@ -28,7 +28,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		Short: "Begin nothing new; stop when the running attempts have ended",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
 				if e.Driven(run) == nil {
 					return usageError{errors.New("nobody drives run " + run + ": it stands still already, and `ratchet resume` goes on")}
 				}
@@ -47,13 +47,13 @@ func (a *app) cancelCommand() *cobra.Command {
 		Short: "Stop the running attempts and end the run for good",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
 				if err := e.Request(ctx, run, research.CancelRequested{By: me()}); err != nil {
 					return err
 				}
 				// Where nobody drives the run, this process ends it.
 				var driven *home.DrivenError
-				if _, err := e.Drive(ctx, run, ratchet.DriveOptions{}); err != nil && !errors.As(err, &driven) {
+				if _, err := e.Drive(ctx, run, engine.DriveOptions{}); err != nil && !errors.As(err, &driven) {
 					return err
 				}
 				return a.said(run, "cancel requested", "run %s is cancelled; what it found so far stays in its journal\n", run)

@@ -7,9 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/report"
-	"ratchet/study"
 )
 
 func (a *app) costCommand() *cobra.Command {
@@ -23,11 +21,15 @@ func (a *app) costCommand() *cobra.Command {
 			if each != "" && each != "experiment" && each != "trial" {
 				return usageError{fmt.Errorf("--each is %q; it is experiment or trial", each)}
 			}
-			prices, err := a.prices()
+			set, err := a.settings()
 			if err != nil {
 				return err
 			}
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			prices, err := set.Prices()
+			if err != nil {
+				return err
+			}
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
 				s, _, err := e.LoadAt(ctx, run, at)
 				if err != nil {
 					return err
@@ -49,23 +51,6 @@ func (a *app) costCommand() *cobra.Command {
 	atFlag(c, &at)
 	c.Flags().StringVar(&each, "each", "", "also a line for each experiment, or trial")
 	return c
-}
-
-// prices are those of the settings.
-func (a *app) prices() (report.Prices, error) {
-	var p report.Prices
-	set, err := a.configured()
-	if err != nil {
-		return p, err
-	}
-	for key, to := range map[string]*study.Money{"cpu_hour": &p.CPUHour, "gpu_hour": &p.GPUHour, "gib_month": &p.GiBMonth} {
-		if v := set["prices."+key].Value; v != "" {
-			if *to, err = study.ParseMoney(v); err != nil {
-				return p, err
-			}
-		}
-	}
-	return p, nil
 }
 
 func (a *app) printCosts(c report.Costs, each string) {

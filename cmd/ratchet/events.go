@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
 )
@@ -21,7 +20,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "Print a run's journal, one record a line",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
 				superseded, err := e.Superseded(ctx, run, at)
 				if err != nil {
 					return err

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"ratchet"
 	"ratchet/internal/environment"
 	"ratchet/internal/gateway"
 	"ratchet/internal/research"
@@ -15,7 +14,7 @@ import (
 
 // begin prints which run is driven. What stands open to its programs is said in
 // that first line, however quiet the rest is to be.
-func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
+func (a *app) begin(ctx context.Context, e *opened, run string) error {
 	s, _, err := e.Load(ctx, run)
 	if err != nil {
 		return err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
@@ -26,7 +25,7 @@ func (a *app) healthCommand() *cobra.Command {
 		Short: "Say how well a run and its machine are, and why",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
 				s, _, err := e.Load(ctx, run)
 				if err != nil {
 					return err
@@ -50,7 +49,7 @@ func (a *app) healthCommand() *cobra.Command {
 	}
 }
 
-func (a *app) printHealth(d view.Health, s *ratchet.State) {
+func (a *app) printHealth(d view.Health, s *research.State) {
 	now := time.Now()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
@@ -110,7 +109,7 @@ func (a *app) printHealth(d view.Health, s *ratchet.State) {
 	_ = w.Flush()
 }
 
-func statusWord(s *ratchet.State, driven *home.DrivenError) string {
+func statusWord(s *research.State, driven *home.DrivenError) string {
 	return view.Status{Status: string(s.Status), Driven: driven}.Word()
 }
 
@@ -183,7 +182,7 @@ func (a *app) alertsCommand() *cobra.Command {
 		Short: "List the alerts of a run: what is raised, and what is over",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
 				list, err := e.Alerts(ctx, run)
 				if err != nil {
 					return err
@@ -227,7 +226,7 @@ func (a *app) silenceCommand() *cobra.Command {
 			if !engine.KnownRule(args[0]) {
 				return usageError{fmt.Errorf("there is no rule %q; it is * or one of: %s", args[0], strings.Join(engine.AlertRules(), ", "))}
 			}
-			return a.with(c, args[1:], active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args[1:], active, func(ctx context.Context, e *opened, run string) error {
 				until := time.Now().UTC().Add(time.Duration(d)).Truncate(time.Second)
 				if err := e.Request(ctx, run, research.AlertsSilenced{Rule: args[0], Until: until, By: me()}); err != nil {
 					return err

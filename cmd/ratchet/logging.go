@@ -10,7 +10,6 @@ import (
 
 	"gopkg.in/natefinch/lumberjack.v2"
 
-	"ratchet"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -23,13 +22,17 @@ func (a *app) setLogging() error {
 	if err := level.UnmarshalText([]byte(a.logLevel)); err != nil {
 		return usageError{fmt.Errorf("--log-level is %q; it is debug, info, warn or error", a.logLevel)}
 	}
-	set, err := a.configured()
-	if err != nil {
-		return err
+	asJSON := a.json
+	if !a.homeless {
+		set, err := a.settings()
+		if err != nil {
+			return err
+		}
+		asJSON = asJSON || set.Get("log.format") == "json"
 	}
 	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact.OfEnvironment(os.Environ()).Attribute}
 	a.stderr = slog.NewTextHandler(a.err, options)
-	if a.json || set["log.format"].Value == "json" {
+	if asJSON {
 		a.stderr = slog.NewJSONHandler(a.err, options)
 	}
 	a.log = slog.New(a.stderr)
@@ -38,20 +41,20 @@ func (a *app) setLogging() error {
 
 // logToFile has a home's engine log, in JSON, beside stderr. When it is full
 // another is begun, and the oldest goes.
-func (a *app) logToFile(e *ratchet.Engine) (done func(), err error) {
-	set, err := a.configured()
+func (a *app) logToFile(e *opened) (done func(), err error) {
+	set, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
 	file := &lumberjack.Logger{Filename: filepath.Join(e.Folder, "logs", "engine.log"), MaxSize: 10, MaxBackups: 5}
-	if v := set["log.size"].Value; v != "" {
+	if v := set.Get("log.size"); v != "" {
 		n, err := study.ParseBytes(v)
 		if err != nil {
 			return nil, err
 		}
 		file.MaxSize = max(1, int(n>>20)) // MiB
 	}
-	if v := set["log.keep"].Value; v != "" {
+	if v := set.Get("log.keep"); v != "" {
 		if file.MaxBackups, err = strconv.Atoi(v); err != nil {
 			return nil, err
 		}
@@ -66,7 +69,7 @@ func (a *app) logToFile(e *ratchet.Engine) (done func(), err error) {
 
 // logEvent logs what is worth a line; on a terminal the progress says it in
 // words. What concerns security says so, for whoever collects it.
-func (a *app) logEvent(run string, s *ratchet.State, p research.Payload) {
+func (a *app) logEvent(run string, s *research.State, p research.Payload) {
 	if a.log == nil || a.file == nil {
 		return
 	}

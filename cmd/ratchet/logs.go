@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/research"
 )
@@ -25,7 +24,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Short: "Print what the attempts of a run wrote",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
 				trial := ""
 				if len(args) > 1 {
 					trial = args[1]
@@ -48,7 +47,7 @@ type logLine struct {
 }
 
 // logs prints every stream of every attempt, each from where it was left.
-func (a *app) logs(ctx context.Context, e *ratchet.Engine, run, trial string, follow bool) error {
+func (a *app) logs(ctx context.Context, e *opened, run, trial string, follow bool) error {
 	printed := map[string]int64{}
 	lines := []logLine{}
 	found := false

@@ -93,28 +93,21 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// setting is one effective setting of the engine, with where it came from.
-type setting struct {
-	Name   string `json:"name"`
-	Value  string `json:"value"`
-	Source string `json:"source"`
-}
-
 func (a *app) configCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "config",
 		Short: "Print the effective settings of the engine, with where each came from",
 		RunE: func(c *cobra.Command, _ []string) error {
-			settings, err := a.settings(c)
+			effective, err := a.effective(c)
 			if err != nil {
 				return err
 			}
 			if a.json {
-				a.printJSON(settings)
+				a.printJSON(effective)
 				return nil
 			}
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-			for _, s := range settings {
+			for _, s := range effective {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", s.Name, cmp.Or(s.Value, "none"), s.Source)
 			}
 			if a.stranger != nil {

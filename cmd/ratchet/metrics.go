@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/telemetry"
 	"ratchet/internal/view"
 )
@@ -48,7 +47,7 @@ func (a *app) metricsCommand() *cobra.Command {
 }
 
 // measured are the named runs, or all, as they stand.
-func measured(ctx context.Context, e *ratchet.Engine, names []string) ([]telemetry.Run, error) {
+func measured(ctx context.Context, e *opened, names []string) ([]telemetry.Run, error) {
 	runs, err := e.Runs(ctx)
 	if err != nil {
 		return nil, err

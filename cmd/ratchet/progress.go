@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/term"
 
-	"ratchet"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
@@ -46,7 +45,7 @@ func (a *app) newProgress(run string) *progress {
 }
 
 // observe is told of every step of the run.
-func (p *progress) observe(s *ratchet.State, events []research.Payload) {
+func (p *progress) observe(s *research.State, events []research.Payload) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range events {
@@ -84,7 +83,7 @@ func (p *progress) observe(s *ratchet.State, events []research.Payload) {
 	}
 }
 
-func message(s *ratchet.State, trial string) string {
+func message(s *research.State, trial string) string {
 	if t := s.Trial(trial); t != nil && t.Last() != nil {
 		return t.Last().Message
 	}
@@ -116,7 +115,7 @@ func (p *progress) stop() {
 }
 
 // describe is the state of a run on one line.
-func (p *progress) describe(s *ratchet.State) string {
+func (p *progress) describe(s *research.State) string {
 	parts := []string{fmt.Sprintf("%-15s", s.Stage)}
 	if s.Plan != nil {
 		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Frontier, s.Plan.Experiments), fmt.Sprintf("trials %d/%d", s.Tally.Trials, s.PlannedTrials()))
@@ -134,7 +133,7 @@ func (p *progress) describe(s *ratchet.State) string {
 }
 
 // left estimates the time left from the pace since this process began.
-func (p *progress) left(s *ratchet.State) string {
+func (p *progress) left(s *research.State) string {
 	done := s.Tally.Trials - p.first
 	if s.Plan == nil || done < 2 || s.Ended() {
 		return ""

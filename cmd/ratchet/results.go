@@ -4,14 +4,13 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ratchet"
 	"ratchet/internal/gateway"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 )
 
 // printResults prints what a run found, for a person.
-func (a *app) printResults(r *ratchet.Results, output string) {
+func (a *app) printResults(r *report.Results, output string) {
 	a.printf("\n")
 	if r.Question != "" {
 		a.printf("%s\n\n", r.Question)
@@ -52,7 +51,7 @@ func (a *app) printResults(r *ratchet.Results, output string) {
 		a.printf("%d of %d trials failed; the report says why\n", n, r.Usage.Trials)
 	}
 	a.printf("Run %s: %s%s, %s\n", r.Run, r.Status, inBrackets(r.Why), report.Span(r.Usage.Elapsed))
-	if r.Status != ratchet.Paused && r.Status != ratchet.Running {
+	if r.Status != research.Paused && r.Status != research.Running {
 		a.printf("Report %s\n", filepath.Join(shorter(output), "report.html"))
 		a.printf("Last record %d %s\n", r.Journal.Seq, r.Journal.Hash)
 	}
@@ -66,7 +65,7 @@ func equals(h report.Hypothesis) string {
 	return "= " + p
 }
 
-func finals(r *ratchet.Results) int {
+func finals(r *report.Results) int {
 	n := 0
 	for _, f := range r.Failures {
 		if f.Final {

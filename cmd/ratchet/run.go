@@ -13,16 +13,17 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var o ratchet.RunOptions
+	var o engine.RunOptions
 	var isolation, topic, interrupt string
 	var detach bool
 	monitoring, checkpoints := true, true
@@ -67,7 +68,7 @@ func (a *app) runCommand() *cobra.Command {
 			if detach {
 				return a.detach(e, run)
 			}
-			return a.drive(c.Context(), e, run, ratchet.DriveOptions{OnInterrupt: interrupt})
+			return a.drive(c.Context(), e, run, engine.DriveOptions{OnInterrupt: interrupt})
 		},
 	}
 	f := c.Flags()
@@ -88,7 +89,7 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // detach goes on in a process of its own session.
-func (a *app) detach(e *ratchet.Engine, run string) error {
+func (a *app) detach(e *opened, run string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -142,8 +143,8 @@ func (a *app) resumeCommand() *cobra.Command {
 					return usageError{fmt.Errorf("--budget: %w", err)}
 				}
 			}
-			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
-			return a.with(c, args, unfinished, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			unfinished := func(s *research.State) bool { return !s.Ended() }
+			return a.with(c, args, unfinished, func(ctx context.Context, e *opened, run string) error {
 				level, err := sandbox.ParseIsolation(isolation)
 				if err != nil {
 					return usageError{err}
@@ -152,7 +153,7 @@ func (a *app) resumeCommand() *cobra.Command {
 				if inputs {
 					accepts = me()
 				}
-				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				return a.drive(ctx, e, run, engine.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
@@ -168,7 +169,7 @@ func (a *app) resumeCommand() *cobra.Command {
 }
 
 // drive drives a run, shows how it goes, and prints what came of it.
-func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratchet.DriveOptions) error {
+func (a *app) drive(ctx context.Context, e *opened, run string, o engine.DriveOptions) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
 	// A pipe that nobody reads any more ends nothing: the run matters more than
@@ -180,14 +181,7 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 	p := a.newProgress(run)
 	o.Observe = p.observe
 	o.Warn = func(err error) { a.log.Warn(e.Secrets().Text(err.Error())) }
-	policy, err := a.backupPolicy()
-	if err == nil {
-		o.Backups = e.Schedule(policy, e.Dependencies(), o.Warn)
-		o.Watch, err = a.watchOptions()
-	}
-	if err == nil {
-		o.Models, err = a.modelSettings()
-	}
+	err := e.configure(&o)
 	var closed func()
 	if err == nil {
 		closed, err = a.logToFile(e)
@@ -219,7 +213,7 @@ func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratche
 }
 
 // follow waits for a run that another process drives.
-func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *home.DrivenError, p *progress) error {
+func (a *app) follow(ctx context.Context, e *opened, run string, driven *home.DrivenError, p *progress) error {
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
 	following, stop := context.WithCancel(ctx)
 	defer stop()
@@ -270,7 +264,7 @@ func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven 
 	if err != nil {
 		return err
 	}
-	if !s.Ended() && s.Status != ratchet.Paused {
+	if !s.Ended() && s.Status != research.Paused {
 		fmt.Fprintf(a.err, "the process that drove run %s has left it; `ratchet resume %s` goes on\n", run, run)
 		return silentError{exitInterrupted}
 	}
@@ -278,7 +272,7 @@ func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven 
 }
 
 // conclude prints the results of a run and sets the exit status.
-func (a *app) conclude(ctx context.Context, e *ratchet.Engine, run string) error {
+func (a *app) conclude(ctx context.Context, e *opened, run string) error {
 	r, err := e.Results(ctx, run)
 	if err != nil {
 		return err
@@ -296,13 +290,13 @@ func (a *app) conclude(ctx context.Context, e *ratchet.Engine, run string) error
 	return nil
 }
 
-func statusOfRun(r *ratchet.Results) int {
+func statusOfRun(r *report.Results) int {
 	switch {
-	case r.Status == ratchet.Paused:
+	case r.Status == research.Paused:
 		return exitPaused
-	case r.Status == ratchet.Failed, r.Status == ratchet.Cancelled:
+	case r.Status == research.Failed, r.Status == research.Cancelled:
 		return exitFailed
-	case r.Status == ratchet.Completed && !r.Passed():
+	case r.Status == research.Completed && !r.Passed():
 		return exitGate
 	}
 	return exitDone

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -21,7 +20,7 @@ func (a *app) showCommand() *cobra.Command {
 		Short: "Show a run's experiments, or one experiment with its trials",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
 				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
 					return err
@@ -42,7 +41,7 @@ func (a *app) showCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) showRun(r *ratchet.Results) error {
+func (a *app) showRun(r *report.Results) error {
 	if a.json {
 		a.printJSON(r)
 		return nil
@@ -65,7 +64,7 @@ func (a *app) showRun(r *ratchet.Results) error {
 	return w.Flush()
 }
 
-func (a *app) showExperiment(r *ratchet.Results, x report.Experiment) error {
+func (a *app) showExperiment(r *report.Results, x report.Experiment) error {
 	if a.json {
 		a.printJSON(x)
 		return nil

@@ -9,14 +9,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/gateway"
 	"ratchet/internal/home"
 	"ratchet/internal/report"
+	"ratchet/internal/research"
 	"ratchet/internal/view"
 )
 
-func modelsText(m *gateway.Summary, s *ratchet.State) string {
+func modelsText(m *gateway.Summary, s *research.State) string {
 	text := fmt.Sprintf("%d calls, %d tokens, %s", m.Calls, m.Spent.Tokens, gateway.Dollars(m.Spent.NanoUSD))
 	if limit := s.SpendLimit().Cost; limit > 0 {
 		text += " of " + limit.String()
@@ -37,8 +37,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say where a run stands",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			unfinished := func(s *ratchet.State) bool { return !s.Ended() }
-			return a.withAt(c, args, unfinished, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			unfinished := func(s *research.State) bool { return !s.Ended() }
+			return a.withAt(c, args, unfinished, &at, func(ctx context.Context, e *opened, run string, at int64) error {
 				d, s, err := view.StatusAt(ctx, e.Engine, run, at)
 				if err != nil {
 					return err
@@ -56,7 +56,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printStatus(d view.Status, s *ratchet.State) {
+func (a *app) printStatus(d view.Status, s *research.State) {
 	now := time.Now()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }

@@ -110,7 +110,7 @@ func (a *app) repair(ctx context.Context, flags backupFlags) error {
 	if _, err := os.Stat(folder); err != nil {
 		return &home.UnknownRunError{}
 	}
-	p, err := a.backupPolicy()
+	p, err := a.backups()
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet"
 	"ratchet/internal/engine"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/view"
@@ -108,7 +107,7 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	options := ratchet.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
+	options := engine.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
 	file := filepath.Join(dir, "the command line")
 	if _, err := engine.Check(file, data, options); err != nil {
 		return err
@@ -125,5 +124,5 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if o.detach {
 		return a.detach(e, run)
 	}
-	return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: o.interrupt})
+	return a.drive(ctx, e, run, engine.DriveOptions{OnInterrupt: o.interrupt})
 }

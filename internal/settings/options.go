@@ -1,6 +1,7 @@
-package main
+package settings
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -11,7 +12,9 @@ import (
 
 	"ratchet/internal/engine"
 	"ratchet/internal/guard"
+	"ratchet/internal/maintenance"
 	"ratchet/internal/node"
+	"ratchet/internal/report"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
@@ -45,26 +48,18 @@ func readShare(s string, total func() (int64, bool)) (float64, error) {
 	return min(1, float64(n)/float64(max(1, whole))), nil
 }
 
-// nodeOptions is what the settings say of the machine.
-func (a *app) nodeOptions() (node.Options, error) {
-	o := node.Options{Limits: node.DefaultLimits}
-	set, err := a.configured()
-	if err != nil {
-		return o, err
-	}
-	home, _, err := a.homeFolder()
-	if err != nil {
-		return o, err
-	}
+// Node is what the settings say of the machine.
+func (s *Settings) Node() (o node.Options, err error) {
+	o.Limits = node.DefaultLimits
 	total := map[string]func() (int64, bool){
 		"memory": func() (int64, bool) {
 			m, err := mem.VirtualMemory()
 			return int64(value(m)), err == nil
 		},
-		"disk": func() (int64, bool) { return sandbox.TotalSpace(filepath.Dir(home)) },
+		"disk": func() (int64, bool) { return sandbox.TotalSpace(filepath.Dir(s.home)) },
 	}
 	for name, to := range map[string]*float64{"cpu": &o.Limits.CPU, "memory": &o.Limits.Memory, "disk": &o.Limits.Disk, "gpu_memory": &o.Limits.GPUMemory} {
-		v := set["machine."+name].Value
+		v := s.Get("machine." + name)
 		if v == "" {
 			continue
 		}
@@ -73,21 +68,16 @@ func (a *app) nodeOptions() (node.Options, error) {
 			of = func() (int64, bool) { return 0, false }
 		}
 		if *to, err = readShare(v, of); err != nil {
-			return o, usageError{fmt.Errorf("machine.%s: %w", name, err)}
+			return o, &Error{fmt.Errorf("machine.%s: %w", name, err)}
 		}
 	}
 	return o, nil
 }
 
-// watchOptions is what the settings say of watching runs.
-func (a *app) watchOptions() (engine.WatchOptions, error) {
-	var o engine.WatchOptions
-	set, err := a.configured()
-	if err != nil {
-		return o, err
-	}
+// Watch is what the settings say of watching runs.
+func (s *Settings) Watch() (o engine.WatchOptions, err error) {
 	for name, to := range map[string]*time.Duration{"every": &o.Every, "health": &o.Health} {
-		if v := set["monitor."+name].Value; v != "" {
+		if v := s.Get("monitor." + name); v != "" {
 			d, err := study.ParseDuration(v)
 			if err != nil {
 				return o, err
@@ -95,10 +85,10 @@ func (a *app) watchOptions() (engine.WatchOptions, error) {
 			*to = max(time.Duration(d), 100*time.Millisecond)
 		}
 	}
-	if v := set["alerts.to"].Value; v != "" {
+	if v := s.Get("alerts.to"); v != "" {
 		o.AlertTo = strings.Split(v, " ")
 	}
-	o.AlertFrom = set["alerts.from"].Value
+	o.AlertFrom = s.Get("alerts.from")
 	return o, nil
 }
 
@@ -109,26 +99,61 @@ func value(m *mem.VirtualMemoryStat) uint64 {
 	return m.Total
 }
 
-// breakers is what the settings say of breakers.
-func (a *app) breakers() (guard.Policy, error) {
-	p := guard.DefaultPolicy
-	set, err := a.configured()
-	if err != nil {
-		return p, err
-	}
+// Breakers is what the settings say of breakers.
+func (s *Settings) Breakers() (p guard.Policy, err error) {
+	p = guard.DefaultPolicy
 	for name, to := range map[string]*int{"failures": &p.Failures, "probes": &p.Probes} {
-		if v := set["breakers."+name].Value; v != "" {
+		if v := s.Get("breakers." + name); v != "" {
 			if *to, err = strconv.Atoi(v); err != nil {
 				return p, err
 			}
 		}
 	}
-	if v := set["breakers.open_for"].Value; v != "" {
+	if v := s.Get("breakers.open_for"); v != "" {
 		d, err := study.ParseDuration(v)
 		if err != nil {
 			return p, err
 		}
 		p.OpenFor = time.Duration(d)
+	}
+	return p, nil
+}
+
+// Backups is what the settings say of backups.
+func (s *Settings) Backups() (p maintenance.BackupPolicy, err error) {
+	p = maintenance.BackupPolicy{AfterStage: s.Get("backup.after_stage") == "true"}
+	p.To, p.Identity = s.set["backup.to"].beside(s.home), s.set["backup.identity"].beside(s.home)
+	if v := s.Get("backup.recipients"); v != "" {
+		p.Recipients = strings.Split(v, ",")
+	}
+	if v := s.Get("backup.every"); v != "" {
+		d, err := study.ParseDuration(v)
+		if err != nil {
+			return p, err
+		}
+		p.Every = time.Duration(d)
+	}
+	for key, to := range map[string]*int{"last": &p.Keep.Last, "daily": &p.Keep.Daily, "weekly": &p.Keep.Weekly} {
+		if v := s.Get("backup.keep." + key); v != "" {
+			if *to, err = strconv.Atoi(v); err != nil {
+				return p, err
+			}
+		}
+	}
+	if p.To == "" && (p.Every > 0 || p.AfterStage) {
+		return p, &Error{errors.New("the settings ask for backups and do not say where to; set backup.to, a folder or a URL")}
+	}
+	return p, nil
+}
+
+// Prices are what the machine costs.
+func (s *Settings) Prices() (p report.Prices, err error) {
+	for key, to := range map[string]*study.Money{"cpu_hour": &p.CPUHour, "gpu_hour": &p.GPUHour, "gib_month": &p.GiBMonth} {
+		if v := s.Get("prices." + key); v != "" {
+			if *to, err = study.ParseMoney(v); err != nil {
+				return p, err
+			}
+		}
 	}
 	return p, nil
 }

@@ -1,0 +1,155 @@
+package ratchet
+
+import (
+	"time"
+
+	"ratchet/internal/backup"
+	"ratchet/internal/engine"
+	"ratchet/internal/environment"
+	"ratchet/internal/gateway"
+	"ratchet/internal/history"
+	"ratchet/internal/home"
+	"ratchet/internal/journal"
+	"ratchet/internal/maintenance"
+	"ratchet/internal/monitor"
+	"ratchet/internal/objects"
+	"ratchet/internal/report"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/internal/view"
+	"ratchet/study"
+)
+
+// RunOptions say how a run is made of a study.
+type RunOptions = engine.RunOptions
+
+// Isolation is how much stands between a program and the machine.
+type Isolation = sandbox.Isolation
+
+// The levels of isolation: walls and limits, or limits alone.
+const (
+	Strict  = sandbox.Strict
+	Process = sandbox.Process
+)
+
+// DriveOptions say how a run is driven.
+type DriveOptions struct {
+	// OnInterrupt says what becomes of running attempts when ctx ends: Leave, the
+	// default, to be picked up later, or Stop.
+	OnInterrupt string
+	MoreTime    time.Duration // added to limits.run.time of a run that paused for it
+	// Cost, Tokens and Calls take the place of those limits of the run; 0: they stay.
+	Cost   study.Money
+	Tokens int64
+	Calls  int64
+	// AcceptInputs names who wants the run to go on although its inputs have changed,
+	// with all that was measured rolled back; "": nobody.
+	AcceptInputs string
+	// Isolation and AllowInputs accept what a run that was restored would do.
+	Isolation   Isolation
+	AllowInputs []string
+	// Warn is called with what failed without harm to the run; nil: nobody is told.
+	Warn func(error)
+}
+
+// What becomes of running attempts when the engine leaves.
+const (
+	Leave = engine.Leave
+	Stop  = engine.Stop
+)
+
+// The states of a run.
+const (
+	Running   = research.Running
+	Paused    = research.Paused
+	Completed = research.Completed
+	Failed    = research.Failed
+	Cancelled = research.Cancelled
+)
+
+// What is known of runs.
+type (
+	Status       = view.Status       // where a run stands
+	Results      = report.Results    // what a run found
+	Hypothesis   = report.Hypothesis // a claim in Results, with its verdict and where that comes from
+	Checkpoint   = history.Checkpoint
+	Origin       = research.Origin // where a fork comes from
+	Alert        = research.Alert
+	Health       = monitor.Health
+	DiskUse      = maintenance.DiskUse
+	ModelSummary = gateway.Summary // what model calls come to
+)
+
+// Backups and verification.
+type (
+	BackupPlace    = maintenance.BackupPlace
+	BackupManifest = backup.Manifest
+	RestoreOptions = maintenance.RestoreOptions
+	Restored       = maintenance.Restored
+	Verification   = maintenance.Verification
+	Repaired       = maintenance.Repaired
+)
+
+// ErrInterrupted is the error of Run and Resume whose context ended: the run
+// can be resumed.
+var ErrInterrupted = engine.ErrInterrupted
+
+// Errors, as errors.As finds them. Mistakes in a study are study.Problems.
+type (
+	UnknownRunError   = home.UnknownRunError // a name stands for no run, or for several
+	DrivenError       = home.DrivenError     // another process drives the run
+	FencedError       = engine.FencedError   // another engine has taken the run over
+	PositionError     = history.PositionError
+	AmendError        = history.AmendError         // a fork's changes cannot be made
+	NotYetError       = engine.NotYetError         // this release or this machine cannot do what a study asks for
+	SecretError       = engine.SecretError         // there is a secret in a study file
+	KeysError         = environment.KeysError      // a study shows its programs a place of keys
+	ArrivedError      = engine.ArrivedError        // a run that was restored would do what nobody has accepted
+	InputsError       = engine.InputsError         // inputs are not what they were
+	NewerError        = maintenance.NewerError     // a restore would undo what a run has done since
+	ConflictError     = journal.ConflictError      // somebody else has written to the journal
+	DamageError       = journal.DamageError        // a record is not what was written
+	ObjectDamageError = objects.DamageError        // an object is not what was stored
+	UnknownEventError = research.UnknownEventError // this release cannot read an event
+)
+
+// Payload is what happened, in an Event: one of the types below.
+type Payload = research.Payload
+
+// What happens in a run; see docs/journal.md.
+type (
+	RunCreated          = research.RunCreated
+	CheckpointMade      = research.CheckpointMade
+	RolledBack          = research.RolledBack
+	RunForked           = research.RunForked
+	AttemptCheckpointed = research.AttemptCheckpointed
+	EngineStarted       = research.EngineStarted
+	EngineStopped       = research.EngineStopped
+	StageStarted        = research.StageStarted
+	StageCompleted      = research.StageCompleted
+	HypothesisStated    = research.HypothesisStated
+	PlanMade            = research.PlanMade
+	ActionDecided       = research.ActionDecided
+	ProgramBuilt        = research.ProgramBuilt
+	ExperimentProposed  = research.ExperimentProposed
+	SearchExhausted     = research.SearchExhausted
+	AttemptEnded        = research.AttemptEnded
+	TrialCompleted      = research.TrialCompleted
+	ValidationDesigned  = research.ValidationDesigned
+	HypothesisJudged    = research.HypothesisJudged
+	ReproductionChecked = research.ReproductionChecked
+	GateEvaluated       = research.GateEvaluated
+	ReviewCompleted     = research.ReviewCompleted
+	AlertRaised         = research.AlertRaised
+	AlertResolved       = research.AlertResolved
+	AlertsSilenced      = research.AlertsSilenced
+	PauseRequested      = research.PauseRequested
+	CancelRequested     = research.CancelRequested
+	RunPaused           = research.RunPaused
+	RunResumed          = research.RunResumed
+	RunCompleted        = research.RunCompleted
+	ModelsBlocked       = research.ModelsBlocked
+	InputsChanged       = research.InputsChanged
+	EvaluationChecked   = research.EvaluationChecked
+	InputsAccepted      = research.InputsAccepted
+)
