@@ -137,7 +137,7 @@ func TestMigrationThatFails(t *testing.T) {
 	for _, fault := range faultdisk.Faults {
 		t.Run(fault.Name, func(t *testing.T) {
 			failed := 0
-			for n, began := 1, true; began; n += proof.Of(60, 3) {
+			for n, began := 1, true; began; n += proof.Of(60, 10) {
 				disk := faultdisk.New()
 				path := filepath.Join(t.TempDir(), "journal.db")
 				format1(t, path, disk.Name, chains)
