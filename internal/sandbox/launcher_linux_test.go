@@ -147,11 +147,13 @@ func TestARequestIsForOneAttempt(t *testing.T) {
 			before[shimOf(t, folder).PID] = first
 			h, folder = l.start(level, "echo ready; read x < /ratchet/work/pipe || sleep 1000")
 			eventually(t, "the program is ready", func() bool { b, _ := os.ReadFile(Stdout(folder)); return len(b) > 0 })
-			if old = before[shimOf(t, folder).PID]; old == nil {
+			pid := shimOf(t, folder).PID
+			if old = before[pid]; old == nil {
 				if err := h.Kill(); err != nil {
 					t.Fatal(err)
 				}
 				wait(t, h)
+				before[pid] = h
 			}
 		}
 		if err := old.Kill(); err != nil {
