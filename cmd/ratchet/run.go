@@ -217,7 +217,7 @@ func (a *app) follow(ctx context.Context, e *opened, run string, driven *home.Dr
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	head, err := e.Journal.Head(ctx, journal.Of(run))
+	head, err := e.Journal.Head(context.WithoutCancel(ctx), journal.Of(run)) // an interrupt is met below
 	if err != nil {
 		return err
 	}
