@@ -95,7 +95,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	w.gateway = gateway.New(gateway.Options{
 		Run: d.run, Ledger: w.ledger, Store: d.engine.Objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
 		Shared: gateway.NewShared(filepath.Join(d.engine.Folder, "models.json"), d.engine.Now),
-		Key:    w.key, Scope: scopeOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
+		Key:    w.key, Scope: research.TrialOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
 		Trouble: func(class research.Class, why string) {
 			select {
 			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(class, why)}:
@@ -120,14 +120,6 @@ func blockedWhy(class research.Class, why string) string {
 		return why + "; raise it with `ratchet resume --budget 10USD` (or --tokens, --calls)"
 	}
 	return why + "; once that is mended, `ratchet resume` goes on"
-}
-
-// scopeOf is the trial of an attempt, whose id is the trial's with its number.
-func scopeOf(attempt string) string {
-	if i := strings.LastIndex(attempt, "-a"); i > 0 {
-		return attempt[:i]
-	}
-	return ""
 }
 
 // budgets are the limits of the run's model calls.

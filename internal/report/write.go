@@ -139,7 +139,7 @@ func (w *writer) attempt(t Trial, store Store) {
 			}
 		}
 		if f.Path == "stdout" || f.Path == "stderr" {
-			w.link(name, fmt.Sprintf("logs/%s-a%d.%s", untrusted.Name(t.ID), t.Attempts, f.Path))
+			w.link(name, fmt.Sprintf("logs/%s.%s", untrusted.Name(research.AttemptID(t.ID, t.Attempts)), f.Path))
 		}
 	}
 }

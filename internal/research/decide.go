@@ -260,7 +260,7 @@ func (a Action) alone() bool { return a.Remedy != nil && a.Remedy.Name == Alone 
 
 func (s *State) try(t *Trial) Action {
 	a := Action{
-		ID: fmt.Sprintf("%s-a%d", t.ID, t.Tries+1), Kind: Try, Attempt: t.Tries + 1,
+		ID: AttemptID(t.ID, t.Tries+1), Kind: Try, Attempt: t.Tries + 1,
 		Experiment: t.Experiment, Trial: t.ID, Seed: t.Seed, Purpose: t.Purpose,
 	}
 	last := t.Last()

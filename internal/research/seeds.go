@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"strings"
 )
 
 // DrawnByHMAC is the way of this release to draw seeds and to name trials. A run
@@ -75,4 +76,16 @@ func (s *State) againID(t *Trial) string {
 
 func (s *State) trialName(experiment, text string) string {
 	return experiment + "-" + hex.EncodeToString(s.Created.mac(text)[:5])
+}
+
+// AttemptID names an attempt of a trial by its number, from 1.
+func AttemptID(trial string, number int) string { return fmt.Sprintf("%s-a%d", trial, number) }
+
+// TrialOf is the trial that an attempt's id has; "" where it is not an attempt's.
+func TrialOf(attempt string) string {
+	i := strings.LastIndex(attempt, "-a")
+	if i <= 0 {
+		return ""
+	}
+	return attempt[:i]
 }

@@ -57,7 +57,7 @@ func (s *State) openFresh(room int) []Payload {
 			}
 			room--
 			out = append(out, ActionDecided{Action: Action{
-				ID: trial + "-a1", Kind: Try, Experiment: id, Trial: trial, Seed: seed, Purpose: ForValidation, Attempt: 1,
+				ID: AttemptID(trial, 1), Kind: Try, Experiment: id, Trial: trial, Seed: seed, Purpose: ForValidation, Attempt: 1,
 			}})
 		}
 	}
@@ -220,7 +220,7 @@ func (s *State) reproduce(cut string) []Payload {
 	}
 	if second == nil {
 		return []Payload{ActionDecided{Action: Action{
-			ID: id + "-a1", Kind: Try, Experiment: first.Experiment, Trial: id, Seed: first.Seed, Purpose: ForReproduction, Attempt: 1,
+			ID: AttemptID(id, 1), Kind: Try, Experiment: first.Experiment, Trial: id, Seed: first.Seed, Purpose: ForReproduction, Attempt: 1,
 			Parameters: first.Parameters, Limits: first.Limits,
 		}}}
 	}
