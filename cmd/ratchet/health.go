@@ -10,12 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/view"
+	"ratchet/internal/watching"
 	"ratchet/study"
 )
 
@@ -223,8 +223,8 @@ func (a *app) silenceCommand() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--for: %w", err)}
 			}
-			if !engine.KnownRule(args[0]) {
-				return usageError{fmt.Errorf("there is no rule %q; it is * or one of: %s", args[0], strings.Join(engine.AlertRules(), ", "))}
+			if !watching.KnownRule(args[0]) {
+				return usageError{fmt.Errorf("there is no rule %q; it is * or one of: %s", args[0], strings.Join(watching.AlertRules(), ", "))}
 			}
 			return a.with(c, args[1:], active, func(ctx context.Context, e *opened, run string) error {
 				until := time.Now().UTC().Add(time.Duration(d)).Truncate(time.Second)

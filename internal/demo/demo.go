@@ -18,6 +18,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
+	"ratchet/internal/watching"
 )
 
 //go:embed study.yaml
@@ -159,7 +160,7 @@ func (d *demo) create(ctx context.Context, name string, faults []string) (*engin
 	return e, run, nil
 }
 
-func (d *demo) drive(ctx context.Context, e *engine.Engine, run string, w engine.WatchOptions) (*research.State, error) {
+func (d *demo) drive(ctx context.Context, e *engine.Engine, run string, w watching.Options) (*research.State, error) {
 	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, Watch: w, OnInterrupt: engine.Stop})
 }
 
@@ -207,19 +208,19 @@ func again(s *research.State) string {
 
 func (d *demo) basic(ctx context.Context) error {
 	d.o.Say("two methods, compared on fresh seeds; nothing goes wrong")
-	return d.plain(ctx, nil, engine.WatchOptions{}, nil)
+	return d.plain(ctx, nil, watching.Options{}, nil)
 }
 
 func (d *demo) errors(ctx context.Context) error {
 	d.o.Say("first attempts crash, are killed, lose the network, are told to wait, hang, and say nothing")
-	if err := d.plain(ctx, errorFaults, engine.WatchOptions{}, nil); err != nil {
+	if err := d.plain(ctx, errorFaults, watching.Options{}, nil); err != nil {
 		return err
 	}
 	return d.models(ctx, 0)
 }
 
 // plain runs the study with faults once, and asks then what more there is.
-func (d *demo) plain(ctx context.Context, faults []string, w engine.WatchOptions, then func(e *engine.Engine, s *research.State) error) error {
+func (d *demo) plain(ctx context.Context, faults []string, w watching.Options, then func(e *engine.Engine, s *research.State) error) error {
 	e, run, err := d.create(ctx, "study", faults)
 	if err != nil {
 		return err
@@ -238,7 +239,7 @@ func (d *demo) plain(ctx context.Context, faults []string, w engine.WatchOptions
 
 func (d *demo) resources(ctx context.Context) error {
 	d.o.Say("first attempts eat memory, fill the disk and fork without end; the engine watches, and says when its limits are met")
-	w := engine.WatchOptions{Every: 100 * time.Millisecond, Health: 200 * time.Millisecond}
+	w := watching.Options{Every: 100 * time.Millisecond, Health: 200 * time.Millisecond}
 	err := d.plain(ctx, resourceFaults, w, func(e *engine.Engine, s *research.State) error {
 		watch, err := e.Watched(s.Created.Run)
 		if err != nil {

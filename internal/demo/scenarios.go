@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/research"
+	"ratchet/internal/watching"
 )
 
 // restore damages a home for real and brings it back.
@@ -26,7 +27,7 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = e.Close() }() // the last that is open
-	s, err := d.drive(ctx, e, run, engine.WatchOptions{})
+	s, err := d.drive(ctx, e, run, watching.Options{})
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if _, err := e.Rollback(ctx, run, at, "the demo"); err != nil {
 		return err
 	}
-	if _, err := d.drive(ctx, e, run, engine.WatchOptions{}); err != nil {
+	if _, err := d.drive(ctx, e, run, watching.Options{}); err != nil {
 		return err
 	}
 	again, err := e.Results(ctx, run)
@@ -178,7 +179,7 @@ func (d *demo) fullDisk(ctx context.Context) error {
 		row.Detected = 1
 		d.o.Say("it stopped: %v", err)
 		_ = os.Remove(junk) // gone already, or now
-		if s, err = d.drive(ctx, e, run, engine.WatchOptions{}); err != nil {
+		if s, err = d.drive(ctx, e, run, watching.Options{}); err != nil {
 			return fmt.Errorf("with room on the disk again: %w", err)
 		}
 	} else {
@@ -226,7 +227,7 @@ func (d *demo) everything(ctx context.Context) error {
 		return err
 	}
 	d.o.Say("first the same run undisturbed, to compare with")
-	_, err = d.drive(ctx, calm, run, engine.WatchOptions{})
+	_, err = d.drive(ctx, calm, run, watching.Options{})
 	if err != nil {
 		return errors.Join(err, calm.Close())
 	}

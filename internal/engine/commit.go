@@ -30,7 +30,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		// An append that was handed over is not taken back by an interrupt.
 		began := time.Now()
 		head, err := d.engine.Journal.Append(context.WithoutCancel(ctx), journal.Of(d.run), d.head, entries...)
-		d.watch.appended(time.Since(began))
+		d.watch.Appended(time.Since(began))
 		switch {
 		case errors.As(err, new(*journal.ConflictError)):
 			if conflict := new(journal.ConflictError); planted.Bug("stale-state") && errors.As(err, &conflict) {
@@ -50,7 +50,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		}
 		d.models.committed(d.state.Stage)
 		d.options.Observe(d.state, all)
-		d.watch.see(d.state, all)
+		d.watch.Committed(d.state, all)
 		if d.options.Backups != nil {
 			d.options.Backups.Committed(all)
 		}

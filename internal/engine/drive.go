@@ -22,6 +22,7 @@ import (
 	"ratchet/internal/planted"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/watching"
 	"ratchet/study"
 )
 
@@ -46,7 +47,7 @@ type DriveOptions struct {
 	// Backups makes backups of the home meanwhile; nil: none are made.
 	Backups Backups
 	// Watch says how the run is watched meanwhile.
-	Watch WatchOptions
+	Watch watching.Options
 	// Models are the settings of the gateway; nil: the defaults.
 	Models *gateway.Settings
 	// Cost, Tokens and Calls take the place of those limits of the run; zero:
@@ -162,15 +163,15 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		if d.watch, err = d.newWatcher(); err != nil {
 			return s, err
 		}
-		defer d.watch.notify.Close(0)
+		defer d.watch.Close()
 	}
 	gap := d.clock.Now().Sub(s.Time)
 	crashed := s.Engine.Engine != ""
 	if err := d.begin(ctx); err != nil {
 		return s, err
 	}
-	if d.watch != nil && crashed {
-		d.watch.recovery = gap
+	if crashed {
+		d.watch.Recovered(gap)
 	}
 	d.began = true
 	if err := d.openModels(ctx); err != nil {
@@ -215,8 +216,8 @@ type driver struct {
 	changed  research.InputsChanged // what makes the attempts that run void; empty: nothing
 	executor executor.Executor
 	clock    *history.Clock
-	watch    *watcher // nil: jobs do not run here
-	models   *door    // nil: the study allows no model calls
+	watch    *watching.Watcher // nil: jobs do not run here
+	models   *door             // nil: the study allows no model calls
 
 	results chan result
 	written chan int64      // numbers of records, whoever wrote them
@@ -294,7 +295,7 @@ func (d *driver) loop(ctx context.Context) error {
 		d.effects.Go(func() { d.options.Backups.Run(effects) })
 	}
 	if d.watch != nil {
-		d.effects.Go(func() { d.watch.run(effects) })
+		d.effects.Go(func() { d.watch.Run(effects) })
 	}
 	from := d.head.Seq + 1
 	d.effects.Go(func() { d.listen(effects, from) })

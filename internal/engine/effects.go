@@ -165,7 +165,7 @@ func (d *driver) try(ctx context.Context, t trying) result {
 	if err != nil {
 		return result{err: fmt.Errorf("the outcome of attempt %s: %w", a.ID, err)}
 	}
-	attempt.GPUs, attempt.Usage.GPUMemory = t.job.GPUs, d.watch.gpuMemory(a.ID)
+	attempt.GPUs, attempt.Usage.GPUMemory = t.job.GPUs, d.watch.GPUMemory(a.ID)
 	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
 	var kept []research.Payload
 	if attempt.Class != research.Succeeded { // a next one may follow

@@ -16,7 +16,7 @@ import (
 // once some have run, a quarter more than any of them needed.
 func (d *driver) reserve(job executor.Job) executor.Reservation {
 	r := executor.Reservation{
-		Memory: int64(job.Limits.Memory), GPUMemory: int64(job.Limits.GPUMemory), Risk: d.watch.risk(job.Parameters),
+		Memory: int64(job.Limits.Memory), GPUMemory: int64(job.Limits.GPUMemory), Risk: d.watch.Risk(job.Parameters),
 		Stopping: func() bool { return d.why() != "" },
 	}
 	if t := d.state.Tally; t.Succeeded >= 3 && t.Memory > 0 {

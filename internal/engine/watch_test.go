@@ -15,6 +15,7 @@ import (
 	"ratchet/internal/monitor"
 	"ratchet/internal/node"
 	"ratchet/internal/research"
+	"ratchet/internal/watching"
 )
 
 // score is what a program reports that has nothing to say.
@@ -97,7 +98,7 @@ esac
 	l := enginetest.New(t, strings.Replace(fmt.Sprintf(watchedStudy, ", gpus: 1", ""), "experiments: 1", "experiments: 3", 1), `echo "device $CUDA_VISIBLE_DEVICES"; sleep 1.3
 `+score)
 	e := l.Open(engine.Options{})
-	s, err := e.Drive(context.Background(), l.Create(e), engine.DriveOptions{Watch: engine.WatchOptions{Every: 20 * time.Millisecond}})
+	s, err := e.Drive(context.Background(), l.Create(e), engine.DriveOptions{Watch: watching.Options{Every: 20 * time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func TestWatched(t *testing.T) {
 	run := l.Create(e)
 	states := map[string]bool{}
 	s, err := e.Drive(context.Background(), run, engine.DriveOptions{
-		Watch: engine.WatchOptions{Every: 20 * time.Millisecond, Health: 50 * time.Millisecond},
+		Watch: watching.Options{Every: 20 * time.Millisecond, Health: 50 * time.Millisecond},
 		Observe: func(*research.State, []research.Payload) {
 			if w, err := e.Watched(run); err != nil {
 				t.Error(err)

@@ -10,12 +10,12 @@ import (
 
 	"github.com/shirou/gopsutil/v4/mem"
 
-	"ratchet/internal/engine"
 	"ratchet/internal/guard"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/node"
 	"ratchet/internal/report"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/watching"
 	"ratchet/study"
 )
 
@@ -75,7 +75,7 @@ func (s *Settings) Node() (o node.Options, err error) {
 }
 
 // Watch is what the settings say of watching runs.
-func (s *Settings) Watch() (o engine.WatchOptions, err error) {
+func (s *Settings) Watch() (o watching.Options, err error) {
 	for name, to := range map[string]*time.Duration{"every": &o.Every, "health": &o.Health} {
 		if v := s.Get("monitor." + name); v != "" {
 			d, err := study.ParseDuration(v)

@@ -1,12 +1,10 @@
-package engine
+package history
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"ratchet/internal/journal"
-	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 )
 
@@ -17,13 +15,13 @@ type AlertRecord struct {
 }
 
 // Alerts are all alerts of a run that count, in their order.
-func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) {
-	superseded, err := e.Superseded(ctx, run, 0)
+func (h *History) Alerts(ctx context.Context, run string) ([]AlertRecord, error) {
+	superseded, err := h.Superseded(ctx, run, 0)
 	if err != nil {
 		return nil, err
 	}
 	out := []AlertRecord{}
-	for r, err := range e.Journal.Read(ctx, journal.Of(run), 1) {
+	for r, err := range h.home.Journal.Read(ctx, journal.Of(run), 1) {
 		if err != nil {
 			return nil, err
 		}
@@ -45,16 +43,3 @@ func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) 
 	}
 	return out, nil
 }
-
-// AlertRules are the names of all rules.
-func AlertRules() []string {
-	out := []string{research.RulePaused, research.RuleSecurity, research.RuleFailed}
-	for _, r := range monitor.Rules(monitor.Limits{CPU: 1, Memory: 1, Disk: 1, GPUMemory: 1}) {
-		out = append(out, r.Name)
-	}
-	slices.Sort(out)
-	return out
-}
-
-// KnownRule reports whether there is a rule of a name; "*" is all of them.
-func KnownRule(name string) bool { return name == "*" || slices.Contains(AlertRules(), name) }
