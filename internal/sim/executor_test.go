@@ -217,7 +217,8 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 		return executor.Outcome{}, errGone
 	}
 	out := executor.Outcome{Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Series: metrics.NewSeries()}
-	if stopped {
+	if out.Ended = h.j.ends.UTC(); stopped {
+		out.Ended = time.Now().UTC()
 		out.Exit, out.Signal, out.EndedBy = -1, "terminated", sandbox.ByRequest
 	}
 	texts := map[string]string{"stdout": "output of " + h.j.id + "\n"}
@@ -243,7 +244,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	if err != nil {
 		return executor.Outcome{}, err
 	}
-	out.Evidence, out.Ended = string(evidence), time.Now().UTC()
+	out.Evidence = string(evidence)
 	return out, nil
 }
 

@@ -36,19 +36,22 @@ const (
 	Waits    = "waits"    // runs until it is stopped, or for a while
 )
 
+// Tests are the tests by name, each for a place of its own.
+var Tests = map[string]func(*testing.T, *Place){
+	"an outcome has what the job left":            leaves,
+	"a failure is an outcome":                     fails,
+	"starting again attaches":                     attaches,
+	"engines that start at once execute once":     atOnce,
+	"another engine finds and ends jobs":          found,
+	"giving up leaves a job running":              givesUp,
+	"what is stopped ends, and says so":           stopped,
+	"what is lost is an outcome":                  lost,
+	"what was never started is nothing to anyone": never,
+}
+
 // Run tests executors that open makes.
 func Run(t *testing.T, open func(t *testing.T) *Place) {
-	for name, test := range map[string]func(*testing.T, *Place){
-		"an outcome has what the job left":            leaves,
-		"a failure is an outcome":                     fails,
-		"starting again attaches":                     attaches,
-		"engines that start at once execute once":     atOnce,
-		"another engine finds and ends jobs":          found,
-		"giving up leaves a job running":              givesUp,
-		"what is stopped ends, and says so":           stopped,
-		"what is lost is an outcome":                  lost,
-		"what was never started is nothing to anyone": never,
-	} {
+	for name, test := range Tests {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }

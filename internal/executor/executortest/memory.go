@@ -3,7 +3,6 @@ package executortest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -45,7 +44,7 @@ type Played struct {
 // Faults say, by a job and how often it was asked, what goes wrong.
 type Faults struct {
 	Duplicate func(id string) bool          // the start is carried out twice
-	Refuse    func(id string, n int) bool   // starting fails
+	Refuse    func(id string, n int) error  // starting fails, the n-th time, from 0
 	Lose      func(id string) bool          // the node is lost, and the job with it
 	Hang      func(id string) bool          // it never ends by itself
 	Late      func(id string) time.Duration // so much later its end is told
@@ -122,8 +121,10 @@ func (m *Memory) begin(job executor.Job) (*played, error) {
 	}
 	n := m.runs[job.ID]
 	m.runs[job.ID]++
-	if m.Faults.Refuse != nil && m.Faults.Refuse(job.ID, n) {
-		return nil, fmt.Errorf("starting %s: %w", job.ID, errors.New("the machine has no room: no space left on device"))
+	if m.Faults.Refuse != nil {
+		if err := m.Faults.Refuse(job.ID, n); err != nil {
+			return nil, fmt.Errorf("starting %s: %w", job.ID, err)
+		}
 	}
 	p := &played{job: job, ended: make(chan struct{}), stop: make(chan struct{}), gone: make(chan struct{})}
 	m.jobs[job.ID] = p
