@@ -39,6 +39,7 @@ type orders struct {
 	paths         []uintptr // where the command may be, each as a text
 	argv, env     uintptr
 	ready, report uintptr // file descriptors of the first process
+	readied       uintptr // the shim's end of ready
 	begin, begun  uintptr // those over which it tells the command's process to begin
 
 	// Room for arguments and results, made beforehand.
@@ -107,6 +108,7 @@ func (f *fork) start(flags uintptr, group *os.File, prepare func(pid int) error)
 	f.ready, f.report = readyWrite, reportRead
 	f.orders.firstAhead, f.orders.commandAhead = f.firstAhead.script(), f.commandAhead.script()
 	f.orders.ready, f.orders.report = readyRead.Fd(), reportWrite.Fd()
+	f.orders.readied = readyWrite.Fd()
 	f.orders.begin, f.orders.begun = beginRead.Fd(), beginWrite.Fd()
 	f.orders.page = uintptr(os.Getpagesize())
 	err = errors.Join(planLean(&f.lean), f.err)
@@ -201,6 +203,8 @@ func (o *orders) clone(flags uintptr, args *cloneArgs) (pid uintptr, errno sysca
 //go:norace
 //go:nosplit
 func (o *orders) beFirst() {
+	// So that it hears of the end of a shim that is killed before it may go on.
+	syscall.RawSyscall(syscall.SYS_CLOSE, o.readied, 0, 0)
 	if !o.hear(o.ready) || !o.perform(o.firstAhead, stageFirstAhead) {
 		return
 	}
@@ -247,6 +251,7 @@ func (o *orders) beFirst() {
 func (o *orders) beCommand() {
 	// With a namespace the kernel ends it with the first process; without, this.
 	syscall.RawSyscall6(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0, 0, 0, 0)
+	syscall.RawSyscall(syscall.SYS_CLOSE, o.begun, 0, 0) // and this, where it is gone already
 	if o.perform(o.commandAhead, stageCommandAhead) && o.hear(o.begin) && o.perform(o.command, stageCommand) {
 		o.become()
 	}
