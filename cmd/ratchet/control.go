@@ -20,6 +20,7 @@ func me() string {
 	return "somebody"
 }
 
+// active reports whether a run goes on, or can be resumed.
 func active(s *research.State) bool { return !s.Ended() }
 
 func (a *app) pauseCommand() *cobra.Command {

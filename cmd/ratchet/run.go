@@ -94,12 +94,10 @@ func (a *app) detach(e *opened, run string) error {
 	if err != nil {
 		return err
 	}
-	log, err := os.OpenFile(filepath.Join(e.Folder, "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if errors.Is(err, os.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Join(e.Folder, "runs", run), 0o700); err == nil {
-			log, err = os.OpenFile(filepath.Join(e.Folder, "runs", run, "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-		}
+	if err := os.MkdirAll(e.RunFolder(run), 0o700); err != nil {
+		return err
 	}
+	log, err := os.OpenFile(filepath.Join(e.RunFolder(run), "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -143,8 +141,7 @@ func (a *app) resumeCommand() *cobra.Command {
 					return usageError{fmt.Errorf("--budget: %w", err)}
 				}
 			}
-			unfinished := func(s *research.State) bool { return !s.Ended() }
-			return a.with(c, args, unfinished, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
 				level, err := sandbox.ParseIsolation(isolation)
 				if err != nil {
 					return usageError{err}

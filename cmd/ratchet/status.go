@@ -37,8 +37,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say where a run stands",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			unfinished := func(s *research.State) bool { return !s.Ended() }
-			return a.withAt(c, args, unfinished, &at, func(ctx context.Context, e *opened, run string, at int64) error {
+			return a.withAt(c, args, active, &at, func(ctx context.Context, e *opened, run string, at int64) error {
 				d, s, err := view.StatusAt(ctx, e.Engine, run, at)
 				if err != nil {
 					return err

@@ -55,9 +55,10 @@ func (r *Repository) Create(ctx context.Context, src Source) (*Manifest, error) 
 	c.m.Host, _ = os.Hostname()
 	chains := src.Chains
 	if len(chains) == 0 {
-		if chains, err = all(ctx, src.Journal); err != nil {
+		if chains, err = journal.AllChains(ctx, src.Journal); err != nil {
 			return nil, err
 		}
+		slices.SortFunc(chains, func(a, b journal.Chain) int { return strings.Compare(a.Name(), b.Name()) })
 	}
 	p := r.packing(ctx, src.Objects, func(err error) { c.damaged(err.Error()) })
 	for _, chain := range chains {
@@ -93,21 +94,6 @@ func (r *Repository) Create(ctx context.Context, src Source) (*Manifest, error) 
 	name, _, err := r.putNamed(ctx, backupsDir, content)
 	c.m.name, c.m.ID = name, idOf(c.m.Time, name)
 	return c.m, err
-}
-
-// all are the chains of a journal, sorted by name.
-func all(ctx context.Context, j journal.Journal) ([]journal.Chain, error) {
-	var out []journal.Chain
-	for _, k := range journal.Kinds {
-		for i, err := range j.Chains(ctx, k) {
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, i.Chain)
-		}
-	}
-	slices.SortFunc(out, func(a, b journal.Chain) int { return strings.Compare(a.Name(), b.Name()) })
-	return out, nil
 }
 
 // holder names this process for whoever finds its lock.

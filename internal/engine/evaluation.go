@@ -87,8 +87,8 @@ func (d *driver) left(evidence string) (digest string, size int64, err error) {
 	for _, f := range shown {
 		size += f.Size
 	}
-	d2, err := d.engine.Objects.PutTree(shown)
-	return string(d2), size, err
+	manifest, err := d.engine.Objects.PutTree(shown)
+	return string(manifest), size, err
 }
 
 // shownOf are the files that an evaluation finds: the program's output folder, and
@@ -160,7 +160,7 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 	}
 }
 
-// executor.NullProgram runs the command that does nothing, and has what it leaves evaluated.
+// nullProgram runs the command that does nothing, and has what it leaves evaluated.
 func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id, of, evidence string) error) error {
 	_, out, err := d.execute(ctx, job, nil)
 	if err != nil {

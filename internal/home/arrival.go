@@ -54,19 +54,11 @@ func (h *Home) NoteArrival(run string, a *Arrival) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := objects.WriteFile(path, b); err != nil {
 		return err
 	}
 	// The folder may be as new as the file.
-	return errors.Join(objects.SyncFolder(filepath.Dir(path)), objects.SyncFolder(filepath.Dir(filepath.Dir(path))))
+	return objects.SyncFolder(filepath.Dir(filepath.Dir(path)))
 }
 
 // Output is the folder of a run's report.

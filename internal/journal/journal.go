@@ -218,6 +218,20 @@ func Verified(c Chain, records iter.Seq2[Record, error]) iter.Seq2[Record, error
 	}
 }
 
+// AllChains are the chains of every kind that have records, by kind and sorted by run.
+func AllChains(ctx context.Context, j Journal) ([]Chain, error) {
+	var out []Chain
+	for _, k := range Kinds {
+		for i, err := range j.Chains(ctx, k) {
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, i.Chain)
+		}
+	}
+	return out, nil
+}
+
 // All yields records, for Replace.
 func All(records []Record) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {

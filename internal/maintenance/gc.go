@@ -12,6 +12,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/home"
+	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/untrusted"
@@ -55,7 +56,7 @@ func (m *Maintenance) GC(ctx context.Context, dry bool) (*Garbage, error) {
 	}
 	reached := map[objects.Digest]bool{}
 	whole := true
-	chains, err := m.chains(ctx)
+	chains, err := journal.AllChains(ctx, m.home.Journal)
 	if err != nil {
 		return nil, err
 	}

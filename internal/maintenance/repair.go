@@ -352,7 +352,7 @@ func (r *repair) rest(ctx context.Context) error {
 	}
 	defer h.Close()
 	m := Of(h, publish.Of(h, nil), nil)
-	chains, err := m.chains(ctx)
+	chains, err := journal.AllChains(ctx, h.Journal)
 	if err != nil {
 		return err
 	}
@@ -376,7 +376,7 @@ func (r *repair) rest(ctx context.Context) error {
 	var trees []named
 	for _, c := range chains {
 		run := c.Name()
-		err := m.visit(ctx, c, 1, func(_ int64, ref research.Reference) error {
+		err := visit(c, h.Journal.Read(ctx, c, 1), func(ref research.Reference) error {
 			look(run, ref.What, objects.Digest(ref.Digest))
 			if ref.Tree {
 				trees = append(trees, named{run, ref.What, ref.Digest})

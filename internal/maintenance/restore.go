@@ -291,17 +291,20 @@ func (m *Maintenance) restoreObjects(ctx context.Context, r *backup.Repository, 
 	}
 	// First what the records name, then what the manifests among that name.
 	var trees []objects.Digest
-	err = eachReference(ctx, plans, func(ref research.Reference) {
-		d := objects.Digest(ref.Digest)
-		check(d)
-		if ref.Tree {
-			trees = append(trees, d)
+	for _, plan := range plans {
+		err := visit(plan.chain, plan.records(ctx, 1), func(ref research.Reference) error {
+			d := objects.Digest(ref.Digest)
+			check(d)
+			if ref.Tree {
+				trees = append(trees, d)
+			}
+			return nil
+		})
+		if err != nil {
+			return 0, err
 		}
-	})
-	if err == nil {
-		err = take()
 	}
-	if err != nil {
+	if err := take(); err != nil {
 		return 0, err
 	}
 	slices.Sort(trees)
@@ -320,24 +323,6 @@ func (m *Maintenance) restoreObjects(ctx context.Context, r *backup.Repository, 
 		return 0, err
 	}
 	return taken, in.Commit()
-}
-
-func eachReference(ctx context.Context, plans []*restoring, f func(research.Reference)) error {
-	for _, plan := range plans {
-		for rec, err := range plan.records(ctx, 1) {
-			if err != nil {
-				return err
-			}
-			refs, err := research.ReferencesIn(rec.Type, rec.Version, rec.Payload)
-			if err != nil {
-				return fmt.Errorf("run %s, record %d: %w", plan.chain, rec.Seq, err)
-			}
-			for _, ref := range refs {
-				f(ref)
-			}
-		}
-	}
-	return nil
 }
 
 // receive notes that a run came here, unless its first record, which says what

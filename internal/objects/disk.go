@@ -3,6 +3,7 @@ package objects
 import (
 	"errors"
 	"os"
+	"path/filepath"
 )
 
 // Disk is what a store asks of a file system to make things durable. Another
@@ -34,6 +35,23 @@ func (systemDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (systemDisk) Mkdir(dir string) error { return os.Mkdir(dir, 0o700) }
 
 func (systemDisk) SyncFolder(dir string) error { return SyncFolder(dir) }
+
+// WriteFile puts a file where a path says, in the place of what is there: durably, and
+// whole or not at all.
+func WriteFile(path string, b []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	return SyncFolder(filepath.Dir(path))
+}
 
 // SyncFolder makes durable which files a folder has.
 func SyncFolder(dir string) error {
