@@ -48,7 +48,10 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 	}
 	// A folder. Systems do not agree by which error they say so.
 	info, statErr := in.stat(name)
-	if statErr != nil || !info.Mode.IsDir() {
+	if statErr != nil {
+		return statErr // usually not there: somebody else has just removed it
+	}
+	if !info.Mode.IsDir() {
 		return err
 	}
 	if info.Mode.Perm()&0o700 != 0o700 {
@@ -57,8 +60,7 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 		}
 	}
 	if depth >= deepRemoval {
-		r.moved++
-		return unix.Renameat(in.fd(), name, r.top.fd(), fmt.Sprintf(".ratchet-deep-%d", r.moved))
+		return r.moveUp(in, name)
 	}
 	f, err := in.enter(name)
 	if err != nil {
@@ -73,12 +75,26 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 			return err
 		}
 		err = again(func() error { return unix.Unlinkat(in.fd(), name, unix.AT_REMOVEDIR) })
-		if !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+		if !taken(err) {
 			return err
 		}
 	}
 	return err
 }
+
+// moveUp moves a folder to the top, under a name that is free there: another
+// removal of the same folder may be under way.
+func (r *removal) moveUp(in *Folder, name string) error {
+	for {
+		r.moved++
+		err := unix.Renameat(in.fd(), name, r.top.fd(), fmt.Sprintf(".ratchet-deep-%d", r.moved))
+		if !taken(err) {
+			return err
+		}
+	}
+}
+
+func taken(err error) bool { return errors.Is(err, unix.ENOTEMPTY) || errors.Is(err, unix.EEXIST) }
 
 // empty removes what is in a folder, as of now.
 func (r *removal) empty(f *Folder, depth int) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -207,6 +208,32 @@ func TestDeepFolders(t *testing.T) {
 	}
 	if entries, err := os.ReadDir(dir); len(entries) > 0 || err != nil {
 		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// TestRemoveAllTwice removes the same folder from several places at a time: what
+// one of them has just removed is no error of another.
+func TestRemoveAllTwice(t *testing.T) {
+	for range 20 {
+		box := filepath.Join(t.TempDir(), "box")
+		for i := range 100 {
+			if err := os.MkdirAll(filepath.Join(box, fmt.Sprint(i%10), fmt.Sprint(i), "a"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		nest(t, box, 2*deepRemoval+50, 0o755)
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := RemoveAll(box); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if _, err := os.Lstat(box); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it is still there: %v", err)
+		}
 	}
 }
 
