@@ -28,7 +28,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	engine, err := ratchet.Open(filepath.Join(dir, "home"))
+	engine, err := ratchet.Open(filepath.Join(dir, "home"), ratchet.OpenOptions{})
 	if err != nil {
 		panic(err)
 	}
@@ -66,7 +66,7 @@ validation: {seeds: 6}
 	must(os.WriteFile(filepath.Join(dir, "p.sh"), []byte(`[ "$1" = left ] && score=$((10 + $2 % 3)) || score=$((5 + $2 % 2))
 echo "{\"score\": $score}" >> "$RATCHET_METRICS"
 `), 0o600))
-	engine, err = ratchet.Open(filepath.Join(dir, "home"))
+	engine, err = ratchet.Open(filepath.Join(dir, "home"), ratchet.OpenOptions{})
 	must(err)
 	return engine, study, dir
 }
@@ -244,7 +244,7 @@ func ExampleEngine_Backup() {
 	place := ratchet.BackupPlace{To: filepath.Join(dir, "backups")}
 	_, err = engine.Backup(ctx, place)
 	must(err)
-	other, err := ratchet.Open(filepath.Join(dir, "another-home"))
+	other, err := ratchet.Open(filepath.Join(dir, "another-home"), ratchet.OpenOptions{})
 	must(err)
 	defer other.Close()
 	_, err = other.Restore(ctx, place, ratchet.RestoreOptions{Backup: "latest", Output: filepath.Join(dir, "reports")})
@@ -253,7 +253,7 @@ func ExampleEngine_Backup() {
 	must(err)
 	fmt.Println("the same results:", after.Digest == before.Digest)
 
-	found, err := other.Verify(ctx)
+	found, err := other.Verify(ctx, ratchet.VerifyOptions{})
 	must(err)
 	fmt.Println(found.Runs, "run,", len(found.Damages), "damages")
 	// Output:
@@ -288,4 +288,49 @@ func TestSealed(t *testing.T) {
 			}
 		}
 	}
+}
+
+// What attempts printed, and what a run used, can be asked at any time.
+func ExampleEngine_Logs() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	must(os.WriteFile(filepath.Join(dir, "p.sh"), []byte("echo \"side $1\"\necho '{\"score\": 1}' >> \"$RATCHET_METRICS\"\n"), 0o600))
+	run := create(engine, study)
+	_, err := engine.Resume(context.Background(), run, ratchet.DriveOptions{})
+	must(err)
+
+	for line, err := range engine.Logs(context.Background(), run, "e0001-", false) {
+		must(err)
+		fmt.Println(line.Stream, line.Text)
+		break
+	}
+	costs, err := engine.Costs(context.Background(), run, 0)
+	must(err)
+	fmt.Println(costs.Total.Attempts > 0, costs.Failed.Attempts)
+	// Output:
+	// stdout side left
+	// true 0
+}
+
+// Records are the journal's own, for whoever keeps evidence of it.
+func ExampleEngine_Records() {
+	engine, study, dir := home()
+	defer os.RemoveAll(dir)
+	defer engine.Close()
+	run := create(engine, study)
+	steps := 0
+	results, err := engine.Resume(context.Background(), run, ratchet.DriveOptions{Observe: func(ratchet.Progress) { steps++ }})
+	must(err)
+
+	last := ""
+	for r, err := range engine.Records(context.Background(), run, 1, 0) {
+		must(err)
+		last = r.Hash.String()
+	}
+	fmt.Println("the hash in the results:", last == results.Journal.Hash)
+	fmt.Println("steps were seen:", steps > 0)
+	// Output:
+	// the hash in the results: true
+	// steps were seen: true
 }

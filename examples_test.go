@@ -36,7 +36,7 @@ func TestExamples(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			e, err := ratchet.Open(filepath.Join(dir, "home"))
+			e, err := ratchet.Open(filepath.Join(dir, "home"), ratchet.OpenOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestExamples(t *testing.T) {
 // evaluation measures; and that is all that counts.
 func TestWaysToCheat(t *testing.T) {
 	dir := t.TempDir()
-	e, err := ratchet.Open(filepath.Join(dir, "home"))
+	e, err := ratchet.Open(filepath.Join(dir, "home"), ratchet.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

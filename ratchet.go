@@ -5,7 +5,7 @@
 //
 //	func main() {
 //		ratchet.Main() // first thing: attempts are supervised by this program itself
-//		engine, err := ratchet.Open(".ratchet")
+//		engine, err := ratchet.Open(".ratchet", ratchet.OpenOptions{})
 //		...
 //		results, err := engine.Run(ctx, "study.yaml", ratchet.RunOptions{})
 //	}
@@ -13,14 +13,18 @@ package ratchet
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/maintenance"
+	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/settings"
+	"ratchet/internal/view"
+	"ratchet/study"
 )
 
 // Release is this release's version.
@@ -40,11 +44,21 @@ type Engine struct {
 	settings    *settings.Settings
 }
 
+// OpenOptions say how a home is opened. The zero value is right for a home of one's
+// own.
+type OpenOptions struct {
+	// Distrust leaves the home's config.yaml alone, which somebody else may have
+	// written: backups, alerts and model providers' addresses in it are not used.
+	Distrust bool
+	// SettingsName is how mistakes in config.yaml name that file; "": by its path.
+	SettingsName string
+}
+
 // Open opens the home in a folder, and creates it if need be. It reads the settings
 // in the home's config.yaml and in the environment, as the command does; those that
 // cannot be are study.Problems, with file, line and remedy.
-func Open(folder string) (*Engine, error) {
-	set, err := settings.Read(folder, settings.Options{})
+func Open(folder string, o OpenOptions) (*Engine, error) {
+	set, err := settings.Read(folder, settings.Options{Shown: o.SettingsName, Distrust: o.Distrust})
 	if err != nil {
 		return nil, err
 	}
@@ -65,6 +79,19 @@ func Open(folder string) (*Engine, error) {
 
 // Close closes the home. No run is driven by then.
 func (e *Engine) Close() error { return e.engine.Close() }
+
+// Folder is the home's folder, as an absolute path.
+func (e *Engine) Folder() string { return e.engine.Folder }
+
+// RunFolder is the folder in the home of what belongs to a run, besides its journal
+// and its objects. It may not exist yet.
+func (e *Engine) RunFolder(run string) string { return e.engine.RunFolder(run) }
+
+// Check reads a study as Create does, and refuses what Create would refuse: mistakes
+// in it are study.Problems. It changes nothing.
+func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
+	return engine.Check(file, data, o)
+}
 
 // Create makes a run of a study. file is the study's path, which its program's files
 // are beside, and data its content. When it returns, the run is durable and waits to
@@ -93,17 +120,26 @@ func (e *Engine) Run(ctx context.Context, file string, o RunOptions) (*Results, 
 // read; the report is in the folder of the run's options, results/RUN by default. A
 // run that another process drives is left alone: the error is a DrivenError.
 func (e *Engine) Resume(ctx context.Context, run string, o DriveOptions) (*Results, error) {
-	d := engine.DriveOptions{
-		OnInterrupt: o.OnInterrupt, MoreTime: o.MoreTime, Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls, AcceptInputs: o.AcceptInputs,
-		Isolation: o.Isolation, AllowInputs: o.AllowInputs, Warn: o.Warn, Models: e.settings.Models,
+	warn := func(err error) {
+		if o.Warn != nil {
+			o.Warn(errors.New(e.engine.Secrets().Text(err.Error())))
+		}
 	}
 	policy, err := e.settings.Backups()
 	if err != nil {
 		return nil, err
 	}
-	d.Backups = e.maintenance.Schedule(policy, e.engine.Dependencies(), o.Warn)
-	if d.Watch, err = e.settings.Watch(); err != nil {
+	watch, err := e.settings.Watch()
+	if err != nil {
 		return nil, err
+	}
+	d := engine.DriveOptions{
+		OnInterrupt: o.OnInterrupt, MoreTime: o.MoreTime, Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls, AcceptInputs: o.AcceptInputs,
+		Isolation: o.Isolation, AllowInputs: o.AllowInputs, Warn: warn, Models: e.settings.Models,
+		Backups: e.maintenance.Schedule(policy, e.engine.Dependencies(), warn), Watch: watch,
+	}
+	if o.Observe != nil {
+		d.Observe = func(s *research.State, events []research.Payload) { o.Observe(view.ProgressOf(e.engine, s, events)) }
 	}
 	if _, err := e.engine.Drive(ctx, run, d); err != nil {
 		r, resultsErr := e.Results(context.WithoutCancel(ctx), run)

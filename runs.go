@@ -6,11 +6,15 @@ import (
 	"iter"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"ratchet/internal/history"
 	"ratchet/internal/journal"
-	"ratchet/internal/maintenance"
+	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/view"
+	"ratchet/internal/watching"
+	"ratchet/study"
 )
 
 // Event is what happened in a run: a record of its journal.
@@ -47,18 +51,110 @@ func (e *Engine) Subscribe(ctx context.Context, run string, from int64) iter.Seq
 // List is where all runs of the home stand, sorted by name. A run that cannot be read
 // has the status "damaged", and why.
 func (e *Engine) List(ctx context.Context) ([]Status, error) {
-	listed, err := view.List(ctx, e.engine)
-	out := make([]Status, 0, len(listed))
-	for _, l := range listed {
-		out = append(out, l.Status)
-	}
-	return out, err
+	return view.List(ctx, e.engine)
 }
 
-// Find gives the run that a name means: its id, a prefix that only one has, or
-// "latest". A name of none, or of several, is an UnknownRunError.
-func (e *Engine) Find(ctx context.Context, name string) (run string, err error) {
-	return e.engine.Find(ctx, name, nil)
+// Find gives the run that a name means: its id, a prefix that only one has,
+// "latest" for the one with the newest record, or "" where only one can be meant:
+// of those that prefer takes; nil: of all. A name of none, or of several, is an
+// UnknownRunError.
+func (e *Engine) Find(ctx context.Context, name string, prefer func(Status) bool) (run string, err error) {
+	if prefer == nil {
+		return e.engine.Find(ctx, name, nil)
+	}
+	return e.engine.Find(ctx, name, func(run string) bool {
+		s, _, err := e.engine.Load(ctx, run)
+		return err == nil && prefer(view.StatusOf(e.engine, s))
+	})
+}
+
+// Records are the events of a run as its journal has them, with their hashes: from
+// the record with one number to that with another, both included, those that were
+// rolled back too. to is 0 for the last.
+func (e *Engine) Records(ctx context.Context, run string, from, to int64) iter.Seq2[Record, error] {
+	return view.Records(ctx, e.engine, run, from, to)
+}
+
+// Decode is what happened, of a record. A type or a version that this release does
+// not know is an UnknownEventError.
+func Decode(r Record) (Payload, error) { return research.Decode(r.Type, r.Version, r.Payload) }
+
+// Logs are the lines that the attempts of a run wrote, attempt by attempt: of all
+// trials, or of an experiment's, or of those whose ids begin like trial. With follow
+// they go on as attempts write, until the run or ctx ends. A name that none has is
+// an UnknownTrialError.
+func (e *Engine) Logs(ctx context.Context, run, trial string, follow bool) iter.Seq2[LogLine, error] {
+	return view.Logs(ctx, e.engine, run, trial, follow)
+}
+
+// Driven says which process drives a run now; nil: none of this machine.
+func (e *Engine) Driven(run string) *DrivenError { return e.engine.Driven(run) }
+
+// Exposure is what stands open to the programs of a run beyond what is open to every
+// program. To show it is whoever starts a run for somebody.
+func (e *Engine) Exposure(ctx context.Context, run string) (Exposure, error) {
+	return view.ExposureOf(ctx, e.engine, run)
+}
+
+// ExposureOf is what will stand open to the programs of a study in a folder.
+func ExposureOf(st *study.Study, folder string) Exposure { return view.ExposureOfStudy(st, folder) }
+
+// Health is how well a run and its machine are, as the process that drives it saw it
+// last. Of a run that nobody has driven yet, that is a NeverDrivenError.
+func (e *Engine) Health(ctx context.Context, run string) (Health, error) {
+	return view.HealthOf(ctx, e.engine, run)
+}
+
+// Alerts are all alerts of a run that count, those that are over included.
+func (e *Engine) Alerts(ctx context.Context, run string) ([]AlertRecord, error) {
+	return e.engine.Alerts(ctx, run)
+}
+
+// Calls are the model calls of a run.
+func (e *Engine) Calls(ctx context.Context, run string) (Calls, error) {
+	l, err := e.engine.Calls(ctx, run)
+	if err != nil {
+		return Calls{}, err
+	}
+	return view.CallsOf(l), nil
+}
+
+// CallDiffs say why calls of later attempts were sent although others were on record:
+// what made their requests differ from those.
+func (e *Engine) CallDiffs(ctx context.Context, run string) ([]CallDiff, error) {
+	l, err := e.engine.Calls(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return l.Diffs(ctx)
+}
+
+// Costs are what a run had used behind the record with a number, 0: the last, and
+// what that costs at the prices of the settings.
+func (e *Engine) Costs(ctx context.Context, run string, at int64) (Costs, error) {
+	prices, err := e.settings.Prices()
+	if err != nil {
+		return Costs{}, err
+	}
+	s, _, err := e.engine.LoadAt(ctx, run, at)
+	if err != nil {
+		return Costs{}, err
+	}
+	use, err := e.maintenance.DiskUse(ctx, run)
+	if err != nil {
+		return Costs{}, err
+	}
+	return report.CostOf(s, use.Stored, prices), nil
+}
+
+// Publish writes the report and the results of a run anew into the run's folder for
+// them. They are durable on return.
+func (e *Engine) Publish(ctx context.Context, run string) error { return e.engine.Publish(ctx, run) }
+
+// Metrics gathers the metrics of runs, of all if none is named, in Prometheus's
+// model; promhttp.HandlerFor serves them. Each time they are as the runs stand then.
+func (e *Engine) Metrics(ctx context.Context, runs ...string) prometheus.Gatherer {
+	return view.Metrics(ctx, e.engine, runs)
 }
 
 // Status is where a run stands.
@@ -68,8 +164,7 @@ func (e *Engine) Status(ctx context.Context, run string) (Status, error) {
 
 // StatusAt is where a run stood behind the record with a number; 0: the last.
 func (e *Engine) StatusAt(ctx context.Context, run string, at int64) (Status, error) {
-	s, _, err := view.StatusAt(ctx, e.engine, run, at)
-	return s, err
+	return view.StatusAt(ctx, e.engine, run, at)
 }
 
 // Results are what a run has found so far, as in results.json.
@@ -84,10 +179,15 @@ func (e *Engine) ResultsAt(ctx context.Context, run string, at int64) (*Results,
 
 // Request journals a person's wish, for whoever drives the run: a PauseRequested, a
 // CancelRequested or an AlertsSilenced. It is durable on return. A run that has ended
-// takes none.
+// takes none. A rule that there is not is an UnknownRuleError.
 func (e *Engine) Request(ctx context.Context, run string, wish Payload) error {
-	switch wish.(type) {
-	case PauseRequested, CancelRequested, AlertsSilenced:
+	switch wish := wish.(type) {
+	case PauseRequested, CancelRequested:
+		return e.engine.Request(ctx, run, wish)
+	case AlertsSilenced:
+		if err := watching.CheckRule(wish.Rule); err != nil {
+			return err
+		}
 		return e.engine.Request(ctx, run, wish)
 	}
 	return fmt.Errorf("%s is no wish: request a PauseRequested, a CancelRequested or an AlertsSilenced", wish.Type())
@@ -131,29 +231,4 @@ func (e *Engine) Fork(ctx context.Context, origin string, o ForkOptions) (run st
 func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) error {
 	_, err := e.engine.Rollback(ctx, run, to, by)
 	return err
-}
-
-// Backup makes a backup of runs, of all if none is named. Runs may go on meanwhile.
-// It is durable on return.
-func (e *Engine) Backup(ctx context.Context, place BackupPlace, runs ...string) (*BackupManifest, error) {
-	return e.maintenance.Backup(ctx, place, runs)
-}
-
-// Restore brings runs back from a backup, once all of it was read and checked. A run
-// that has gone on since is a NewerError.
-func (e *Engine) Restore(ctx context.Context, place BackupPlace, o RestoreOptions) (*Restored, error) {
-	return e.maintenance.Restore(ctx, place, o)
-}
-
-// Verify checks runs, all if none is named: every record, every object that they
-// need, and the published results. What is damaged is in the verification; the error
-// says that it could not be made.
-func (e *Engine) Verify(ctx context.Context, runs ...string) (*Verification, error) {
-	return e.maintenance.Verify(ctx, runs)
-}
-
-// Repair mends the home in a folder that nobody works in, with what a backup has where
-// place says that there is one. Originals that were damaged are kept aside.
-func Repair(ctx context.Context, folder string, place BackupPlace) (*Repaired, error) {
-	return maintenance.Repair(ctx, folder, place)
 }

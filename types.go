@@ -6,6 +6,7 @@ import (
 	"ratchet/internal/backup"
 	"ratchet/internal/engine"
 	"ratchet/internal/environment"
+	"ratchet/internal/executor"
 	"ratchet/internal/gateway"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
@@ -16,7 +17,9 @@ import (
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/settings"
 	"ratchet/internal/view"
+	"ratchet/internal/watching"
 	"ratchet/study"
 )
 
@@ -48,9 +51,16 @@ type DriveOptions struct {
 	// Isolation and AllowInputs accept what a run that was restored would do.
 	Isolation   Isolation
 	AllowInputs []string
-	// Warn is called with what failed without harm to the run; nil: nobody is told.
+	// Warn is called with what failed without harm to the run, without secrets; nil:
+	// nobody is told.
 	Warn func(error)
+	// Observe is called with every step of the run once it is durable, one at a time;
+	// the run waits for it. nil: nobody is told.
+	Observe func(Progress)
 }
+
+// ParseIsolation reads a level of isolation; "" is Strict.
+func ParseIsolation(s string) (Isolation, error) { return sandbox.ParseIsolation(s) }
 
 // What becomes of running attempts when the engine leaves.
 const (
@@ -67,50 +77,87 @@ const (
 	Cancelled = research.Cancelled
 )
 
+// Damaged is the status, in a list, of a run that cannot be read.
+const Damaged = view.Damaged
+
 // What is known of runs.
 type (
-	Status       = view.Status       // where a run stands
-	Results      = report.Results    // what a run found
-	Hypothesis   = report.Hypothesis // a claim in Results, with its verdict and where that comes from
+	Status       = view.Status         // where a run stands
+	Progress     = view.Progress       // a step of a run that is driven
+	Record       = view.Record         // a record of a run's journal
+	LogLine      = view.LogLine        // a line that an attempt wrote
+	Exposure     = view.Exposure       // what stands open to a run's programs
+	Outside      = environment.Outside // what a run's programs see from outside
+	Results      = report.Results      // what a run found
+	Hypothesis   = report.Hypothesis   // a claim in Results, with its verdict and where that comes from
 	Checkpoint   = history.Checkpoint
 	Origin       = research.Origin // where a fork comes from
 	Alert        = research.Alert
-	Health       = monitor.Health
+	AlertRecord  = history.AlertRecord // an alert, and when it was over
+	Health       = view.Health         // how well a run and its machine are
+	HealthScore  = monitor.Health
+	Costs        = report.Costs
+	Calls        = view.Calls // the model calls of a run
+	Call         = view.Call
+	CallDiff     = gateway.Diff
+	Ability      = sandbox.Ability  // something that this machine can do, or cannot
+	Outcome      = executor.Outcome // what an attempt left
+	Garbage      = maintenance.Garbage
 	DiskUse      = maintenance.DiskUse
 	ModelSummary = gateway.Summary // what model calls come to
 )
 
 // Backups and verification.
 type (
-	BackupPlace    = maintenance.BackupPlace
-	BackupManifest = backup.Manifest
-	RestoreOptions = maintenance.RestoreOptions
-	Restored       = maintenance.Restored
-	Verification   = maintenance.Verification
-	Repaired       = maintenance.Repaired
+	BackupPlace        = maintenance.BackupPlace
+	BackupPolicy       = maintenance.BackupPolicy // where, how often, and how many stay
+	BackupManifest     = backup.Manifest
+	RestoreOptions     = maintenance.RestoreOptions
+	Restored           = maintenance.Restored
+	Verification       = maintenance.Verification
+	Repaired           = maintenance.Repaired
+	BackupKeep         = backup.Keep // how many backups are kept
+	BackupVerification = backup.Verification
+	Pruned             = backup.Pruned
 )
+
+// Wrap says how a command becomes the study of a run of its own, as `ratchet wrap`
+// makes it.
+type Wrap = view.Wrap
 
 // ErrInterrupted is the error of Run and Resume whose context ended: the run
 // can be resumed.
 var ErrInterrupted = engine.ErrInterrupted
 
+// ErrBackupLocked is the error of reading a backup that is encrypted for somebody
+// else.
+var ErrBackupLocked = backup.ErrLocked
+
 // Errors, as errors.As finds them. Mistakes in a study are study.Problems.
 type (
-	UnknownRunError   = home.UnknownRunError // a name stands for no run, or for several
-	DrivenError       = home.DrivenError     // another process drives the run
-	FencedError       = engine.FencedError   // another engine has taken the run over
-	PositionError     = history.PositionError
-	AmendError        = history.AmendError         // a fork's changes cannot be made
-	NotYetError       = engine.NotYetError         // this release or this machine cannot do what a study asks for
-	SecretError       = engine.SecretError         // there is a secret in a study file
-	KeysError         = environment.KeysError      // a study shows its programs a place of keys
-	ArrivedError      = engine.ArrivedError        // a run that was restored would do what nobody has accepted
-	InputsError       = engine.InputsError         // inputs are not what they were
-	NewerError        = maintenance.NewerError     // a restore would undo what a run has done since
-	ConflictError     = journal.ConflictError      // somebody else has written to the journal
-	DamageError       = journal.DamageError        // a record is not what was written
-	ObjectDamageError = objects.DamageError        // an object is not what was stored
-	UnknownEventError = research.UnknownEventError // this release cannot read an event
+	UnknownRunError    = home.UnknownRunError // a name stands for no run, or for several
+	DrivenError        = home.DrivenError     // another process drives the run
+	FencedError        = engine.FencedError   // another engine has taken the run over
+	PositionError      = history.PositionError
+	AmendError         = history.AmendError         // a fork's changes cannot be made
+	NotYetError        = engine.NotYetError         // this release or this machine cannot do what a study asks for
+	SecretError        = engine.SecretError         // there is a secret in a study file
+	KeysError          = environment.KeysError      // a study shows its programs a place of keys
+	ArrivedError       = engine.ArrivedError        // a run that was restored would do what nobody has accepted
+	InputsError        = engine.InputsError         // inputs are not what they were
+	NewerError         = maintenance.NewerError     // a restore would undo what a run has done since
+	ConflictError      = journal.ConflictError      // somebody else has written to the journal
+	DamageError        = journal.DamageError        // a record is not what was written
+	ObjectDamageError  = objects.DamageError        // an object is not what was stored
+	UnknownEventError  = research.UnknownEventError // this release cannot read an event
+	UnknownTrialError  = view.UnknownTrialError
+	UnknownRuleError   = watching.UnknownRuleError
+	NeverDrivenError   = view.NeverDrivenError
+	SettingsError      = settings.Error // settings contradict each other
+	NoBackupsError     = backup.NoBackupsError
+	UnknownBackupError = backup.UnknownBackupError
+	BackupHeldError    = backup.HeldError // somebody else works on the backups in a place
+	BackupDamageError  = backup.DamageError
 )
 
 // Payload is what happened, in an Event: one of the types below.

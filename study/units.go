@@ -122,6 +122,18 @@ func (m Money) String() string {
 	return strconv.FormatFloat(float64(m)/1e6, 'f', -1, 64) + " USD"
 }
 
+// Dollars writes an amount in US dollars for a person: to the cent from about one
+// dollar on, below with three digits that count.
+func Dollars(usd float64) string {
+	switch {
+	case usd <= 0:
+		return "0 USD"
+	case usd >= 0.995:
+		return fmt.Sprintf("%.2f USD", usd)
+	}
+	return strings.TrimRight(strconv.FormatFloat(usd, 'f', 2-int(math.Floor(math.Log10(usd))), 64), "0") + " USD"
+}
+
 // MarshalJSON writes the amount in the notation that ParseMoney reads.
 func (m Money) MarshalJSON() ([]byte, error) { return json.Marshal(m.String()) }
 

@@ -17,16 +17,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet"
-	"ratchet/internal/backup"
-	"ratchet/internal/engine"
-	"ratchet/internal/environment"
-	"ratchet/internal/history"
-	"ratchet/internal/home"
-	"ratchet/internal/journal"
-	"ratchet/internal/maintenance"
-	"ratchet/internal/objects"
-	"ratchet/internal/research"
-	"ratchet/internal/settings"
 	"ratchet/study"
 )
 
@@ -87,36 +77,27 @@ func (s silentError) Error() string { return fmt.Sprintf("exit status %d", s.sta
 
 func statusOf(err error) int {
 	var silent silentError
-	var problems study.Problems
-	var use usageError
-	var unknown *home.UnknownRunError
-	var notYet *engine.NotYetError
-	var position *history.PositionError
-	var amend *history.AmendError
-	var secret *engine.SecretError
-	var keys *environment.KeysError
-	var arrived *engine.ArrivedError
-	var driven *home.DrivenError
-	var noBackups *backup.NoBackupsError
-	var unknownBackup *backup.UnknownBackupError
-	var held *backup.HeldError
-	var newer *maintenance.NewerError
-	var damagedBackup *backup.DamageError
-	var record *journal.DamageError
-	var object *objects.DamageError
 	switch {
 	case errors.As(err, &silent):
 		return silent.status
-	case errors.Is(err, engine.ErrInterrupted):
+	case errors.Is(err, ratchet.ErrInterrupted):
 		return exitInterrupted
-	case errors.As(err, &problems), errors.As(err, &use), errors.As(err, new(*settings.Error)), errors.As(err, &unknown), errors.As(err, &notYet),
-		errors.As(err, &position), errors.As(err, &amend), errors.As(err, &secret), errors.As(err, &keys), errors.As(err, &arrived), errors.As(err, &driven),
-		errors.As(err, &noBackups), errors.As(err, &unknownBackup), errors.As(err, &held), errors.As(err, &newer), errors.Is(err, backup.ErrLocked), errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, ratchet.ErrBackupLocked), errors.Is(err, fs.ErrNotExist), is[usageError](err), is[study.Problems](err),
+		is[*ratchet.SettingsError](err), is[*ratchet.UnknownRunError](err), is[*ratchet.UnknownTrialError](err), is[*ratchet.UnknownRuleError](err),
+		is[*ratchet.NeverDrivenError](err), is[*ratchet.NotYetError](err), is[*ratchet.PositionError](err), is[*ratchet.AmendError](err),
+		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
+		is[*ratchet.NoBackupsError](err), is[*ratchet.UnknownBackupError](err), is[*ratchet.BackupHeldError](err), is[*ratchet.NewerError](err):
 		return exitUsage
-	case errors.As(err, &record), errors.As(err, &object), errors.As(err, &damagedBackup):
+	case is[*ratchet.DamageError](err), is[*ratchet.ObjectDamageError](err), is[*ratchet.BackupDamageError](err):
 		return exitDamaged
 	}
 	return exitInternal
+}
+
+// is reports whether an error is of a type, or wraps one.
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // report prints an error for a person, or as JSON.
@@ -251,7 +232,7 @@ func (a *app) homeFolder() (path, source string, err error) {
 }
 
 // open opens the home. A command that only reads does not make one.
-func (a *app) open(create bool) (*opened, error) {
+func (a *app) open(create bool) (*ratchet.Engine, error) {
 	folder, _, err := a.homeFolder()
 	if err != nil {
 		return nil, err
@@ -260,7 +241,7 @@ func (a *app) open(create bool) (*opened, error) {
 	made := errors.Is(err, fs.ErrNotExist)
 	if err != nil && (!create || a.stranger != nil) {
 		if made {
-			return nil, &home.UnknownRunError{}
+			return nil, &ratchet.UnknownRunError{}
 		}
 		return nil, fmt.Errorf("opening the home: %w", err)
 	}
@@ -272,7 +253,7 @@ func (a *app) open(create bool) (*opened, error) {
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	e, err := openHome(folder, set)
+	e, err := ratchet.Open(folder, ratchet.OpenOptions{Distrust: a.stranger != nil, SettingsName: settingsName(folder)})
 	if err != nil {
 		return nil, err
 	}
@@ -282,43 +263,9 @@ func (a *app) open(create bool) (*opened, error) {
 	return e, nil
 }
 
-// opened is an open home: what drives its runs, and what looks after it.
-type opened struct {
-	*engine.Engine
-	*maintenance.Maintenance
-	settings *settings.Settings
-}
-
-func openHome(folder string, set *settings.Settings) (*opened, error) {
-	breakers, err := set.Breakers()
-	if err != nil {
-		return nil, err
-	}
-	machine, err := set.Node()
-	if err != nil {
-		return nil, err
-	}
-	e, err := engine.Open(folder, engine.Options{Breakers: breakers, Node: machine})
-	if err != nil {
-		return nil, err
-	}
-	return &opened{e, maintenance.Of(e.Home, e.Publisher, e.Executor), set}, nil
-}
-
-// configure adds to how a run is driven what the settings say.
-func (o *opened) configure(d *engine.DriveOptions) error {
-	policy, err := o.settings.Backups()
-	if err != nil {
-		return err
-	}
-	d.Backups, d.Models = o.Schedule(policy, o.Dependencies(), d.Warn), o.settings.Models
-	d.Watch, err = o.settings.Watch()
-	return err
-}
-
 // with opens the home, finds the run that the first argument names, and calls
 // f with it.
-func (a *app) with(c *cobra.Command, args []string, prefer func(*research.State) bool, f func(ctx context.Context, e *opened, run string) error) error {
+func (a *app) with(c *cobra.Command, args []string, prefer func(ratchet.Status) bool, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
 	e, err := a.open(false)
 	if err != nil {
 		return err
@@ -328,14 +275,7 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*research.State)
 	if len(args) > 0 {
 		name = args[0]
 	}
-	var preferred func(run string) bool
-	if prefer != nil {
-		preferred = func(run string) bool {
-			s, _, err := e.Load(c.Context(), run)
-			return err == nil && prefer(s)
-		}
-	}
-	run, err := e.Find(c.Context(), name, preferred)
+	run, err := e.Find(c.Context(), name, prefer)
 	if err != nil {
 		return err
 	}
@@ -343,8 +283,8 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(*research.State)
 }
 
 // withAt is with, and finds the position that --at names; 0: the last.
-func (a *app) withAt(c *cobra.Command, args []string, prefer func(*research.State) bool, at *string, f func(ctx context.Context, e *opened, run string, at int64) error) error {
-	return a.with(c, args, prefer, func(ctx context.Context, e *opened, run string) error {
+func (a *app) withAt(c *cobra.Command, args []string, prefer func(ratchet.Status) bool, at *string, f func(ctx context.Context, e *ratchet.Engine, run string, at int64) error) error {
+	return a.with(c, args, prefer, func(ctx context.Context, e *ratchet.Engine, run string) error {
 		if *at == "" {
 			return f(ctx, e, run, 0)
 		}

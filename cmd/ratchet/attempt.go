@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 
-	"github.com/spf13/cobra"
+	"ratchet"
 
-	"ratchet/internal/attempt"
-	"ratchet/internal/redact"
+	"github.com/spf13/cobra"
 )
 
 func (a *app) attemptCommand() *cobra.Command {
@@ -23,7 +21,7 @@ the grace of its limits. Called again, it attaches, or says what came of it.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, done := a.interruptible(c.Context())
 			defer done()
-			out, err := attempt.Run(ctx, args[0], redact.OfEnvironment(os.Environ()))
+			out, err := ratchet.RunAttempt(ctx, args[0])
 			if err != nil {
 				return err
 			}

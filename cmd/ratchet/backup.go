@@ -8,12 +8,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/spf13/cobra"
+	"ratchet"
 
-	"ratchet/internal/backup"
-	"ratchet/internal/engine"
-	"ratchet/internal/journal"
-	"ratchet/internal/maintenance"
+	"github.com/spf13/cobra"
 )
 
 // backupFlags are those of every command about backups.
@@ -29,16 +26,16 @@ func (b *backupFlags) add(c *cobra.Command, name string) {
 }
 
 // backups is what the settings say of backups.
-func (a *app) backups() (maintenance.BackupPolicy, error) {
+func (a *app) backups() (ratchet.BackupPolicy, error) {
 	set, err := a.settings()
 	if err != nil {
-		return maintenance.BackupPolicy{}, err
+		return ratchet.BackupPolicy{}, err
 	}
 	return set.Backups()
 }
 
 // place is where the flags and the settings say that backups are.
-func (a *app) place(b backupFlags) (maintenance.BackupPlace, error) {
+func (a *app) place(b backupFlags) (ratchet.BackupPlace, error) {
 	p, err := a.backups()
 	if err != nil {
 		return p.BackupPlace, err
@@ -97,7 +94,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 			}
 			ctx, done := a.interruptible(c.Context())
 			defer done()
-			m, err := e.Backup(ctx, place, runs)
+			m, err := e.Backup(ctx, place, runs...)
 			if err != nil {
 				return backupError(ctx, err)
 			}
@@ -111,7 +108,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 			for _, d := range m.Damaged {
 				a.printf("not backed up: %s\n", d)
 			}
-			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(ownRuns(m), "run"), m.Objects, amount(m.Bytes))
+			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(m.OwnRuns(), "run"), m.Objects, amount(m.Bytes))
 			return nil
 		},
 	}
@@ -123,7 +120,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 // backupError tells an interrupt from a failure.
 func backupError(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return fmt.Errorf("%w: earlier backups are as they were", engine.ErrInterrupted)
+		return fmt.Errorf("%w: earlier backups are as they were", ratchet.ErrInterrupted)
 	}
 	return err
 }
@@ -136,16 +133,12 @@ func plural(n int, what string) string {
 }
 
 // repository opens the place for commands that do not need a home.
-func (a *app) repository(ctx context.Context, flags backupFlags) (*backup.Repository, error) {
+func (a *app) repository(ctx context.Context, flags backupFlags) (*ratchet.Backups, error) {
 	place, err := a.place(flags)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := backup.ReadKeys(nil, place.Identity)
-	if err != nil {
-		return nil, err
-	}
-	return backup.Open(ctx, place.To, keys, "", false)
+	return ratchet.OpenBackups(ctx, place)
 }
 
 func (a *app) backupListCommand() *cobra.Command {
@@ -160,7 +153,7 @@ func (a *app) backupListCommand() *cobra.Command {
 			}
 			defer r.Close()
 			all, bad := r.List(c.Context())
-			if len(all) == 0 && len(bad) > 0 && errors.Is(bad[0], backup.ErrLocked) {
+			if len(all) == 0 && len(bad) > 0 && errors.Is(bad[0], ratchet.ErrBackupLocked) {
 				return bad[0]
 			}
 			for _, err := range bad {
@@ -169,7 +162,7 @@ func (a *app) backupListCommand() *cobra.Command {
 			}
 			if a.json {
 				if all == nil {
-					all = []*backup.Manifest{}
+					all = []*ratchet.BackupManifest{}
 				}
 				a.printJSON(all)
 				return nil
@@ -186,7 +179,7 @@ func (a *app) backupListCommand() *cobra.Command {
 				for _, run := range m.Runs {
 					records += run.Seq
 				}
-				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s on %s\n", m.ID, ago(m.Time, now), ownRuns(m), records, amount(m.Bytes), m.Home, m.Host)
+				fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s on %s\n", m.ID, ago(m.Time, now), m.OwnRuns(), records, amount(m.Bytes), m.Home, m.Host)
 			}
 			return w.Flush()
 		},
@@ -208,15 +201,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 				return err
 			}
 			defer r.Close()
-			var which []*backup.Manifest
-			if len(args) > 0 {
-				m, err := r.Find(c.Context(), args[0])
-				if err != nil {
-					return err
-				}
-				which = append(which, m)
-			}
-			v, err := r.Verify(c.Context(), which...)
+			v, err := r.Verify(c.Context(), args...)
 			if err != nil {
 				return err
 			}
@@ -231,7 +216,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 
 func (a *app) backupRestoreCommand() *cobra.Command {
 	var flags backupFlags
-	var o maintenance.RestoreOptions
+	var o ratchet.RestoreOptions
 	var to string
 	c := &cobra.Command{
 		Use:   "restore ID [RUN…] [--from DEST] [--to HOME]",
@@ -276,11 +261,11 @@ here is left alone; --force replaces it, and keeps its records aside.`,
 	return c
 }
 
-func (a *app) printRestored(e *opened, out *maintenance.Restored) {
+func (a *app) printRestored(e *ratchet.Engine, out *ratchet.Restored) {
 	runs := 0
 	for _, r := range out.Runs {
-		if c := journal.Named(r.Run); c.Kind == journal.KindCalls {
-			a.printf("run %s: its model calls, %d records\n", c.Run, r.Seq)
+		if r.Calls != "" {
+			a.printf("run %s: its model calls, %d records\n", r.Calls, r.Seq)
 			continue
 		}
 		runs++
@@ -298,12 +283,12 @@ func (a *app) printRestored(e *opened, out *maintenance.Restored) {
 			a.printf("  its report goes to %s\n", shorter(r.Output))
 		}
 	}
-	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Folder))
+	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Folder()))
 }
 
 func (a *app) backupPruneCommand() *cobra.Command {
 	var flags backupFlags
-	var keep backup.Keep
+	var keep ratchet.BackupKeep
 	c := &cobra.Command{
 		Use:   "prune --keep-last N --keep-daily N --keep-weekly N",
 		Short: "Remove old backups, and what only they needed",
@@ -312,7 +297,7 @@ func (a *app) backupPruneCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if keep == (backup.Keep{}) {
+			if keep == (ratchet.BackupKeep{}) {
 				keep = p.Keep
 			}
 			if keep.Last <= 0 && keep.Daily <= 0 && keep.Weekly <= 0 {
@@ -344,14 +329,4 @@ func (a *app) backupPruneCommand() *cobra.Command {
 	c.Flags().IntVar(&keep.Daily, "keep-daily", 0, "keep the newest of each of this many days")
 	c.Flags().IntVar(&keep.Weekly, "keep-weekly", 0, "keep the newest of each of this many weeks")
 	return c
-}
-
-// ownRuns is how many runs a backup has; the calls of a run are none.
-func ownRuns(m *backup.Manifest) (n int) {
-	for _, r := range m.Runs {
-		if r.Chain().Kind == journal.KindRun {
-			n++
-		}
-	}
-	return n
 }

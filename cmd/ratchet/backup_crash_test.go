@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"ratchet/internal/backup"
-	"ratchet/internal/maintenance"
+	"ratchet"
+
 	"ratchet/internal/proof"
-	"ratchet/internal/settings"
 )
 
 // TestBackupsKilled kills `ratchet backup create` at random moments: the backups
@@ -21,7 +20,7 @@ func TestBackupsKilled(t *testing.T) {
 	kills := proof.Of(15, 500)
 	dir := t.TempDir()
 	bin := self(t)
-	ratchet := func(args ...string) *exec.Cmd {
+	command := func(args ...string) *exec.Cmd {
 		cmd := exec.Command(bin, args...)
 		cmd.Dir = dir
 		return cmd
@@ -29,20 +28,20 @@ func TestBackupsKilled(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "study.yaml"), []byte(killedStudy), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := ratchet("run", "-q", "study.yaml").CombinedOutput(); err != nil {
+	if out, err := command("run", "-q", "study.yaml").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	place := maintenance.BackupPlace{To: filepath.Join(dir, "backups")}
-	e, err := openHome(filepath.Join(dir, ".ratchet"), &settings.Settings{})
+	place := ratchet.BackupPlace{To: filepath.Join(dir, "backups")}
+	e, err := ratchet.Open(filepath.Join(dir, ".ratchet"), ratchet.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	first, err := e.Backup(context.Background(), place, nil)
+	first, err := e.Backup(context.Background(), place)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := backup.Open(context.Background(), place.To, backup.Keys{}, "", false)
+	r, err := ratchet.OpenBackups(context.Background(), place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +52,7 @@ func TestBackupsKilled(t *testing.T) {
 	took := time.Second // by one that was not killed
 	for i := 0; killed < kills && i < tries; i++ {
 		if i%10 == 0 { // something new to back up
-			if out, err := ratchet("fork", "latest", "--at", "stage-planning").CombinedOutput(); err != nil {
+			if out, err := command("fork", "latest", "--at", "stage-planning").CombinedOutput(); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
 		}
@@ -66,7 +65,7 @@ func TestBackupsKilled(t *testing.T) {
 				}
 			}
 		}
-		cmd := ratchet("backup", "create", "--to", to)
+		cmd := command("backup", "create", "--to", to)
 		began := time.Now()
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -83,16 +82,16 @@ func TestBackupsKilled(t *testing.T) {
 			if len(bad) > 0 || len(all) == 0 || all[0].ID != first.ID {
 				t.Fatalf("after %d kills there are %d backups; %v", killed, len(all), bad)
 			}
-			restored, err := openHome(filepath.Join(t.TempDir(), "home"), &settings.Settings{})
+			restored, err := ratchet.Open(filepath.Join(t.TempDir(), "home"), ratchet.OpenOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range []*backup.Manifest{first, all[len(all)-1]} {
-				if _, err := restored.Restore(context.Background(), place, maintenance.RestoreOptions{Backup: m.ID, Output: filepath.Join(dir, "reports")}); err != nil {
+			for _, m := range []*ratchet.BackupManifest{first, all[len(all)-1]} {
+				if _, err := restored.Restore(context.Background(), place, ratchet.RestoreOptions{Backup: m.ID, Output: filepath.Join(dir, "reports")}); err != nil {
 					t.Errorf("after %d kills backup %s does not restore: %v", killed, m.ID, err)
 				}
 			}
-			if v, err := restored.Verify(context.Background(), nil); err != nil || len(v.Damages) > 0 {
+			if v, err := restored.Verify(context.Background(), ratchet.VerifyOptions{}); err != nil || len(v.Damages) > 0 {
 				t.Errorf("restored: %v (%v)", v, err)
 			}
 			if err := restored.Close(); err != nil {
@@ -103,7 +102,7 @@ func TestBackupsKilled(t *testing.T) {
 	if v, err := r.Verify(context.Background()); err != nil || len(v.Damages) > 0 {
 		t.Errorf("after %d kills: %+v (%v)", killed, v, err)
 	}
-	if out, err := ratchet("backup", "create", "--to", filepath.Join(dir, "fresh")).CombinedOutput(); err != nil {
+	if out, err := command("backup", "create", "--to", filepath.Join(dir, "fresh")).CombinedOutput(); err != nil {
 		t.Errorf("after %d kills a backup fails: %v: %s", killed, err, out)
 	}
 	if killed < kills {

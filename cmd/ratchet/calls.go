@@ -6,11 +6,12 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/gateway"
 	"ratchet/internal/research"
-	"ratchet/internal/view"
+	"ratchet/study"
 )
 
 func (a *app) callsCommand() *cobra.Command {
@@ -20,16 +21,19 @@ func (a *app) callsCommand() *cobra.Command {
 		Short: "Show the model calls of a run: what was asked, what it cost, what came out of the record",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
-				l, err := e.Calls(ctx, run)
-				if err != nil {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				if diff {
+					diffs, err := e.CallDiffs(ctx, run)
+					if err == nil {
+						a.printDiffs(diffs)
+					}
 					return err
 				}
-				if diff {
-					return a.printDiffs(ctx, l)
+				calls, err := e.Calls(ctx, run)
+				if err == nil {
+					a.printCalls(calls)
 				}
-				a.printCalls(l)
-				return nil
+				return err
 			})
 		},
 	}
@@ -37,35 +41,33 @@ func (a *app) callsCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printCalls(l *gateway.Ledger) {
+func (a *app) printCalls(d ratchet.Calls) {
 	if a.json {
-		a.printJSON(view.CallsOf(l))
+		a.printJSON(d)
 		return
 	}
-	calls, refused, sum := l.Calls(), l.Refused(), l.Summary()
-	if len(calls)+len(refused) == 0 {
+	sum := d.Summary
+	if len(d.Calls)+len(d.Refused) == 0 {
 		a.printf("the run has made no model calls\n")
 		return
 	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CALL\tTIME\tATTEMPT\tMODEL\tIN\tOUT\tCOST\tTOOK\tREPLAYED\tOUTCOME")
-	for _, c := range calls {
-		d := view.CallOf(c)
-		model, in, out := c.Model, "-", "-"
-		if c.Answered != nil {
-			model = c.Answered.Provider + "/" + c.Answered.Model
-			in, out = fmt.Sprint(c.Answered.Tokens.In), fmt.Sprint(c.Answered.Tokens.Out)
+	for _, c := range d.Calls {
+		in, out := "-", "-"
+		if c.Status == "answered" {
+			in, out = fmt.Sprint(c.In), fmt.Sprint(c.Out)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f s\t%d\t%s\n", c.Call, c.Time.Local().Format("15:04:05"), c.Attempt, research.Printable(model, 60),
-			in, out, gateway.Dollars(c.Spent().NanoUSD), d.Seconds, c.Again, outcome(d))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f s\t%d\t%s\n", c.Call, c.Time.Local().Format("15:04:05"), c.Attempt, research.Printable(c.Model, 60),
+			in, out, study.Dollars(c.USD), c.Seconds, c.Replayed, outcome(c))
 	}
 	_ = w.Flush() // whoever reads may have gone
-	for _, r := range refused {
+	for _, r := range d.Refused {
 		a.printf("refused at %s in attempt %s: %s\n", r.Time.Local().Format("15:04:05"), r.Attempt, r.Why)
 	}
-	a.printf("\n%s sent, %d tokens, %s", plural(sum.Calls, "call"), sum.Spent.Tokens, gateway.Dollars(sum.Spent.NanoUSD))
+	a.printf("\n%s sent, %d tokens, %s", plural(sum.Calls, "call"), sum.Spent.Tokens, study.Dollars(sum.Spent.USD()))
 	if sum.Again > 0 {
-		a.printf("; %s out of the record saved %s", plural(sum.Again, "answer"), gateway.Dollars(sum.Saved.NanoUSD))
+		a.printf("; %s out of the record saved %s", plural(sum.Again, "answer"), study.Dollars(sum.Saved.USD()))
 	}
 	a.printf("\n")
 	if sum.Lost > 0 {
@@ -82,7 +84,7 @@ func often(n int) string {
 }
 
 // outcome is how a call ended, for a person.
-func outcome(d view.Call) string {
+func outcome(d ratchet.Call) string {
 	s := d.Status
 	if d.HTTPStatus >= 300 {
 		s = fmt.Sprintf("%s %d", s, d.HTTPStatus)
@@ -99,17 +101,10 @@ func outcome(d view.Call) string {
 	return research.Printable(s, 120)
 }
 
-func (a *app) printDiffs(ctx context.Context, l *gateway.Ledger) error {
-	diffs, err := l.Diffs(ctx)
-	if err != nil {
-		return err
-	}
+func (a *app) printDiffs(diffs []ratchet.CallDiff) {
 	if a.json {
-		if diffs == nil {
-			diffs = []gateway.Diff{}
-		}
-		a.printJSON(diffs)
-		return nil
+		a.printJSON(append([]ratchet.CallDiff{}, diffs...))
+		return
 	}
 	if len(diffs) == 0 {
 		a.printf("no request of a later attempt was new where others were on record\n")
@@ -120,5 +115,4 @@ func (a *app) printDiffs(ctx context.Context, l *gateway.Ledger) error {
 			a.printf("  %s\n    was %s\n    is  %s\n", c.At, c.Was, c.Is)
 		}
 	}
-	return nil
 }

@@ -5,11 +5,9 @@ import (
 	"errors"
 	"os/user"
 
-	"github.com/spf13/cobra"
+	"ratchet"
 
-	"ratchet/internal/engine"
-	"ratchet/internal/home"
-	"ratchet/internal/research"
+	"github.com/spf13/cobra"
 )
 
 // me is who asks, for the journal.
@@ -21,7 +19,7 @@ func me() string {
 }
 
 // active reports whether a run goes on, or can be resumed.
-func active(s *research.State) bool { return !s.Ended() }
+func active(s ratchet.Status) bool { return !s.Ended() }
 
 func (a *app) pauseCommand() *cobra.Command {
 	return &cobra.Command{
@@ -29,11 +27,11 @@ func (a *app) pauseCommand() *cobra.Command {
 		Short: "Begin nothing new; stop when the running attempts have ended",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				if e.Driven(run) == nil {
 					return usageError{errors.New("nobody drives run " + run + ": it stands still already, and `ratchet resume` goes on")}
 				}
-				if err := e.Request(ctx, run, research.PauseRequested{By: me()}); err != nil {
+				if err := e.Request(ctx, run, ratchet.PauseRequested{By: me()}); err != nil {
 					return err
 				}
 				return a.said(run, "pause requested", "run %s begins nothing new, and pauses when its running attempts have ended; `ratchet resume %s` goes on\n", run, run)
@@ -48,13 +46,12 @@ func (a *app) cancelCommand() *cobra.Command {
 		Short: "Stop the running attempts and end the run for good",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
-				if err := e.Request(ctx, run, research.CancelRequested{By: me()}); err != nil {
+			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				if err := e.Request(ctx, run, ratchet.CancelRequested{By: me()}); err != nil {
 					return err
 				}
 				// Where nobody drives the run, this process ends it.
-				var driven *home.DrivenError
-				if _, err := e.Drive(ctx, run, engine.DriveOptions{}); err != nil && !errors.As(err, &driven) {
+				if _, err := e.Resume(ctx, run, ratchet.DriveOptions{}); err != nil && !is[*ratchet.DrivenError](err) {
 					return err
 				}
 				return a.said(run, "cancel requested", "run %s is cancelled; what it found so far stays in its journal\n", run)

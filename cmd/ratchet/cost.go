@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"text/tabwriter"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
 	"ratchet/internal/report"
@@ -21,24 +23,11 @@ func (a *app) costCommand() *cobra.Command {
 			if each != "" && each != "experiment" && each != "trial" {
 				return usageError{fmt.Errorf("--each is %q; it is experiment or trial", each)}
 			}
-			set, err := a.settings()
-			if err != nil {
-				return err
-			}
-			prices, err := set.Prices()
-			if err != nil {
-				return err
-			}
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
-				s, _, err := e.LoadAt(ctx, run, at)
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				costs, err := e.Costs(ctx, run, at)
 				if err != nil {
 					return err
 				}
-				use, err := e.DiskUse(ctx, run)
-				if err != nil {
-					return err
-				}
-				costs := report.CostOf(s, use.Stored, prices)
 				if a.json {
 					a.printJSON(costs)
 					return nil

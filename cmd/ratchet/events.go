@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/journal"
 	"ratchet/internal/research"
 )
 
@@ -20,38 +21,30 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "Print a run's journal, one record a line",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
-				superseded, err := e.Superseded(ctx, run, at)
-				if err != nil {
-					return err
-				}
-				records := []eventDocument{}
-				for r, err := range e.Journal.Read(ctx, journal.Of(run), from) {
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				records := []ratchet.Record{}
+				for r, err := range e.Records(ctx, run, from, at) {
 					if err != nil {
 						return err
 					}
-					if at > 0 && r.Seq > at {
-						break
-					}
-					d := eventDocument{Record: r, Superseded: superseded(r.Seq)}
 					if audited {
-						p, err := research.Decode(r.Type, r.Version, r.Payload)
+						p, err := ratchet.Decode(r)
 						if err != nil {
 							return err
 						}
-						if d.Text = research.Printable(audit(p), 1000); d.Text == "" {
+						if r.Text = research.Printable(audit(p), 1000); r.Text == "" {
 							continue
 						}
 					}
 					if a.json {
-						records = append(records, d)
+						records = append(records, r)
 						continue
 					}
 					if audited {
-						a.printf("%6d  %s  %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05"), map[bool]string{true: "superseded  "}[d.Superseded], d.Text)
+						a.printf("%6d  %s  %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05"), map[bool]string{true: "superseded  "}[r.Superseded], r.Text)
 						continue
 					}
-					a.printf("%6d  %s  %-22s %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05.000000"), r.Type, map[bool]string{true: "superseded  "}[d.Superseded], brief(r.Payload))
+					a.printf("%6d  %s  %-22s %s%s\n", r.Seq, r.Time.Format("2006-01-02 15:04:05.000000"), r.Type, map[bool]string{true: "superseded  "}[r.Superseded], brief(r.Payload))
 				}
 				if a.json {
 					a.printJSON(records)
@@ -64,13 +57,6 @@ func (a *app) eventsCommand() *cobra.Command {
 	c.Flags().BoolVar(&audited, "audit", false, "only who did what, when and why, in words")
 	c.Flags().Int64Var(&from, "from", 1, "begin at this sequence number")
 	return c
-}
-
-// eventDocument is a record in `ratchet events --json`.
-type eventDocument struct {
-	journal.Record
-	Superseded bool   `json:"superseded,omitempty"` // the run was rolled back behind it
-	Text       string `json:"text,omitempty"`       // with --audit: what it says
 }
 
 // brief is the beginning of a payload.

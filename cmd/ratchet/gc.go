@@ -21,7 +21,7 @@ attempt. Nothing that a record, a report or a rollback needs is touched.`,
 				return err
 			}
 			defer e.Close()
-			g, err := e.GC(c.Context(), dry)
+			g, err := e.RemoveGarbage(c.Context(), dry)
 			if err != nil {
 				return err
 			}

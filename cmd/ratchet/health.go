@@ -2,20 +2,17 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
-	"ratchet/internal/research"
-	"ratchet/internal/view"
-	"ratchet/internal/watching"
 	"ratchet/study"
 )
 
@@ -25,35 +22,27 @@ func (a *app) healthCommand() *cobra.Command {
 		Short: "Say how well a run and its machine are, and why",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
-				s, _, err := e.Load(ctx, run)
+			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				d, err := e.Health(ctx, run)
 				if err != nil {
 					return err
-				}
-				w, err := e.Watched(run)
-				if err != nil {
-					return err
-				}
-				d := view.Health{Watch: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
-				if w == nil {
-					return usageError{errors.New("nobody has driven run " + run + " yet; `ratchet resume` does")}
 				}
 				if a.json {
 					a.printJSON(d)
 					return nil
 				}
-				a.printHealth(d, s)
+				a.printHealth(d)
 				return nil
 			})
 		},
 	}
 }
 
-func (a *app) printHealth(d view.Health, s *research.State) {
+func (a *app) printHealth(d ratchet.Health) {
 	now := time.Now()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
-	row("run", "%s, %s", d.Run, statusWord(s, d.Driven))
+	row("run", "%s, %s", d.Run, d.Word)
 	h := d.Health
 	if d.Driven != nil {
 		row("health", "%s, %d of 100, since %s", a.healthWord(h.State), h.Score, ago(h.Since, now))
@@ -107,10 +96,6 @@ func (a *app) printHealth(d view.Health, s *research.State) {
 		row("alert", "%s: %s (%s)", al.Severity, al.Text, ago(al.Time, now))
 	}
 	_ = w.Flush()
-}
-
-func statusWord(s *research.State, driven *home.DrivenError) string {
-	return view.Status{Status: string(s.Status), Driven: driven}.Word()
 }
 
 func (a *app) healthWord(state string) string {
@@ -182,7 +167,7 @@ func (a *app) alertsCommand() *cobra.Command {
 		Short: "List the alerts of a run: what is raised, and what is over",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				list, err := e.Alerts(ctx, run)
 				if err != nil {
 					return err
@@ -223,12 +208,9 @@ func (a *app) silenceCommand() *cobra.Command {
 			if err != nil {
 				return usageError{fmt.Errorf("--for: %w", err)}
 			}
-			if !watching.KnownRule(args[0]) {
-				return usageError{fmt.Errorf("there is no rule %q; it is * or one of: %s", args[0], strings.Join(watching.AlertRules(), ", "))}
-			}
-			return a.with(c, args[1:], active, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args[1:], active, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				until := time.Now().UTC().Add(time.Duration(d)).Truncate(time.Second)
-				if err := e.Request(ctx, run, research.AlertsSilenced{Rule: args[0], Until: until, By: me()}); err != nil {
+				if err := e.Request(ctx, run, ratchet.AlertsSilenced{Rule: args[0], Until: until, By: me()}); err != nil {
 					return err
 				}
 				return a.said(run, "silenced", "nobody is told of %q until %s; alerts are raised and listed all the same\n", args[0], until.Local().Format("2006-01-02 15:04:05"))

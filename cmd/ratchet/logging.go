@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"ratchet"
+
 	"gopkg.in/natefinch/lumberjack.v2"
 
 	"ratchet/internal/redact"
@@ -41,12 +43,12 @@ func (a *app) setLogging() error {
 
 // logToFile has a home's engine log, in JSON, beside stderr. When it is full
 // another is begun, and the oldest goes.
-func (a *app) logToFile(e *opened) (done func(), err error) {
+func (a *app) logToFile(e *ratchet.Engine) (done func(), err error) {
 	set, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
-	file := &lumberjack.Logger{Filename: filepath.Join(e.Folder, "logs", "engine.log"), MaxSize: 10, MaxBackups: 5}
+	file := &lumberjack.Logger{Filename: filepath.Join(e.Folder(), "logs", "engine.log"), MaxSize: 10, MaxBackups: 5}
 	if v := set.Get("log.size"); v != "" {
 		n, err := study.ParseBytes(v)
 		if err != nil {
@@ -59,7 +61,7 @@ func (a *app) logToFile(e *opened) (done func(), err error) {
 			return nil, err
 		}
 	}
-	h := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: e.Secrets().Attribute})
+	h := slog.NewJSONHandler(file, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: redact.OfEnvironment(os.Environ()).Attribute})
 	a.log, a.file = slog.New(slog.NewMultiHandler(a.stderr, h)), slog.New(h)
 	return func() {
 		_ = file.Close() // what it could not write is lost: the journal has what matters
@@ -69,7 +71,7 @@ func (a *app) logToFile(e *opened) (done func(), err error) {
 
 // logEvent logs what is worth a line; on a terminal the progress says it in
 // words. What concerns security says so, for whoever collects it.
-func (a *app) logEvent(run string, s *research.State, p research.Payload) {
+func (a *app) logEvent(step ratchet.Progress, p ratchet.Payload) {
 	if a.log == nil || a.file == nil {
 		return
 	}
@@ -77,14 +79,14 @@ func (a *app) logEvent(run string, s *research.State, p research.Payload) {
 	if a.stderr.Enabled(context.Background(), slog.LevelInfo) {
 		log = a.log
 	}
-	log = log.With("run", run, "event", p.Type())
+	log = log.With("run", step.Status.Run, "event", p.Type())
 	switch e := p.(type) {
 	case research.AlertRaised:
 		level := map[string]slog.Level{research.Info: slog.LevelInfo, research.Warning: slog.LevelWarn, research.Grave: slog.LevelError}[e.Severity]
 		log.Log(context.Background(), level, e.Text, "rule", e.Rule, "subject", e.Subject, "security", e.Rule == research.RuleSecurity)
 	case research.TrialCompleted:
 		if e.Outcome != research.Succeeded {
-			log.Info("a trial failed", "trial", e.Trial, "outcome", e.Outcome, "why", e.Why, "message", message(s, e.Trial))
+			log.Info("a trial failed", "trial", e.Trial, "outcome", e.Outcome, "why", e.Why, "message", step.Messages[e.Trial])
 		}
 	case research.AttemptEnded:
 		log.Debug("an attempt ended", "attempt", e.Attempt.ID, "class", e.Attempt.Class, "message", e.Attempt.Message)

@@ -3,17 +3,12 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"ratchet"
-	"ratchet/internal/sandbox"
-	"ratchet/study"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
@@ -21,12 +16,11 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what this machine can do",
 		RunE: func(*cobra.Command, []string) error {
-			abilities := sandbox.Abilities()
 			home, _, err := a.homeFolder()
 			if err != nil {
 				return err
 			}
-			abilities = append(abilities, homeAbility(home), programAbility("python3", "for studies whose program is Python"), programAbility("nvidia-smi", "to see NVIDIA GPUs"))
+			abilities := ratchet.Abilities(home)
 			if !abilities[0].Has {
 				a.status = exitInternal
 			}
@@ -42,40 +36,6 @@ func (a *app) doctorCommand() *cobra.Command {
 			return w.Flush()
 		},
 	}
-}
-
-// homeAbility tries whether the home can be written to, without making it.
-func homeAbility(home string) sandbox.Ability {
-	dir := home
-	for {
-		if _, err := os.Stat(dir); err == nil || dir == filepath.Dir(dir) {
-			break
-		}
-		dir = filepath.Dir(dir)
-	}
-	f, err := os.CreateTemp(dir, ".ratchet-doctor-*")
-	if err != nil {
-		return sandbox.Ability{Name: "home", Has: false, Detail: err.Error()}
-	}
-	_ = f.Close()
-	_ = os.Remove(f.Name())
-	return sandbox.Ability{Name: "home", Has: true, Detail: home + free(dir)}
-}
-
-func free(dir string) string {
-	n, ok := sandbox.FreeSpace(dir)
-	if !ok {
-		return ""
-	}
-	return ", " + study.Bytes(n).String() + " free"
-}
-
-func programAbility(name, what string) sandbox.Ability {
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return sandbox.Ability{Name: name, Has: false, Detail: "not found; " + what}
-	}
-	return sandbox.Ability{Name: name, Has: true, Detail: path}
 }
 
 func (a *app) versionCommand() *cobra.Command {

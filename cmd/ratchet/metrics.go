@@ -13,9 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/spf13/cobra"
-
-	"ratchet/internal/telemetry"
-	"ratchet/internal/view"
 )
 
 func (a *app) metricsCommand() *cobra.Command {
@@ -32,10 +29,15 @@ func (a *app) metricsCommand() *cobra.Command {
 			defer e.Close()
 			ctx, stop := a.interruptible(c.Context())
 			defer stop()
-			registry := prometheus.NewPedanticRegistry()
-			if err := registry.Register(&telemetry.Collector{Runs: func() ([]telemetry.Run, error) { return measured(ctx, e, args) }}); err != nil {
-				return err
+			var runs []string
+			for _, name := range args {
+				run, err := e.Find(ctx, name, nil)
+				if err != nil {
+					return err
+				}
+				runs = append(runs, run)
 			}
+			registry := e.Metrics(ctx, runs...)
 			if listen != "" {
 				return a.serveMetrics(ctx, listen, registry)
 			}
@@ -44,42 +46,6 @@ func (a *app) metricsCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&listen, "listen", "", "serve them at http://ADDRESS/metrics until interrupted, 127.0.0.1:9478 say")
 	return c
-}
-
-// measured are the named runs, or all, as they stand.
-func measured(ctx context.Context, e *opened, names []string) ([]telemetry.Run, error) {
-	runs, err := e.Runs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if len(names) > 0 {
-		runs = nil
-	}
-	for _, name := range names {
-		run, err := e.Find(ctx, name, nil)
-		if err != nil {
-			return nil, err
-		}
-		runs = append(runs, run)
-	}
-	var out []telemetry.Run
-	for _, run := range runs {
-		s, _, err := e.Load(ctx, run)
-		if err != nil {
-			return nil, fmt.Errorf("run %s: %w", run, err)
-		}
-		d := view.StatusOf(e.Engine, s)
-		r := telemetry.Run{State: s, Driven: d.Driven != nil, Health: d.Health}
-		if s.Created.Study.Models != nil {
-			calls, err := e.Calls(ctx, run)
-			if err != nil {
-				return nil, err
-			}
-			r.Calls, r.Refused = calls.Calls(), calls.Refused()
-		}
-		out = append(out, r)
-	}
-	return out, nil
 }
 
 // writeMetrics writes what was gathered in Prometheus's text format.

@@ -7,8 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"ratchet/internal/history"
-	"ratchet/internal/home"
+	"ratchet"
 
 	"github.com/spf13/cobra"
 )
@@ -19,7 +18,7 @@ func (a *app) checkpointsCommand() *cobra.Command {
 		Short: "List the named positions in a run's journal",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				points, err := e.Checkpoints(ctx, run)
 				if err != nil {
 					return err
@@ -51,7 +50,7 @@ func (a *app) checkpointCommand() *cobra.Command {
 		Short: "Give the run's position as of now a name",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
+			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				name, err := e.MakeCheckpoint(ctx, run, name, me())
 				if err != nil {
 					return err
@@ -87,11 +86,15 @@ anew; time and money that were spent stay spent.`,
 			if to == "" {
 				return usageError{errors.New("to where? --to takes a record's number, a checkpoint or a time; `ratchet checkpoints RUN` lists them")}
 			}
-			return a.withAt(c, args, nil, &to, func(ctx context.Context, e *opened, run string, at int64) error {
-				s, err := e.Rollback(ctx, run, at, me())
-				if errors.As(err, new(*home.DrivenError)) {
+			return a.withAt(c, args, nil, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				err := e.Rollback(ctx, run, at, me())
+				if is[*ratchet.DrivenError](err) {
 					return usageError{fmt.Errorf("%w; `ratchet pause %s` first", err, run)}
 				}
+				if err != nil {
+					return err
+				}
+				s, err := e.Status(ctx, run)
 				if err != nil {
 					return err
 				}
@@ -115,7 +118,7 @@ anew; time and money that were spent stay spent.`,
 
 func (a *app) forkCommand() *cobra.Command {
 	var at string
-	var o history.ForkOptions
+	var o ratchet.ForkOptions
 	c := &cobra.Command{
 		Use:   "fork RUN [--at X] [--set KEY=VALUE …]",
 		Short: "Start a new run that has another's past up to a position",
@@ -126,13 +129,13 @@ artifacts; nothing is copied. --set changes the study from there on, like
 What would make results untrue that the fork shares is refused.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
-				o.By = me()
-				fork, err := e.Fork(ctx, run, at, o)
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				o.At, o.By = at, me()
+				fork, err := e.Fork(ctx, run, o)
 				if err != nil {
 					return err
 				}
-				s, _, err := e.Load(ctx, fork)
+				s, err := e.Status(ctx, fork)
 				if err != nil {
 					return err
 				}

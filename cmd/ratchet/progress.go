@@ -6,11 +6,12 @@ import (
 	"sync"
 	"time"
 
+	"ratchet"
+
 	"golang.org/x/term"
 
 	"ratchet/internal/report"
 	"ratchet/internal/research"
-	"ratchet/internal/stats"
 )
 
 // progress shows how a run goes: on a terminal one line that is kept up to
@@ -45,28 +46,27 @@ func (a *app) newProgress(run string) *progress {
 }
 
 // observe is told of every step of the run.
-func (p *progress) observe(s *research.State, events []research.Payload) {
+func (p *progress) observe(step ratchet.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, e := range events {
-		p.a.logEvent(p.run, s, e)
-		if al, ok := e.(research.AlertRaised); ok && al.Rule != research.RuleSecurity && al.Rule != research.RulePaused && al.Rule != research.RuleFailed {
+	s := step.Status
+	for _, e := range step.Events {
+		p.a.logEvent(step, e)
+		if al, ok := e.(ratchet.AlertRaised); ok && al.Rule != research.RuleSecurity && al.Rule != research.RulePaused && al.Rule != research.RuleFailed {
 			p.note(al.Severity + ": " + al.Text)
 		}
-		if _, ok := e.(research.ValidationDesigned); ok && !p.a.quiet {
-			if o := stats.Look(s); o != nil {
-				p.note("outlook          " + o.Text())
-			}
+		if t, ok := e.(ratchet.TrialCompleted); ok && t.Outcome != research.Succeeded {
+			p.note(fmt.Sprintf("trial %s failed: %s: %s", t.Trial, t.Outcome, step.Messages[t.Trial]))
 		}
-		if t, ok := e.(research.TrialCompleted); ok && t.Outcome != research.Succeeded {
-			p.note(fmt.Sprintf("trial %s failed: %s: %s", t.Trial, t.Outcome, message(s, t.Trial)))
-		}
+	}
+	if step.Outlook != "" && !p.a.quiet {
+		p.note("outlook          " + step.Outlook)
 	}
 	if p.a.quiet || p.a.json {
 		return
 	}
 	if p.first < 0 {
-		p.first = s.Tally.Trials
+		p.first = s.Trials
 	}
 	line := p.describe(s)
 	if line == p.last {
@@ -81,13 +81,6 @@ func (p *progress) observe(s *research.State, events []research.Payload) {
 		p.last, p.stage, p.printed = line, s.Stage, time.Now()
 		fmt.Fprintln(p.a.err, line)
 	}
-}
-
-func message(s *research.State, trial string) string {
-	if t := s.Trial(trial); t != nil && t.Last() != nil {
-		return t.Last().Message
-	}
-	return ""
 }
 
 // note prints a line of its own.
@@ -115,16 +108,16 @@ func (p *progress) stop() {
 }
 
 // describe is the state of a run on one line.
-func (p *progress) describe(s *research.State) string {
+func (p *progress) describe(s ratchet.Status) string {
 	parts := []string{fmt.Sprintf("%-15s", s.Stage)}
-	if s.Plan != nil {
-		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Frontier, s.Plan.Experiments), fmt.Sprintf("trials %d/%d", s.Tally.Trials, s.PlannedTrials()))
+	if s.Planned > 0 {
+		parts = append(parts, fmt.Sprintf("experiments %d/%d", s.Completed, s.Planned), fmt.Sprintf("trials %d/%d", s.Trials, s.PlannedTrials))
 	}
-	if s.Tally.Failed > 0 {
-		parts = append(parts, fmt.Sprintf("failed %d", s.Tally.Failed))
+	if s.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("failed %d", s.Failed))
 	}
-	if best := s.Best(); best != nil {
-		parts = append(parts, fmt.Sprintf("best %s %s", s.Created.Study.Objective.Metric, report.Number(*best.Value)))
+	if s.Best != nil {
+		parts = append(parts, fmt.Sprintf("best %s %s", s.Objective, report.Number(*s.Best)))
 	}
 	if left := p.left(s); left != "" {
 		parts = append(parts, left)
@@ -133,13 +126,9 @@ func (p *progress) describe(s *research.State) string {
 }
 
 // left estimates the time left from the pace since this process began.
-func (p *progress) left(s *research.State) string {
-	done := s.Tally.Trials - p.first
-	if s.Plan == nil || done < 2 || s.Ended() {
-		return ""
-	}
-	rest := s.PlannedTrials() - s.Tally.Trials
-	if rest <= 0 {
+func (p *progress) left(s ratchet.Status) string {
+	done, rest := s.Trials-p.first, s.PlannedTrials-s.Trials
+	if done < 2 || rest <= 0 || s.Ended() {
 		return ""
 	}
 	pace := time.Since(p.began).Seconds() / float64(done)

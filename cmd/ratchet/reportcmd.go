@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 )
 
@@ -15,7 +17,7 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Write a run's report anew and print its results",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				// The folder has the run as it is: another time's is only printed.
 				if at == 0 {
 					if err := e.Publish(ctx, run); err != nil {
@@ -30,16 +32,16 @@ func (a *app) reportCommand() *cobra.Command {
 					a.printJSON(r)
 					return nil
 				}
-				s, _, err := e.LoadAt(ctx, run, at)
+				s, err := e.StatusAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
 				if at > 0 {
-					a.printf("As it was at record %d, %s\n", at, ago(s.Time, time.Now()))
+					a.printf("As it was at record %d, %s\n", at, ago(s.Last, time.Now()))
 				}
-				a.printResults(r, e.Output(s))
+				a.printResults(r, s.Output)
 				if !s.Ended() && at == 0 {
-					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(e.Output(s)), "report.html"))
+					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(s.Output), "report.html"))
 				}
 				return nil
 			})

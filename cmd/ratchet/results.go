@@ -4,9 +4,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"ratchet/internal/gateway"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
+	"ratchet/study"
 )
 
 // printResults prints what a run found, for a person.
@@ -27,7 +27,7 @@ func (a *app) printResults(r *report.Results, output string) {
 		a.printf("\n")
 	}
 	if c := r.Cost; c.Calls+c.Replayed > 0 {
-		a.printf("Model calls\n  %d sent, %d out of the record; %d tokens, %s\n\n", c.Calls, c.Replayed, c.Tokens, gateway.Dollars(int64(c.USD*1e9)))
+		a.printf("Model calls\n  %d sent, %d out of the record; %d tokens, %s\n\n", c.Calls, c.Replayed, c.Tokens, study.Dollars(c.USD))
 	}
 	if b := r.Best; b != nil {
 		a.printf("Best configuration\n  %s  %s\n", b.Experiment, report.Parameters(b.Parameters))

@@ -11,19 +11,15 @@ import (
 	"syscall"
 	"time"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/engine"
-	"ratchet/internal/home"
-	"ratchet/internal/journal"
-	"ratchet/internal/report"
-	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
 
 func (a *app) runCommand() *cobra.Command {
-	var o engine.RunOptions
+	var o ratchet.RunOptions
 	var isolation, topic, interrupt string
 	var detach bool
 	monitoring, checkpoints := true, true
@@ -40,11 +36,11 @@ func (a *app) runCommand() *cobra.Command {
 			case len(args) == 0:
 				return usageError{errors.New("which study? `ratchet run STUDY.yaml`; `ratchet init` writes a first one")}
 			}
-			level, err := sandbox.ParseIsolation(isolation)
+			level, err := ratchet.ParseIsolation(isolation)
 			if err != nil {
 				return usageError{err}
 			}
-			if interrupt != engine.Leave && interrupt != engine.Stop {
+			if interrupt != ratchet.Leave && interrupt != ratchet.Stop {
 				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
 			}
 			o.Isolation = level
@@ -53,7 +49,7 @@ func (a *app) runCommand() *cobra.Command {
 				return usageError{fmt.Errorf("reading the study: %w", err)}
 			}
 			// Asked before there is a home, so that a mistake leaves nothing behind.
-			if _, err := engine.Check(args[0], data, o); err != nil {
+			if _, err := ratchet.Check(args[0], data, o); err != nil {
 				return err
 			}
 			e, err := a.open(true)
@@ -68,7 +64,7 @@ func (a *app) runCommand() *cobra.Command {
 			if detach {
 				return a.detach(e, run)
 			}
-			return a.drive(c.Context(), e, run, engine.DriveOptions{OnInterrupt: interrupt})
+			return a.drive(c.Context(), e, run, ratchet.DriveOptions{OnInterrupt: interrupt})
 		},
 	}
 	f := c.Flags()
@@ -82,14 +78,14 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&isolation, "isolation", "strict", "walls around attempts: strict, or process for limits only")
 	f.StringArrayVar(&o.AllowInputs, "allow-input", nil, "input with keys in it that programs are to see all the same")
 	f.BoolVar(&detach, "detach", false, "go on in the background")
-	f.StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
+	f.StringVar(&interrupt, "on-interrupt", ratchet.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
 	f.BoolVar(&monitoring, "enable-monitoring", true, "always on; here for the command lines of earlier engines")
 	f.BoolVar(&checkpoints, "enable-checkpoints", true, "always on; here for the command lines of earlier engines")
 	return c
 }
 
 // detach goes on in a process of its own session.
-func (a *app) detach(e *opened, run string) error {
+func (a *app) detach(e *ratchet.Engine, run string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -102,7 +98,7 @@ func (a *app) detach(e *opened, run string) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(self, "resume", run, "--home", e.Folder)
+	cmd := exec.Command(self, "resume", run, "--home", e.Folder())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -131,7 +127,7 @@ func (a *app) resumeCommand() *cobra.Command {
 		Short: "Go on with a run that was interrupted, killed or paused",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			if interrupt != engine.Leave && interrupt != engine.Stop {
+			if interrupt != ratchet.Leave && interrupt != ratchet.Stop {
 				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
 			}
 			var cost study.Money
@@ -141,8 +137,8 @@ func (a *app) resumeCommand() *cobra.Command {
 					return usageError{fmt.Errorf("--budget: %w", err)}
 				}
 			}
-			return a.with(c, args, active, func(ctx context.Context, e *opened, run string) error {
-				level, err := sandbox.ParseIsolation(isolation)
+			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				level, err := ratchet.ParseIsolation(isolation)
 				if err != nil {
 					return usageError{err}
 				}
@@ -150,7 +146,7 @@ func (a *app) resumeCommand() *cobra.Command {
 				if inputs {
 					accepts = me()
 				}
-				return a.drive(ctx, e, run, engine.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
@@ -161,12 +157,12 @@ func (a *app) resumeCommand() *cobra.Command {
 	c.Flags().StringVar(&budget, "budget", "", "what model calls of the run may cost from now on in all, like 10USD")
 	c.Flags().Int64Var(&tokens, "tokens", 0, "how many tokens model calls of the run may use in all")
 	c.Flags().Int64Var(&calls, "calls", 0, "how many model calls the run may make in all")
-	c.Flags().StringVar(&interrupt, "on-interrupt", engine.Leave, "what an interrupt does to running attempts: leave or stop")
+	c.Flags().StringVar(&interrupt, "on-interrupt", ratchet.Leave, "what an interrupt does to running attempts: leave or stop")
 	return c
 }
 
 // drive drives a run, shows how it goes, and prints what came of it.
-func (a *app) drive(ctx context.Context, e *opened, run string, o engine.DriveOptions) error {
+func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratchet.DriveOptions) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
 	// A pipe that nobody reads any more ends nothing: the run matters more than
@@ -177,50 +173,46 @@ func (a *app) drive(ctx context.Context, e *opened, run string, o engine.DriveOp
 	}
 	p := a.newProgress(run)
 	o.Observe = p.observe
-	o.Warn = func(err error) { a.log.Warn(e.Secrets().Text(err.Error())) }
-	err := e.configure(&o)
-	var closed func()
-	if err == nil {
-		closed, err = a.logToFile(e)
-	}
+	o.Warn = func(err error) { a.log.Warn(err.Error()) }
+	closed, err := a.logToFile(e)
 	if err != nil {
 		p.stop()
 		return err
 	}
 	defer closed()
-	_, err = e.Drive(ctx, run, o)
+	r, err := e.Resume(ctx, run, o)
 	p.stop()
-	var driven *home.DrivenError
+	var driven *ratchet.DrivenError
 	switch {
 	case errors.As(err, &driven):
 		return a.follow(ctx, e, run, driven, p)
-	case errors.Is(err, engine.ErrInterrupted):
+	case errors.Is(err, ratchet.ErrInterrupted):
 		fmt.Fprintf(a.err, "interrupted; nothing is lost. `ratchet resume %s` goes on", run)
-		if o.OnInterrupt == engine.Leave {
+		if o.OnInterrupt == ratchet.Leave {
 			fmt.Fprint(a.err, ", and picks up attempts that still run")
 		}
 		fmt.Fprintln(a.err)
 		return silentError{exitInterrupted}
-	case errors.As(err, new(*engine.ArrivedError)):
+	case errors.As(err, new(*ratchet.ArrivedError)):
 		return err
 	case err != nil:
 		return fmt.Errorf("%w\nthe run has stopped safely; once that is mended, `ratchet resume %s` goes on", err, run)
 	}
-	return a.conclude(ctx, e, run)
+	return a.conclude(ctx, e, r)
 }
 
 // follow waits for a run that another process drives.
-func (a *app) follow(ctx context.Context, e *opened, run string, driven *home.DrivenError, p *progress) error {
+func (a *app) follow(ctx context.Context, e *ratchet.Engine, run string, driven *ratchet.DrivenError, p *progress) error {
 	fmt.Fprintf(a.err, "%v; following it\n", driven)
 	following, stop := context.WithCancel(ctx)
 	defer stop()
-	head, err := e.Journal.Head(context.WithoutCancel(ctx), journal.Of(run)) // an interrupt is met below
+	now, err := e.Status(context.WithoutCancel(ctx), run) // an interrupt is met below
 	if err != nil {
 		return err
 	}
 	written, failed := make(chan struct{}, 1), make(chan error, 1)
 	go func() {
-		for _, err := range e.Journal.Subscribe(following, journal.Of(run), head.Seq) {
+		for _, err := range e.Subscribe(following, run, now.Seq) {
 			if err != nil {
 				failed <- err
 				return
@@ -241,9 +233,9 @@ func (a *app) follow(ctx context.Context, e *opened, run string, driven *home.Dr
 				return err
 			}
 		case <-written:
-			s, _, err := e.Load(ctx, run)
+			s, err := e.Status(ctx, run)
 			if err == nil {
-				p.observe(s, nil)
+				p.observe(ratchet.Progress{Status: s})
 			} else if ctx.Err() == nil {
 				p.stop()
 				return err
@@ -257,43 +249,39 @@ func (a *app) follow(ctx context.Context, e *opened, run string, driven *home.Dr
 	}
 	p.stop()
 	ctx = context.WithoutCancel(ctx) // there is nothing left to wait for
-	s, _, err := e.Load(ctx, run)
-	if err != nil {
-		return err
-	}
-	if !s.Ended() && s.Status != research.Paused {
-		fmt.Fprintf(a.err, "the process that drove run %s has left it; `ratchet resume %s` goes on\n", run, run)
-		return silentError{exitInterrupted}
-	}
-	return a.conclude(ctx, e, run)
-}
-
-// conclude prints the results of a run and sets the exit status.
-func (a *app) conclude(ctx context.Context, e *opened, run string) error {
 	r, err := e.Results(ctx, run)
 	if err != nil {
 		return err
 	}
-	s, _, err := e.Load(ctx, run)
-	if err != nil {
-		return err
+	if r.Status == ratchet.Running {
+		fmt.Fprintf(a.err, "the process that drove run %s has left it; `ratchet resume %s` goes on\n", run, run)
+		return silentError{exitInterrupted}
 	}
+	return a.conclude(ctx, e, r)
+}
+
+// conclude prints the results of a run and sets the exit status.
+func (a *app) conclude(ctx context.Context, e *ratchet.Engine, r *ratchet.Results) error {
 	a.status = statusOfRun(r)
 	if a.json {
 		a.printJSON(r)
 		return nil
 	}
-	a.printResults(r, e.Output(s))
+	s, err := e.Status(ctx, r.Run)
+	if err != nil {
+		return err
+	}
+	a.printResults(r, s.Output)
 	return nil
 }
 
-func statusOfRun(r *report.Results) int {
+func statusOfRun(r *ratchet.Results) int {
 	switch {
-	case r.Status == research.Paused:
+	case r.Status == ratchet.Paused:
 		return exitPaused
-	case r.Status == research.Failed, r.Status == research.Cancelled:
+	case r.Status == ratchet.Failed, r.Status == ratchet.Cancelled:
 		return exitFailed
-	case r.Status == research.Completed && !r.Passed():
+	case r.Status == ratchet.Completed && !r.Passed():
 		return exitGate
 	}
 	return exitDone

@@ -15,8 +15,11 @@ func (a *app) settings() (*settings.Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	return settings.Read(home, settings.Options{Shown: shorter(home + "/config.yaml"), Distrust: a.stranger != nil})
+	return settings.Read(home, settings.Options{Shown: settingsName(home), Distrust: a.stranger != nil})
 }
+
+// settingsName is how mistakes in the settings of a home name their file.
+func settingsName(home string) string { return shorter(home + "/config.yaml") }
 
 // applyConfig gives the flags of a command that were not given themselves
 // their configured values.

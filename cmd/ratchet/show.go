@@ -6,6 +6,8 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
 	"ratchet/internal/report"
@@ -20,7 +22,7 @@ func (a *app) showCommand() *cobra.Command {
 		Short: "Show a run's experiments, or one experiment with its trials",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *opened, run string, at int64) error {
+			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
 					return err

@@ -7,18 +7,17 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/gateway"
-	"ratchet/internal/home"
 	"ratchet/internal/report"
-	"ratchet/internal/research"
-	"ratchet/internal/view"
+	"ratchet/study"
 )
 
-func modelsText(m *gateway.Summary, s *research.State) string {
-	text := fmt.Sprintf("%d calls, %d tokens, %s", m.Calls, m.Spent.Tokens, gateway.Dollars(m.Spent.NanoUSD))
-	if limit := s.SpendLimit().Cost; limit > 0 {
+func modelsText(m *ratchet.ModelSummary, limit study.Money) string {
+	text := fmt.Sprintf("%d calls, %d tokens, %s", m.Calls, m.Spent.Tokens, study.Dollars(m.Spent.USD()))
+	if limit > 0 {
 		text += " of " + limit.String()
 	}
 	if m.Again > 0 {
@@ -37,8 +36,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say where a run stands",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, active, &at, func(ctx context.Context, e *opened, run string, at int64) error {
-				d, s, err := view.StatusAt(ctx, e.Engine, run, at)
+			return a.withAt(c, args, active, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				d, err := e.StatusAt(ctx, run, at)
 				if err != nil {
 					return err
 				}
@@ -46,7 +45,7 @@ func (a *app) statusCommand() *cobra.Command {
 					a.printJSON(d)
 					return nil
 				}
-				a.printStatus(d, s)
+				a.printStatus(d)
 				return nil
 			})
 		},
@@ -55,7 +54,7 @@ func (a *app) statusCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) printStatus(d view.Status, s *research.State) {
+func (a *app) printStatus(d ratchet.Status) {
 	now := time.Now()
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
@@ -69,7 +68,7 @@ func (a *app) printStatus(d view.Status, s *research.State) {
 		row("as it was at", "record %d, %s", d.At, ago(d.Last, now))
 	case d.Driven != nil:
 		row("driven by", "process %d on %s, since %s", d.Driven.PID, d.Driven.Host, ago(d.Driven.Since, now))
-	case !s.Ended():
+	case !d.Ended():
 		row("driven by", "nobody; `ratchet resume %s` goes on", d.Run)
 	}
 	if h := d.Health; h != nil {
@@ -91,17 +90,17 @@ func (a *app) printStatus(d view.Status, s *research.State) {
 	if d.Waiting != "" {
 		row("waiting", "%s", d.Waiting)
 	}
-	if best := s.Best(); best != nil {
-		row("best", "%s %s in %s: %s", s.Created.Study.Objective.Metric, report.Number(*best.Value), best.Experiment, report.Parameters(best.Parameters))
+	if d.Best != nil {
+		row("best", "%s %s in %s: %s", d.Objective, report.Number(*d.Best), d.BestExperiment, report.Parameters(d.BestParameters))
 	}
 	if d.Models != nil {
-		row("models", "%s", modelsText(d.Models, s))
+		row("models", "%s", modelsText(d.Models, d.CostLimit))
 	}
 	row("began", "%s", ago(d.Began, now))
 	if d.At == 0 {
 		row("last event", "%d, %s", d.Seq, ago(d.Last, now))
 	}
-	if s.Ended() {
+	if d.Ended() {
 		row("report", "%s", shorter(d.Output))
 	}
 	_ = w.Flush()
@@ -114,19 +113,19 @@ func (a *app) listCommand() *cobra.Command {
 		Aliases: []string{"ls"},
 		Short:   "List the runs in this home",
 		RunE: func(c *cobra.Command, _ []string) error {
-			var runs []view.Listed
+			var runs []ratchet.Status
 			e, err := a.open(false)
 			if err == nil {
 				defer e.Close()
-				runs, err = view.List(c.Context(), e.Engine)
+				runs, err = e.List(c.Context())
 			}
-			if err != nil && !errors.As(err, new(*home.UnknownRunError)) { // no home is one without runs
+			if err != nil && !errors.As(err, new(*ratchet.UnknownRunError)) { // no home is one without runs
 				return err
 			}
-			documents := []view.Status{}
+			documents := []ratchet.Status{}
 			for _, d := range runs {
-				if d.Err != nil {
-					a.log.Error("a run cannot be read", "run", d.Run, "error", d.Err)
+				if d.Status == ratchet.Damaged {
+					a.log.Error("a run cannot be read", "run", d.Run, "error", d.Why)
 					a.status = exitDamaged
 				} else if verbose {
 					use, err := e.DiskUse(c.Context(), d.Run)
@@ -136,7 +135,7 @@ func (a *app) listCommand() *cobra.Command {
 					}
 					d.Disk = &use
 				}
-				documents = append(documents, d.Status)
+				documents = append(documents, d)
 			}
 			if a.json {
 				a.printJSON(documents)

@@ -5,12 +5,12 @@ import (
 	"os"
 	"path/filepath"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/environment"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
 
@@ -28,9 +28,9 @@ func (a *app) validateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			outside := environment.OutsideOf(s, filepath.Dir(args[0]))
+			x := ratchet.ExposureOf(s, filepath.Dir(args[0]))
 			if a.json {
-				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": outside})
+				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": x.Outside})
 				return nil
 			}
 			a.printf("%s is a valid study: %d parameters, %d hypotheses, at most %d experiments with %d seeds each\n",
@@ -38,10 +38,10 @@ func (a *app) validateCommand() *cobra.Command {
 			for _, w := range s.Warnings() {
 				a.printf("warning: %s\n", w)
 			}
-			if open := exposed(s, string(sandbox.Strict), outside); open != "" {
-				a.printf("%s\n", open)
+			if x.Open != "" {
+				a.printf("%s\n", x.Open)
 			}
-			for _, o := range outside {
+			for _, o := range x.Outside {
 				a.printf("%s\n", shown(o))
 				if o.Keys != "" {
 					a.printf("  `ratchet run` refuses that without --allow-input %s\n", research.Printable(o.Path, 500))

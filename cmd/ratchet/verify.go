@@ -8,8 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"ratchet/internal/home"
-	"ratchet/internal/maintenance"
+	"ratchet"
 
 	"github.com/spf13/cobra"
 )
@@ -64,11 +63,8 @@ be saved, and keeps the damaged originals aside.`,
 					return usageError{fmt.Errorf("--head is %q; it is the hash of a record, or 16 digits of its beginning or more", h)}
 				}
 			}
-			v, err := e.Verify(c.Context(), runs)
+			v, err := e.Verify(c.Context(), ratchet.VerifyOptions{Runs: runs, Heads: heads})
 			if err != nil {
-				return err
-			}
-			if err := e.VerifyHeads(c.Context(), v, runs, heads); err != nil {
 				return err
 			}
 			if !a.json {
@@ -76,7 +72,7 @@ be saved, and keeps the damaged originals aside.`,
 					a.printf("run %s has record %d, %s\n", h.Run, h.Seq, h.Hash)
 				}
 			}
-			a.verified(v, fmt.Sprintf("%d runs", v.Runs), v.Records, v.Objects, v.Damages)
+			a.verified(v, plural(v.Runs, "run"), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}
@@ -108,7 +104,7 @@ func (a *app) repair(ctx context.Context, flags backupFlags) error {
 		return err
 	}
 	if _, err := os.Stat(folder); err != nil {
-		return &home.UnknownRunError{}
+		return &ratchet.UnknownRunError{}
 	}
 	p, err := a.backups()
 	if err != nil {
@@ -116,7 +112,7 @@ func (a *app) repair(ctx context.Context, flags backupFlags) error {
 	}
 	place := p.BackupPlace
 	place.To, place.Identity = cmp.Or(flags.place, place.To), cmp.Or(flags.identity, place.Identity)
-	r, err := maintenance.Repair(ctx, folder, place)
+	r, err := ratchet.Repair(ctx, folder, place)
 	if err != nil {
 		return err
 	}

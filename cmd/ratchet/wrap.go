@@ -12,17 +12,16 @@ import (
 	"slices"
 	"time"
 
+	"ratchet"
+
 	"github.com/spf13/cobra"
 
-	"ratchet/internal/engine"
-	"ratchet/internal/sandbox"
-	"ratchet/internal/view"
 	"ratchet/study"
 )
 
 // wrapOptions are the flags of wrap.
 type wrapOptions struct {
-	view.Wrap
+	ratchet.Wrap
 	isolation, output, interrupt string
 	seed                         int64
 	detach                       bool
@@ -69,17 +68,17 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.Int64Var(&o.seed, "seed", 0, "$RATCHET_SEED, with which Python's random begins in every attempt (default another for each run)")
 	f.IntVar(&o.Retries, "retries", 100, "how often it is started again after a crash")
 	f.BoolVar(&o.detach, "detach", false, "go on in the background")
-	f.StringVar(&o.interrupt, "on-interrupt", engine.Leave, "what an interrupt does to the program: leave it, to be picked up by resume, or stop it")
+	f.StringVar(&o.interrupt, "on-interrupt", ratchet.Leave, "what an interrupt does to the program: leave it, to be picked up by resume, or stop it")
 	return c
 }
 
 func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
-	level, err := sandbox.ParseIsolation(o.isolation)
+	level, err := ratchet.ParseIsolation(o.isolation)
 	if err != nil {
 		return usageError{err}
 	}
 	o.Isolation = level
-	if o.interrupt != engine.Leave && o.interrupt != engine.Stop {
+	if o.interrupt != ratchet.Leave && o.interrupt != ratchet.Stop {
 		return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", o.interrupt)}
 	}
 	if o.Budget != "" {
@@ -107,9 +106,9 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	options := engine.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
+	options := ratchet.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level}
 	file := filepath.Join(dir, "the command line")
-	if _, err := engine.Check(file, data, options); err != nil {
+	if _, err := ratchet.Check(file, data, options); err != nil {
 		return err
 	}
 	e, err := a.open(true)
@@ -124,5 +123,5 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if o.detach {
 		return a.detach(e, run)
 	}
-	return a.drive(ctx, e, run, engine.DriveOptions{OnInterrupt: o.interrupt})
+	return a.drive(ctx, e, run, ratchet.DriveOptions{OnInterrupt: o.interrupt})
 }

@@ -35,6 +35,17 @@ type Manifest struct {
 	name    string
 }
 
+// OwnRuns is how many runs a backup has; the calls of a run are a chain of their own
+// in Runs, and no run.
+func (m *Manifest) OwnRuns() (n int) {
+	for _, r := range m.Runs {
+		if r.Chain().Kind == journal.KindRun {
+			n++
+		}
+	}
+	return n
+}
+
 // Run is a chain of a run as of a backup.
 type Run struct {
 	Run      string   `json:"run"`  // the chain's name

@@ -18,6 +18,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
+	"ratchet/internal/view"
 	"ratchet/internal/watching"
 )
 
@@ -34,7 +35,7 @@ type Options struct {
 	Self string
 	// Say is told what happens, in words. Observe is told of every step.
 	Say     func(format string, args ...any)
-	Observe func(s *research.State, events []research.Payload)
+	Observe func(view.Progress)
 }
 
 // Result is what came of a scenario.
@@ -160,8 +161,17 @@ func (d *demo) create(ctx context.Context, name string, faults []string) (*engin
 	return e, run, nil
 }
 
+// observe tells whoever wants to know of every step of a run.
+func (d *demo) observe(e *engine.Engine) func(*research.State, []research.Payload) {
+	return func(s *research.State, events []research.Payload) {
+		if d.o.Observe != nil {
+			d.o.Observe(view.ProgressOf(e, s, events))
+		}
+	}
+}
+
 func (d *demo) drive(ctx context.Context, e *engine.Engine, run string, w watching.Options) (*research.State, error) {
-	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, Watch: w, OnInterrupt: engine.Stop})
+	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.observe(e), Watch: w, OnInterrupt: engine.Stop})
 }
 
 // judge reads from a run's state what became of the faults.

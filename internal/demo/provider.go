@@ -164,7 +164,7 @@ func (d *demo) ask(ctx context.Context, e *engine.Engine, run, address string) (
 		return nil, err
 	}
 	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: gateway.OpenAI, URL: address, Free: true, Concurrency: 4}
-	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.o.Observe, OnInterrupt: engine.Stop, Models: settings})
+	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.observe(e), OnInterrupt: engine.Stop, Models: settings})
 }
 
 // judgeCalls reads from a run's calls what became of the provider's faults.

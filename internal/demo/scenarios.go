@@ -163,9 +163,7 @@ func (d *demo) fullDisk(ctx context.Context) error {
 	filled := false
 	row := Row{Fault: "full disk", Injected: 1, As: "stopped safely", Recovery: []float64{}}
 	s, err := e.Drive(ctx, run, engine.DriveOptions{OnInterrupt: engine.Stop, Observe: func(s *research.State, events []research.Payload) {
-		if d.o.Observe != nil {
-			d.o.Observe(s, events)
-		}
+		d.observe(e)(s, events)
 		if !filled && s.Tally.Trials >= 1 {
 			filled = true
 			fill(junk)

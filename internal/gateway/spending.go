@@ -3,8 +3,6 @@ package gateway
 import (
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"ratchet/study"
 )
@@ -92,25 +90,11 @@ type Budget struct {
 func (b Budget) refuses(spent, more Spending) string {
 	switch {
 	case b.Cost > 0 && spent.NanoUSD+more.NanoUSD > nano(b.Cost):
-		return fmt.Sprintf("%s.cost is %s: %s are spent or reserved, and this call may cost %s", b.Name, b.Cost, Dollars(spent.NanoUSD), Dollars(more.NanoUSD))
+		return fmt.Sprintf("%s.cost is %s: %s are spent or reserved, and this call may cost %s", b.Name, b.Cost, study.Dollars(spent.USD()), study.Dollars(more.USD()))
 	case b.Tokens > 0 && spent.Tokens+more.Tokens > b.Tokens:
 		return fmt.Sprintf("%s.tokens is %d: %d are spent or reserved, and this call may use %d", b.Name, b.Tokens, spent.Tokens, more.Tokens)
 	case b.Calls > 0 && spent.Calls+more.Calls > b.Calls:
 		return fmt.Sprintf("%s.calls is %d, and so many were made", b.Name, b.Calls)
 	}
 	return ""
-}
-
-// Dollars writes an amount for people: cents where there are some, more digits
-// where there are not.
-func Dollars(nanoUSD int64) string {
-	usd := float64(nanoUSD) / 1e9
-	switch {
-	case nanoUSD == 0:
-		return "0 USD"
-	case usd >= 0.995:
-		return fmt.Sprintf("%.2f USD", usd)
-	}
-	s := strconv.FormatFloat(usd, 'f', 2-int(math.Floor(math.Log10(usd))), 64) // three digits that count
-	return strings.TrimRight(s, "0") + " USD"
 }

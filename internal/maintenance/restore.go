@@ -39,8 +39,10 @@ type Restored struct {
 
 // RestoredRun is a run that was restored.
 type RestoredRun struct {
-	Run string `json:"run"`
+	Run string `json:"run"` // the chain's name
 	Seq int64  `json:"seq"` // of its last record now
+	// Calls is the run whose model calls the chain is; "": the chain is a run.
+	Calls string `json:"-"`
 	// Was is its last record before; 0: it was not here.
 	Was int64 `json:"was"`
 	// Aside is where the records are that it had before; empty: they are still
@@ -347,6 +349,9 @@ func (m *Maintenance) receive(ctx context.Context, p *restoring, backup, reports
 
 func (m *Maintenance) restoreChain(ctx context.Context, p *restoring) (RestoredRun, error) {
 	out := RestoredRun{Run: p.chain.Name(), Seq: p.last.Seq, Was: p.mine.Seq}
+	if p.chain.Kind == journal.KindCalls {
+		out.Calls = p.chain.Run
+	}
 	if p.extends && p.mine.Seq > 0 {
 		var entries []journal.Entry
 		for r, err := range p.records(ctx, p.mine.Seq+1) {

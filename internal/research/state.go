@@ -424,9 +424,10 @@ type Action struct {
 }
 
 // Ended reports whether the run has come to its final state.
-func (s *State) Ended() bool {
-	return s.Status == Completed || s.Status == Failed || s.Status == Cancelled
-}
+func (s *State) Ended() bool { return s.Status.Ended() }
+
+// Ended reports whether it is the last status of a run.
+func (s Status) Ended() bool { return s == Completed || s == Failed || s == Cancelled }
 
 // Experiment looks an experiment up; nil if there is none of that id.
 func (s *State) Experiment(id string) *Experiment { return s.experiments[id] }

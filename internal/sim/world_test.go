@@ -327,7 +327,11 @@ func (w *world) boot(calm bool) (ended bool) {
 	w.mu.Lock()
 	w.killAt = 0
 	w.mu.Unlock()
-	w.tell("%s", brief(err))
+	if w.isOff() { // by which of several operations the engine notices that is nobody's choice
+		w.tell("%s", errOff)
+	} else {
+		w.tell("%s", brief(err))
+	}
 	w.disk.mu.Lock()
 	w.disk.full = nil
 	w.disk.mu.Unlock()

@@ -29,6 +29,8 @@ type Call struct {
 	Retries    []gateway.Retry `json:"retries"`
 	Why        string          `json:"why,omitempty"`
 	Attributes map[string]any  `json:"attributes"`
+	Model      string          `json:"-"` // with its provider, once that is known
+	In, Out    int64           `json:"-"` // tokens of the answer, where there is one
 }
 
 // Calls are the model calls of a run: `ratchet calls --json`.
@@ -45,9 +47,11 @@ func CallOf(c gateway.Call) Call {
 		USD: c.Spent().USD(), Lost: c.Lost, Replayed: c.Again, Retries: []gateway.Retry{}, Status: "in flight",
 		Attributes: map[string]any{"gen_ai.request.model": c.Model, "gen_ai.operation.name": c.Operation()},
 	}
+	d.Model = c.Model
 	switch {
 	case c.Answered != nil:
 		a := c.Answered
+		d.Model, d.In, d.Out = a.Provider+"/"+a.Model, a.Tokens.In, a.Tokens.Out
 		d.Status, d.HTTPStatus, d.Seconds, d.First, d.Estimated = "answered", a.Status, a.Took, a.First, a.Estimated
 		d.Retries = append(d.Retries, a.Retries...)
 		d.Attributes["gen_ai.provider.name"], d.Attributes["gen_ai.response.model"] = a.Provider, a.Model

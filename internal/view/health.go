@@ -1,6 +1,10 @@
 package view
 
 import (
+	"context"
+	"fmt"
+
+	"ratchet/internal/engine"
 	"ratchet/internal/home"
 	"ratchet/internal/research"
 	"ratchet/internal/watching"
@@ -11,4 +15,32 @@ type Health struct {
 	*watching.Watch                   // as the process that drove the run saw it last
 	Driven          *home.DrivenError `json:"driven_by"`
 	Alerts          []research.Alert  `json:"alerts"`
+	// Word is the run's status in a word; see Status.Word.
+	Word string `json:"-"`
+}
+
+// NeverDrivenError says that nobody has driven a run yet.
+type NeverDrivenError struct{ Run string }
+
+func (n *NeverDrivenError) Error() string {
+	return fmt.Sprintf("nobody has driven run %s yet; `ratchet resume` does", n.Run)
+}
+
+// HealthOf is how well a run goes, as whoever drove it saw it last. Of a run that
+// nobody has driven yet, that is a NeverDrivenError.
+func HealthOf(ctx context.Context, e *engine.Engine, run string) (Health, error) {
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return Health{}, err
+	}
+	w, err := e.Watched(run)
+	if err != nil {
+		return Health{}, err
+	}
+	if w == nil {
+		return Health{}, &NeverDrivenError{run}
+	}
+	d := Health{Watch: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
+	d.Word = Status{Status: string(s.Status), Driven: d.Driven}.Word()
+	return d, nil
 }

@@ -14,33 +14,42 @@ import (
 	"ratchet/internal/maintenance"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
+	"ratchet/study"
 )
 
 // Status is where a run stands: `ratchet status --json`, and an element of
 // `ratchet list --json`.
 type Status struct {
-	Run       string               `json:"run"`
-	Status    string               `json:"status"`
-	Why       string               `json:"why,omitempty"`
-	Stage     string               `json:"stage"`
-	Driven    *home.DrivenError    `json:"driven_by"` // nil: by no process of this machine
-	Completed int                  `json:"experiments_done"`
-	Planned   int                  `json:"experiments_planned"`
-	Trials    int                  `json:"trials_done"`
-	Failed    int                  `json:"trials_failed"`
-	InFlight  []string             `json:"in_flight"` // actions without an outcome
-	Best      *float64             `json:"best"`
-	Began     time.Time            `json:"began"`
-	Last      time.Time            `json:"last_event"`
-	Seq       int64                `json:"seq"`
-	Output    string               `json:"output"` // folder of the report
-	Disk      *maintenance.DiskUse `json:"disk,omitempty"`
-	At        int64                `json:"at,omitempty"` // the position that was asked for; 0: the last
-	Origin    *research.Origin     `json:"origin,omitempty"`
-	Health    *monitor.Health      `json:"health,omitempty"` // nil if the run is not driven
-	Waiting   string               `json:"waiting_for,omitempty"`
-	Alerts    []research.Alert     `json:"alerts"`
-	Models    *gateway.Summary     `json:"models,omitempty"` // of a run whose study allows model calls
+	Run       string            `json:"run"`
+	Status    string            `json:"status"`
+	Why       string            `json:"why,omitempty"`
+	Stage     string            `json:"stage"`
+	Driven    *home.DrivenError `json:"driven_by"` // nil: by no process of this machine
+	Completed int               `json:"experiments_done"`
+	Planned   int               `json:"experiments_planned"`
+	Trials    int               `json:"trials_done"`
+	// PlannedTrials grows as the search and the validation decide.
+	PlannedTrials int      `json:"trials_planned"`
+	Failed        int      `json:"trials_failed"`
+	InFlight      []string `json:"in_flight"`           // actions without an outcome
+	Objective     string   `json:"objective,omitempty"` // its metric
+	Best          *float64 `json:"best"`
+	// BestExperiment and BestParameters are what Best was measured with.
+	BestExperiment string               `json:"best_experiment,omitempty"`
+	BestParameters study.Params         `json:"best_parameters,omitempty"`
+	Began          time.Time            `json:"began"`
+	Last           time.Time            `json:"last_event"`
+	Seq            int64                `json:"seq"`
+	Output         string               `json:"output"` // folder of the report
+	Disk           *maintenance.DiskUse `json:"disk,omitempty"`
+	At             int64                `json:"at,omitempty"` // the position that was asked for; 0: the last
+	Origin         *research.Origin     `json:"origin,omitempty"`
+	Health         *monitor.Health      `json:"health,omitempty"` // nil if the run is not driven
+	Waiting        string               `json:"waiting_for,omitempty"`
+	Alerts         []research.Alert     `json:"alerts"`
+	Models         *gateway.Summary     `json:"models,omitempty"` // of a run whose study allows model calls
+	// CostLimit bounds what its model calls may cost; 0: nothing does.
+	CostLimit study.Money `json:"cost_limit,omitempty"`
 }
 
 // StatusOf is where a run stands, and whether it is driven now.
@@ -53,25 +62,25 @@ func StatusOf(e *engine.Engine, s *research.State) Status {
 
 // StatusAt is where a run stood at a position; 0: where it stands, and what its
 // model calls come to.
-func StatusAt(ctx context.Context, e *engine.Engine, run string, at int64) (Status, *research.State, error) {
+func StatusAt(ctx context.Context, e *engine.Engine, run string, at int64) (Status, error) {
 	s, _, err := e.LoadAt(ctx, run, at)
 	if err != nil {
-		return Status{}, nil, err
+		return Status{}, err
 	}
 	d := StatusOf(e, s)
 	if d.At = at; at > 0 {
 		d.Driven, d.Health, d.Waiting = nil, nil, "" // they are of now
-		return d, s, nil
+		return d, nil
 	}
 	if s.Created.Study.Models != nil {
 		sums, err := e.CallSums(ctx, run)
 		if err != nil {
-			return d, s, err
+			return d, err
 		}
 		sum := sums.Summary()
 		d.Models = &sum
 	}
-	return d, s, nil
+	return d, nil
 }
 
 // folded is what the state alone says.
@@ -84,8 +93,9 @@ func folded(s *research.State) Status {
 	if s.Plan != nil {
 		d.Planned = s.Plan.Experiments
 	}
+	d.PlannedTrials, d.Objective, d.CostLimit = s.PlannedTrials(), s.Created.Study.Objective.Metric, s.SpendLimit().Cost
 	if best := s.Best(); best != nil {
-		d.Best = best.Value
+		d.Best, d.BestExperiment, d.BestParameters = best.Value, best.Experiment, best.Parameters
 	}
 	for _, a := range s.Pending {
 		d.InFlight = append(d.InFlight, a.ID)
@@ -112,33 +122,33 @@ func (d Status) Word() string {
 	return d.Status
 }
 
+// Ended reports whether the run has ended for good.
+func (d Status) Ended() bool { return research.Status(d.Status).Ended() }
+
 // What is kept of a status; see history.ReadFold. The form changes with Status.
 const (
 	statusFile = "status"
-	statusForm = 1
+	statusForm = 2
 )
 
-// Listed is a run of a home, or why it cannot be read.
-type Listed struct {
-	Status
-	Err error
-}
+// Damaged is the status of a run that cannot be read; Why says why.
+const Damaged = "damaged"
 
 // List is where all runs of a home stand, sorted by name. Runs that have not
 // changed since they were listed before are not folded.
-func List(ctx context.Context, e *engine.Engine) ([]Listed, error) {
-	out := []Listed{}
+func List(ctx context.Context, e *engine.Engine) ([]Status, error) {
+	out := []Status{}
 	for i, err := range e.Journal.Chains(ctx, journal.KindRun) {
 		if err != nil {
 			return nil, err
 		}
 		d, err := listed(ctx, e, i)
 		if err != nil {
-			d = Status{Run: i.Run, Status: "damaged", Why: err.Error(), InFlight: []string{}}
+			d = Status{Run: i.Run, Status: Damaged, Why: err.Error(), InFlight: []string{}}
 		} else {
 			d.now(e)
 		}
-		out = append(out, Listed{d, err})
+		out = append(out, d)
 	}
 	return out, ctx.Err()
 }

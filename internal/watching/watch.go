@@ -418,5 +418,18 @@ func AlertRules() []string {
 	return out
 }
 
-// KnownRule reports whether there is a rule of a name; "*" is all of them.
-func KnownRule(name string) bool { return name == "*" || slices.Contains(AlertRules(), name) }
+// UnknownRuleError says that there is no alert rule of a name.
+type UnknownRuleError struct{ Rule string }
+
+func (u *UnknownRuleError) Error() string {
+	return fmt.Sprintf("there is no rule %q; it is * or one of: %s", u.Rule, strings.Join(AlertRules(), ", "))
+}
+
+// CheckRule refuses, with an UnknownRuleError, the name of a rule that there is not;
+// "*" is all of them.
+func CheckRule(name string) error {
+	if name == "*" || slices.Contains(AlertRules(), name) {
+		return nil
+	}
+	return &UnknownRuleError{name}
+}

@@ -1,0 +1,66 @@
+package view
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"ratchet/internal/engine"
+	"ratchet/internal/environment"
+	"ratchet/internal/gateway"
+	"ratchet/internal/research"
+	"ratchet/internal/sandbox"
+	"ratchet/study"
+)
+
+// Exposure is what stands open to the programs of a run beyond what is open to
+// every program.
+type Exposure struct {
+	// Open says in one line what they can reach that they cannot by default; "":
+	// nothing.
+	Open string
+	// Outside is what they see from outside the study's folder.
+	Outside []environment.Outside
+}
+
+// ExposureOf is what stands open to the programs of a run.
+func ExposureOf(ctx context.Context, e *engine.Engine, run string) (Exposure, error) {
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return Exposure{}, err
+	}
+	outside := e.Outside(s)
+	return Exposure{open(s.Created.Study, sandbox.Isolation(s.Created.Isolation), outside), outside}, nil
+}
+
+// ExposureOfStudy is what will stand open to the programs of a study in a folder,
+// with all walls.
+func ExposureOfStudy(st *study.Study, folder string) Exposure {
+	outside := environment.OutsideOf(st, folder)
+	return Exposure{open(st, sandbox.Strict, outside), outside}
+}
+
+func open(st *study.Study, isolation sandbox.Isolation, outside []environment.Outside) string {
+	switch {
+	case isolation != sandbox.Strict && st.Evaluation != nil:
+		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can, what they are measured by included", isolation)
+	case isolation != sandbox.Strict:
+		return fmt.Sprintf("no walls (isolation %s): its programs can read and change all that you can", isolation)
+	case st.Limits.Attempt.Network == study.NetworkHost && len(outside) > 0:
+		return "its programs have the machine's network, and see files from outside the study's folder, which they can send anywhere"
+	case st.Limits.Attempt.Network == study.NetworkHost:
+		return "its programs have the machine's network"
+	case st.Tools == nil:
+		return ""
+	}
+	var private []string
+	for _, host := range st.Tools.Hosts {
+		if gateway.NamesPrivate(host) {
+			private = append(private, research.Printable(host, 100))
+		}
+	}
+	if len(private) > 0 {
+		return "its programs can reach " + strings.Join(private, ", ") + ", which is this machine or its network"
+	}
+	return ""
+}
