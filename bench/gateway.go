@@ -19,8 +19,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
-	"ratchet/internal/guard"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -264,7 +264,7 @@ func (g *benched) open() error {
 		return err
 	}
 	g.gateway = gateway.New(gateway.Options{
-		Run: "r", Ledger: g.ledger, Store: store, Settings: settings, Deps: guard.NewDependencies(guard.DefaultPolicy), Secrets: redact.New(), Mode: gateway.Resume,
+		Run: "r", Ledger: g.ledger, Store: store, Settings: settings, Deps: breaker.NewDependencies(breaker.DefaultPolicy), Secrets: redact.New(), Mode: gateway.Resume,
 		Shared: gateway.NewShared(filepath.Join(g.dir, "models.json"), time.Now), Key: []byte("k"),
 		Scope: func(attempt string) string { return strings.Split(attempt, "-")[0] },
 	})

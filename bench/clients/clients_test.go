@@ -21,8 +21,8 @@ import (
 	"github.com/openai/openai-go/v3"
 	openaioption "github.com/openai/openai-go/v3/option"
 
+	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
-	"ratchet/internal/guard"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -134,7 +134,7 @@ func open(t *testing.T) (address string, token func(attempt string) string, call
 		t.Fatal(err)
 	}
 	g := gateway.New(gateway.Options{
-		Run: "r", Ledger: ledger, Store: store, Settings: settings, Deps: guard.NewDependencies(guard.DefaultPolicy), Secrets: redact.New(), Mode: gateway.Resume,
+		Run: "r", Ledger: ledger, Store: store, Settings: settings, Deps: breaker.NewDependencies(breaker.DefaultPolicy), Secrets: redact.New(), Mode: gateway.Resume,
 		Shared: gateway.NewShared(filepath.Join(t.TempDir(), "models.json"), time.Now), Key: []byte("k"), Scope: func(string) string { return "t" },
 	})
 	front := httptest.NewServer(g)

@@ -10,7 +10,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/failpoint"
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
@@ -272,7 +272,7 @@ func (d *driver) build(ctx context.Context, job executor.Job) result {
 		return result{err: err}
 	}
 	built := research.ProgramBuilt{Action: job.ID}
-	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
+	if v := failure.Classify(evidence(out)); v.Class != research.Succeeded {
 		built.Failure = d.engine.secrets.Text(v.Message)
 	} else {
 		built.Snapshot = out.Work

@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"os"
 
+	"ratchet/internal/breaker"
 	"ratchet/internal/executor"
 	"ratchet/internal/executor/local"
-	"ratchet/internal/guard"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/node"
@@ -23,7 +23,7 @@ type Engine struct {
 	node     *node.Node // nil: jobs do not run here
 	// secrets takes out of what programs wrote what nobody should read.
 	secrets *redact.Redactor
-	deps    *guard.Dependencies
+	deps    *breaker.Dependencies
 }
 
 // Options change how runs are driven.
@@ -34,8 +34,8 @@ type Options struct {
 	// Executor replaces what executes the jobs of a run: this machine.
 	Executor func(run string) executor.Executor
 	// Breakers say when what does not answer is left alone; zero:
-	// guard.DefaultPolicy.
-	Breakers guard.Policy
+	// failure.DefaultPolicy.
+	Breakers breaker.Policy
 	// Report replaces what writes reports.
 	Report publish.WriteFunc
 }
@@ -48,7 +48,7 @@ func Open(folder string, o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		Home: h, History: history.Of(h), Publisher: publish.Of(h, o.Report),
-		executor: o.Executor, secrets: redact.OfEnvironment(os.Environ()), deps: guard.NewDependencies(cmp.Or(o.Breakers, guard.DefaultPolicy)),
+		executor: o.Executor, secrets: redact.OfEnvironment(os.Environ()), deps: breaker.NewDependencies(cmp.Or(o.Breakers, breaker.DefaultPolicy)),
 	}
 	if e.executor == nil {
 		e.node = node.New(h, e.deps, o.Node)
@@ -62,7 +62,7 @@ func Open(folder string, o Options) (*Engine, error) {
 func (e *Engine) Secrets() *redact.Redactor { return e.secrets }
 
 // Dependencies are the breakers of what this process asks of others.
-func (e *Engine) Dependencies() *guard.Dependencies { return e.deps }
+func (e *Engine) Dependencies() *breaker.Dependencies { return e.deps }
 
 // Executor executes the jobs of a run. It is to be closed.
 func (e *Engine) Executor(run string) executor.Executor { return e.executor(run) }

@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"ratchet/internal/executor"
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -137,7 +137,7 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 			}
 			ev := evidence(e.out)
 			ev.BadOutput = badOutput(d.study.Objective.Metric, e.values, e.problems)
-			v := guard.Classify(ev)
+			v := failure.Classify(ev)
 			t := research.NullTest{Of: of, Class: v.Class, Message: research.Printable(d.engine.secrets.Text(v.Message), 500)}
 			if v.Class == research.Succeeded {
 				t.Metrics, t.Message = d.named(e.values), ""
@@ -169,7 +169,7 @@ func (d *driver) nullProgram(ctx context.Context, job executor.Job, test func(id
 	if d.wasStopped(out) {
 		return executor.ErrStopping
 	}
-	if v := guard.Classify(evidence(out)); v.Class != research.Succeeded {
+	if v := failure.Classify(evidence(out)); v.Class != research.Succeeded {
 		return fmt.Errorf("evaluation.null, which is to do nothing, ended as %s: %s", v.Class, v.Message)
 	}
 	return test(executor.NullProgram, "what evaluation.null leaves", out.Evidence)

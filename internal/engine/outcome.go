@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"ratchet/internal/executor"
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
@@ -33,7 +33,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 	}
 	if out.Lost {
 		at.Exit = -1
-		v := guard.Classify(guard.Evidence{Lost: true})
+		v := failure.Classify(failure.Evidence{Lost: true})
 		at.Class, at.Message = v.Class, v.Message
 		return at, nil
 	}
@@ -56,7 +56,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 	}
 	values, problems := out.Series.Values(st)
 	about := ""
-	if st.Evaluation != nil && at.Halted == 0 && guard.Classify(ev).Class == research.Succeeded {
+	if st.Evaluation != nil && at.Halted == 0 && failure.Classify(ev).Class == research.Succeeded {
 		at.Reported = d.named(values)
 		e, err := d.evaluate(ctx, t.action.ID, t.job, out.Evidence)
 		if err != nil {
@@ -76,7 +76,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 		notes = append(notes, p.String())
 	}
 	ev.BadOutput = d.engine.secrets.Text(ev.BadOutput)
-	v := guard.Classify(ev)
+	v := failure.Classify(ev)
 	at.Class, at.Message, at.Pattern, at.Certain, at.Wait = v.Class, v.Message, v.Pattern, v.Certain, v.Wait
 	if at.Class != research.Succeeded {
 		at.Message = about + at.Message
@@ -147,8 +147,8 @@ func usageOf(out executor.Outcome) research.Usage {
 	return research.Usage{Wall: out.Wall, CPU: out.CPU, Memory: out.Memory, Disk: out.Disk, Read: out.Read, Write: out.Written}
 }
 
-func evidence(out executor.Outcome) guard.Evidence {
-	return guard.Evidence{
+func evidence(out executor.Outcome) failure.Evidence {
+	return failure.Evidence{
 		Lost: out.Lost, SetUp: out.SetUp, Missing: out.Missing, EndedBy: out.EndedBy, OOMKilled: out.OOMKilled,
 		Exit: out.Exit, Signal: out.Signal, Refused: out.Refused, ForksRefused: out.ForksRefused, Stdout: out.LastOut, Stderr: out.LastErr,
 	}

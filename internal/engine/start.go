@@ -6,8 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"ratchet/internal/breaker"
 	"ratchet/internal/executor"
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/research"
 	"ratchet/study"
 )
@@ -51,9 +52,9 @@ func (d *driver) start(ctx context.Context, job executor.Job) (h executor.Handle
 			}
 			return err
 		})
-		var open *guard.OpenError
+		var open *breaker.OpenError
 		again := wait
-		switch class := guard.ClassOf(err); {
+		switch class := failure.ClassOf(err); {
 		case err == nil, ctx.Err() != nil, d.inputs.changed() != "":
 			return h, err
 		case errors.As(err, &open):

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -39,7 +39,7 @@ type Options struct {
 	Store    Store
 	Settings *Settings
 	Shared   *Shared
-	Deps     *guard.Dependencies
+	Deps     *breaker.Dependencies
 	Secrets  *redact.Redactor
 	// Key is what tokens are made with; see Token.
 	Key []byte

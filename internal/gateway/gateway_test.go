@@ -14,7 +14,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -64,7 +64,7 @@ func newBench(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b.settings.Linger = time.Minute
-	b.options = Options{Run: "r", Settings: b.settings, Deps: guard.NewDependencies(guard.DefaultPolicy), Secrets: redact.New("the-real-key-of-openai_api_key"),
+	b.options = Options{Run: "r", Settings: b.settings, Deps: breaker.NewDependencies(breaker.DefaultPolicy), Secrets: redact.New("the-real-key-of-openai_api_key"),
 		Key: []byte("k"), Mode: Resume, Scope: func(attempt string) string { return strings.Split(attempt, "-a")[0] }}
 	b.options.Shared = NewShared(t.TempDir()+"/models.json", time.Now)
 	b.start()

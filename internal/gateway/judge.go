@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/tidwall/gjson"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/research"
 )
 
@@ -42,7 +42,7 @@ func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) e
 		a.class, a.why = research.ProgramFault, fmt.Sprintf("status %d", a.status)
 		return nil
 	}
-	v := guard.Answer(a.status, retryAfter(a.header).Seconds(), string(body))
+	v := failure.Answer(a.status, retryAfter(a.header).Seconds(), string(body))
 	a.class, a.why = v.Class, v.Message
 	if a.class == research.RateLimited {
 		u.leaveAlone(t, a)

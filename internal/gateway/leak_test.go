@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/journal"
 	"ratchet/internal/redact"
 )
@@ -60,7 +60,7 @@ func TestKeysDoNotComeBack(t *testing.T) {
 			b.upstream = echo(as)
 			b.settings.Providers["openai"].Key = KeySource{File: file}
 			b.options.Secrets = redact.New() // nobody has told it of the key
-			b.options.Deps = guard.NewDependencies(guard.DefaultPolicy)
+			b.options.Deps = breaker.NewDependencies(breaker.DefaultPolicy)
 			b.restart()
 			clean := func(what, text string) {
 				t.Helper()

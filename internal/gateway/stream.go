@@ -11,7 +11,7 @@ import (
 
 	"github.com/tidwall/gjson"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/failure"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -52,7 +52,7 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 					a.use.read(r.endpoint, e.data)
 					continue
 				case wrong:
-					v := guard.Answer(http.StatusServiceUnavailable, 0, string(e.data))
+					v := failure.Answer(http.StatusServiceUnavailable, 0, string(e.data))
 					a.class, a.why, a.body = v.Class, "the stream broke with an error: "+research.Printable(string(e.data), 300), body
 					if a.begun {
 						f.change(func() { f.body, f.visible = body, at+e.end }) // it says so itself

@@ -13,7 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
+	"ratchet/internal/failure"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -25,7 +26,7 @@ type upstream struct {
 	settings *Settings
 	client   *http.Client // of providers, where the user's settings lead
 	web      *http.Client // of what programs fetch
-	deps     *guard.Dependencies
+	deps     *breaker.Dependencies
 	shared   *Shared
 
 	mu    sync.Mutex
@@ -33,7 +34,7 @@ type upstream struct {
 	known *redact.Redactor         // has the real keys
 }
 
-func newUpstream(s *Settings, deps *guard.Dependencies, shared *Shared, tools Tools, secrets *redact.Redactor) *upstream {
+func newUpstream(s *Settings, deps *breaker.Dependencies, shared *Shared, tools Tools, secrets *redact.Redactor) *upstream {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 512, 256
 	t.DisableCompression = true // bytes are passed on as they come
@@ -179,7 +180,7 @@ func (a answer) wait(try int) time.Duration {
 	if s := retryAfter(a.header); s > 0 {
 		return s
 	}
-	if v := guard.Answer(a.status, 0, string(a.body)); v.Wait > 0 {
+	if v := failure.Answer(a.status, 0, string(a.body)); v.Wait > 0 {
 		return time.Duration(v.Wait * float64(time.Second))
 	}
 	return rand.N(min(backoffMost, backoffFirst<<min(try, 10)) + 1)
@@ -205,7 +206,7 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	err := u.deps.Of(t.provider.dependency()).Do(ctx, 0, func(ctx context.Context) error {
 		return u.ask(ctx, r, t, f, began, &a)
 	})
-	var open *guard.OpenError
+	var open *breaker.OpenError
 	var noKey *NoKeyError
 	switch {
 	case errors.As(err, &open):
@@ -214,7 +215,7 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	case errors.As(err, &noKey):
 		return failed(research.Auth, err.Error())
 	case err != nil && a.class == "":
-		class := guard.ClassOf(err)
+		class := failure.ClassOf(err)
 		if class != research.Timeout {
 			class = research.Transient
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"ratchet/internal/backup"
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/research"
 )
 
@@ -17,7 +17,7 @@ import (
 type Schedule struct {
 	of     *Maintenance
 	policy BackupPolicy
-	deps   *guard.Dependencies
+	deps   *breaker.Dependencies
 	warn   func(error)
 	stage  chan struct{} // a stage has ended
 
@@ -27,7 +27,7 @@ type Schedule struct {
 
 // Schedule returns the schedule of a policy. deps has the breaker of the place
 // with backups.
-func (m *Maintenance) Schedule(policy BackupPolicy, deps *guard.Dependencies, warn func(error)) *Schedule {
+func (m *Maintenance) Schedule(policy BackupPolicy, deps *breaker.Dependencies, warn func(error)) *Schedule {
 	if warn == nil {
 		warn = func(error) {}
 	}

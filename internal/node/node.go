@@ -14,8 +14,8 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"ratchet/internal/attempt"
+	"ratchet/internal/breaker"
 	"ratchet/internal/executor"
-	"ratchet/internal/guard"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
@@ -51,7 +51,7 @@ type Node struct {
 
 // New returns the machine for the runs of a home. deps has the breaker of the
 // program that tells of GPUs.
-func New(h *home.Home, deps *guard.Dependencies, o Options) *Node {
+func New(h *home.Home, deps *breaker.Dependencies, o Options) *Node {
 	n := &Node{home: h, history: history.Of(h), limits: o.Limits, room: newRoom(h), runs: map[string]int{}}
 	if n.limits == (monitor.Limits{}) {
 		n.limits = DefaultLimits

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"ratchet/internal/executor"
+	"ratchet/internal/failure"
 	"ratchet/internal/filelock"
-	"ratchet/internal/guard"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
@@ -158,7 +158,7 @@ func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, str
 			return want, why, nil
 		}
 	}
-	if err := r.keep(want); guard.ClassOf(err) == research.Resource {
+	if err := r.keep(want); failure.ClassOf(err) == research.Resource {
 		return want, err.Error(), nil
 	} else if err != nil {
 		return want, "", err

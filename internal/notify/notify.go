@@ -14,7 +14,8 @@ import (
 	"github.com/nicholas-fedor/shoutrrr/pkg/router"
 	"github.com/nicholas-fedor/shoutrrr/pkg/types"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
+	"ratchet/internal/failure"
 	"ratchet/internal/redact"
 )
 
@@ -38,10 +39,10 @@ type Notifier struct {
 }
 
 type target struct {
-	name   string // without secrets
-	hide   *redact.Redactor
-	sender *router.ServiceRouter
-	guard  *guard.Dependency
+	name    string // without secrets
+	hide    *redact.Redactor
+	sender  *router.ServiceRouter
+	breaker *breaker.Dependency
 
 	mu    sync.Mutex
 	queue []Message
@@ -79,7 +80,7 @@ func Name(target string) string {
 
 // New returns a notifier of these targets. warn is told of what could not be
 // delivered.
-func New(targets []string, deps *guard.Dependencies, warn func(error)) (*Notifier, error) {
+func New(targets []string, deps *breaker.Dependencies, warn func(error)) (*Notifier, error) {
 	n := &Notifier{warn: warn}
 	ctx, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
@@ -94,7 +95,7 @@ func New(targets []string, deps *guard.Dependencies, warn func(error)) (*Notifie
 		if named[name]++; named[name] > 1 { // each has a breaker of its own
 			name = fmt.Sprintf("%s (%d)", name, named[name])
 		}
-		n.targets = append(n.targets, &target{name: name, hide: secrets(url), sender: s, guard: deps.Of("notification to " + name), wake: make(chan struct{}, 1)})
+		n.targets = append(n.targets, &target{name: name, hide: secrets(url), sender: s, breaker: deps.Of("notification to " + name), wake: make(chan struct{}, 1)})
 	}
 	for _, t := range n.targets {
 		n.wait.Go(func() { n.serve(ctx, t) })
@@ -159,7 +160,7 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 			continue
 		}
 		err := t.deliver(ctx, m)
-		var open *guard.OpenError
+		var open *breaker.OpenError
 		if errors.As(err, &open) && !ended {
 			select { // it stays queued until the target is asked again
 			case <-time.After(open.For):
@@ -176,7 +177,7 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 			n.warn(fmt.Errorf("telling %s of %q: %w", t.name, m.Title, err))
 		}
 		t.mu.Lock()
-		if len(t.queue) > 0 && t.queue[0] == m && (err == nil || ended || guard.ClassOf(err) != "transient") {
+		if len(t.queue) > 0 && t.queue[0] == m && (err == nil || ended || failure.ClassOf(err) != "transient") {
 			t.queue = t.queue[1:]
 		}
 		t.mu.Unlock()
@@ -190,15 +191,15 @@ func (n *Notifier) serve(ctx context.Context, t *target) {
 	}
 }
 
-// failure is an error without the secrets of its target's URL.
-type failure struct {
+// hiding is an error without the secrets of its target's URL.
+type hiding struct {
 	text string
 	err  error
 }
 
-func (f *failure) Error() string { return f.text }
+func (f *hiding) Error() string { return f.text }
 
-func (f *failure) Unwrap() error { return f.err }
+func (f *hiding) Unwrap() error { return f.err }
 
 // secrets takes out of texts what of a target's URL could be one: all of it
 // but its kind and its host.
@@ -223,7 +224,7 @@ func secrets(target string) *redact.Redactor {
 // deliver sends one message. A sender that hangs is left behind: it knows no
 // context.
 func (t *target) deliver(ctx context.Context, m Message) error {
-	return t.guard.Do(ctx, mostWait, func(ctx context.Context) error {
+	return t.breaker.Do(ctx, mostWait, func(ctx context.Context) error {
 		done := make(chan error, 1)
 		go func() {
 			params := types.Params{}
@@ -233,7 +234,7 @@ func (t *target) deliver(ctx context.Context, m Message) error {
 		select {
 		case err := <-done:
 			if err != nil {
-				return &failure{t.hide.Text(err.Error()), err}
+				return &hiding{t.hide.Text(err.Error()), err}
 			}
 			return nil
 		case <-ctx.Done():

@@ -12,7 +12,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/notify"
 )
 
@@ -68,7 +68,7 @@ func (w *webhook) next(t *testing.T) string {
 
 func TestTold(t *testing.T) {
 	w := hook(t, 0)
-	n, err := notify.New([]string{w.url()}, guard.NewDependencies(guard.DefaultPolicy), func(err error) { t.Error(err) })
+	n, err := notify.New([]string{w.url()}, breaker.NewDependencies(breaker.DefaultPolicy), func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +84,7 @@ func TestTold(t *testing.T) {
 // alone after a while, and keeps no other waiting.
 func TestOneThatFails(t *testing.T) {
 	good, bad, dead := hook(t, 0), hook(t, 1), hook(t, 1<<30)
-	deps := guard.NewDependencies(guard.Policy{Failures: 2, OpenFor: time.Hour, Probes: 1})
+	deps := breaker.NewDependencies(breaker.Policy{Failures: 2, OpenFor: time.Hour, Probes: 1})
 	n, err := notify.New([]string{dead.url(), bad.url(), good.url()}, deps, func(error) {})
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestNamesHaveNoSecrets(t *testing.T) {
 // TestFailuresHaveNoSecrets: what a target's URL has besides its host is not
 // in what is said of it.
 func TestFailuresHaveNoSecrets(t *testing.T) {
-	deps := guard.NewDependencies(guard.DefaultPolicy)
+	deps := breaker.NewDependencies(breaker.DefaultPolicy)
 	said := make(chan string, 100)
 	n, err := notify.New([]string{"generic+http://127.0.0.1:1/hunter2hunter2?token=hunter3hunter3"}, deps, func(err error) { said <- err.Error() })
 	if err != nil {

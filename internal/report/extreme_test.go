@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"ratchet/internal/forecast"
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
 	"ratchet/study"
@@ -76,7 +77,7 @@ func TestExtremeValues(t *testing.T) {
 			apply(research.ActionDecided{Action: research.Action{ID: "judge", Kind: research.Judge}})
 			apply(research.HypothesisJudged{Action: "judge", Judgment: j})
 		}
-		stats.Fit(s)
+		forecast.Fit(s)
 		dir, err := os.MkdirTemp(t.TempDir(), "")
 		if err != nil {
 			rt.Fatal(err)

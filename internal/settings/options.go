@@ -10,7 +10,7 @@ import (
 
 	"github.com/shirou/gopsutil/v4/mem"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/node"
 	"ratchet/internal/report"
@@ -100,8 +100,8 @@ func value(m *mem.VirtualMemoryStat) uint64 {
 }
 
 // Breakers is what the settings say of breakers.
-func (s *Settings) Breakers() (p guard.Policy, err error) {
-	p = guard.DefaultPolicy
+func (s *Settings) Breakers() (p breaker.Policy, err error) {
+	p = breaker.DefaultPolicy
 	for name, to := range map[string]*int{"failures": &p.Failures, "probes": &p.Probes} {
 		if v := s.Get("breakers." + name); v != "" {
 			if *to, err = strconv.Atoi(v); err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"ratchet/internal/forecast"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 	"ratchet/internal/stats"
@@ -71,7 +72,7 @@ func (t *trace) forecasts(s monitor.Sample) []Forecast {
 		if len(free) != len(t.time) || len(free) < 30 {
 			continue
 		}
-		trend, ok := stats.TheilSen(t.time, free, level)
+		trend, ok := forecast.TheilSen(t.time, free, level)
 		if !ok || trend.High >= 0 { // it may as well not fall at all
 			continue
 		}
@@ -92,7 +93,7 @@ func (t *trace) forecasts(s monitor.Sample) []Forecast {
 		for _, p := range points {
 			x, y = append(x, p.at), append(y, p.value)
 		}
-		trend, ok := stats.TheilSen(x, y, level)
+		trend, ok := forecast.TheilSen(x, y, level)
 		if !ok || trend.Low <= 0 {
 			continue
 		}
@@ -107,7 +108,7 @@ func (t *trace) forecasts(s monitor.Sample) []Forecast {
 	return out
 }
 
-func reaches(t stats.Trend, now, limit float64, what, of string) (Forecast, bool) {
+func reaches(t forecast.Trend, now, limit float64, what, of string) (Forecast, bool) {
 	after, soonest, latest, ok := t.Reaches(now, limit)
 	if math.IsInf(latest, 1) {
 		latest = -1
@@ -147,7 +148,7 @@ func (t *trace) leak() string {
 		for i, s := range t.minutes[2:] { // what it needs anyway is there by then
 			x, y = append(x, float64(i)), append(y, of(s))
 		}
-		trend, ok := stats.TheilSen(x, y, 0.99)
+		trend, ok := forecast.TheilSen(x, y, 0.99)
 		first, last := y[0], y[len(y)-1]
 		if !ok || trend.Low <= 0 || last < 1.5*first || last-first < least {
 			return ""

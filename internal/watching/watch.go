@@ -15,13 +15,13 @@ import (
 	"sync"
 	"time"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
+	"ratchet/internal/forecast"
 	"ratchet/internal/monitor"
 	"ratchet/internal/node"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
-	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
@@ -37,16 +37,16 @@ type Options struct {
 
 // Watch is how a run goes, as whoever drives it saw it last.
 type Watch struct {
-	Run          string                  `json:"run"`
-	PID          int                     `json:"pid"`
-	Health       monitor.Health          `json:"health"`
-	Sample       monitor.Sample          `json:"sample"`
-	Limits       monitor.Limits          `json:"limits"`
-	Dependencies []guard.DependencyState `json:"dependencies"`
-	Forecasts    []Forecast              `json:"forecasts"`
-	Risk         *stats.Risk             `json:"risk,omitempty"`
-	WaitingFor   string                  `json:"waiting_for,omitempty"`
-	LastBackup   *time.Time              `json:"last_backup,omitempty"`
+	Run          string                    `json:"run"`
+	PID          int                       `json:"pid"`
+	Health       monitor.Health            `json:"health"`
+	Sample       monitor.Sample            `json:"sample"`
+	Limits       monitor.Limits            `json:"limits"`
+	Dependencies []breaker.DependencyState `json:"dependencies"`
+	Forecasts    []Forecast                `json:"forecasts"`
+	Risk         *forecast.Risk            `json:"risk,omitempty"`
+	WaitingFor   string                    `json:"waiting_for,omitempty"`
+	LastBackup   *time.Time                `json:"last_backup,omitempty"`
 	// Recovery is how long it took, after an engine that did not stop on
 	// purpose, until the run was driven again, in seconds; 0: it never happened
 	// to this engine.
@@ -60,7 +60,7 @@ type Run struct {
 	Output string // the folder of its report
 	State  *research.State
 	Node   *node.Node
-	Deps   *guard.Dependencies
+	Deps   *breaker.Dependencies
 	Warn   func(error) // of what failed without harm to the run
 	// Using is what the attempts that run use.
 	Using func() []monitor.Attempt
@@ -99,7 +99,7 @@ type seen struct {
 	blocked  string
 	silent   map[string]time.Time
 	progress progress
-	risk     *stats.Risk
+	risk     *forecast.Risk
 	fitted   int // trials that the risk was learned from
 	stall    time.Duration
 	attempts map[string]study.Params // in flight
@@ -162,7 +162,7 @@ func (w *Watcher) Committed(s *research.State, events []research.Payload) {
 		now.stall = 15 * time.Minute
 	}
 	if s.Tally.Trials >= now.fitted+max(5, now.fitted/5) {
-		now.risk, now.fitted = stats.Fit(s), s.Tally.Trials
+		now.risk, now.fitted = forecast.Fit(s), s.Tally.Trials
 	}
 	now.attempts = map[string]study.Params{}
 	for _, a := range s.Pending {

@@ -15,10 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 
+	"ratchet/internal/breaker"
 	"ratchet/internal/executor"
 	"ratchet/internal/executor/executortest"
 	"ratchet/internal/executor/local"
-	"ratchet/internal/guard"
 	"ratchet/internal/home"
 	"ratchet/internal/node"
 	"ratchet/internal/objects"
@@ -55,7 +55,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lab{t, h, node.New(h, guard.NewDependencies(guard.DefaultPolicy), node.Options{}), string(files)}
+	return &lab{t, h, node.New(h, breaker.NewDependencies(breaker.DefaultPolicy), node.Options{}), string(files)}
 }
 
 func (l *lab) executor() *local.Executor {

@@ -1,4 +1,6 @@
-package guard
+// Package breaker stands before what is outside: it bounds how long an answer is
+// waited for, and leaves alone what has failed several times.
+package breaker
 
 import (
 	"context"
@@ -13,6 +15,7 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/timeout"
 
+	"ratchet/internal/failure"
 	"ratchet/internal/research"
 )
 
@@ -141,7 +144,7 @@ func (ds *Dependencies) States() []DependencyState {
 		d.mu.Lock()
 		s := DependencyState{Name: d.name, Breaker: d.breaker.State().String(), Failures: d.failures, Since: d.since}
 		if d.last != nil {
-			s.Class, s.Why = ClassOf(d.last), research.Printable(d.last.Error(), mostWords)
+			s.Class, s.Why = failure.ClassOf(d.last), research.Printable(d.last.Error(), failure.MostWords)
 		}
 		d.mu.Unlock()
 		out = append(out, s)

@@ -1,4 +1,4 @@
-package stats
+package forecast
 
 import (
 	"math"
@@ -6,6 +6,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"ratchet/internal/research"
+	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
@@ -67,7 +68,7 @@ func Fit(s *research.State) *Risk {
 				trainX, trainY = append(trainX, rows[i]), append(trainY, failed[i])
 			}
 		}
-		w, rate := regress(trainX, trainY), Mean(trainY)
+		w, rate := regress(trainX, trainY), stats.Mean(trainY)
 		for i := fold; i < len(rows); i += folds {
 			e, b := logistic(dot(w, rows[i]))-failed[i], rate-failed[i]
 			r.Brier += e * e / float64(r.N)

@@ -1,6 +1,6 @@
-// Package guard says of what class a failure is, from evidence, and stands
-// before what is outside: breakers and time limits.
-package guard
+// Package failure says of what class a failure is, from evidence, and what is done
+// about it.
+package failure
 
 import (
 	"fmt"
@@ -153,12 +153,12 @@ func Answer(status int, retryAfter float64, body string) Verdict {
 	return v
 }
 
-// mostWords bounds what a message quotes of a program, in bytes.
-const mostWords = 400
+// MostWords bounds what a message quotes of a program, in bytes.
+const MostWords = 400
 
 // lastLine is the last line of a text that says anything.
 func lastLine(s string) string {
 	s = strings.TrimSpace(s)
 	s = strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
-	return research.Printable(s, mostWords)
+	return research.Printable(s, MostWords)
 }

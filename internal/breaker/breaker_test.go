@@ -1,4 +1,4 @@
-package guard_test
+package breaker_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"ratchet/internal/guard"
+	"ratchet/internal/breaker"
 	"ratchet/internal/research"
 )
 
@@ -16,7 +16,7 @@ import (
 // asked again later, and comes back.
 func TestBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := guard.NewDependencies(guard.Policy{Failures: 3, OpenFor: 30 * time.Second, Probes: 2})
+		all := breaker.NewDependencies(breaker.Policy{Failures: 3, OpenFor: 30 * time.Second, Probes: 2})
 		d := all.Of("store")
 		calls := 0
 		ask := func(err error) error {
@@ -27,7 +27,7 @@ func TestBreaker(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		var open *guard.OpenError
+		var open *breaker.OpenError
 		if err := ask(nil); !errors.As(err, &open) || calls != 3 || open.For != 30*time.Second || !errors.Is(err, syscall.ECONNREFUSED) {
 			t.Fatalf("it was called %d times: %v", calls, err)
 		}
@@ -60,7 +60,7 @@ func TestBreaker(t *testing.T) {
 // ourselves is nobody's failure.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := guard.NewDependencies(guard.DefaultPolicy)
+		all := breaker.NewDependencies(breaker.DefaultPolicy)
 		hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 		if err := all.Of("slow").Do(t.Context(), time.Second, hang); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
@@ -76,20 +76,4 @@ func TestHanging(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestClassOf(t *testing.T) {
-	for err, want := range map[error]research.Class{
-		nil:                      research.Succeeded,
-		syscall.ENOSPC:           research.Resource,
-		syscall.EACCES:           research.Auth,
-		syscall.ECONNRESET:       research.Transient,
-		context.DeadlineExceeded: research.Transient,
-		errors.New(`429: {"error":{"code":"insufficient_quota"}}`): research.Quota,
-		errors.New("what"): research.Internal,
-	} {
-		if got := guard.ClassOf(err); got != want {
-			t.Errorf("%v is %s, want %s", err, got, want)
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package stats_test
+package forecast_test
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"ratchet/internal/forecast"
 	"ratchet/internal/research"
-	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
@@ -25,7 +25,7 @@ func TestTheilSen(t *testing.T) {
 		for range 9 { // some are anything
 			y[random.IntN(60)] = 1000 * random.Float64()
 		}
-		trend, ok := stats.TheilSen(x, y, 0.9)
+		trend, ok := forecast.TheilSen(x, y, 0.9)
 		if !ok || math.Abs(trend.Slope+0.5) > 0.3 {
 			t.Fatalf("%+v", trend)
 		}
@@ -36,14 +36,14 @@ func TestTheilSen(t *testing.T) {
 	if inside < runs*80/100 {
 		t.Errorf("the interval at 0.9 has the slope in %d of %d", inside, runs)
 	}
-	trend := stats.Trend{Slope: -2, Low: -4, High: -1}
+	trend := forecast.Trend{Slope: -2, Low: -4, High: -1}
 	if after, soonest, latest, ok := trend.Reaches(10, 0); !ok || after != 5 || soonest != 2.5 || latest != 10 {
 		t.Errorf("%v %v %v %v", after, soonest, latest, ok)
 	}
 	if _, _, _, ok := trend.Reaches(10, 20); ok {
 		t.Error("what falls reaches what is above")
 	}
-	if _, ok := stats.TheilSen([]float64{1, 1, 1, 1, 1}, []float64{1, 2, 3, 4, 5}, 0.9); ok {
+	if _, ok := forecast.TheilSen([]float64{1, 1, 1, 1, 1}, []float64{1, 2, 3, 4, 5}, 0.9); ok {
 		t.Error("there is a trend without time")
 	}
 }
@@ -70,7 +70,7 @@ func outcomes(t *testing.T, n int, chance func(size float64, kind string) float6
 }
 
 func TestRisk(t *testing.T) {
-	r := stats.Fit(outcomes(t, 200, func(size float64, kind string) float64 {
+	r := forecast.Fit(outcomes(t, 200, func(size float64, kind string) float64 {
 		if size > 200 && kind == "b" {
 			return 0.95
 		}
@@ -83,13 +83,13 @@ func TestRisk(t *testing.T) {
 	if large < 0.5 || small > 0.1 {
 		t.Errorf("the chances are %.2f and %.2f", large, small)
 	}
-	if r := stats.Fit(outcomes(t, 200, func(float64, string) float64 { return 0.3 })); r.Tells() {
+	if r := forecast.Fit(outcomes(t, 200, func(float64, string) float64 { return 0.3 })); r.Tells() {
 		t.Errorf("chance alone is foretold: %+v", r)
 	}
-	if r := stats.Fit(outcomes(t, 50, func(float64, string) float64 { return 0 })); r != nil || r.Tells() {
+	if r := forecast.Fit(outcomes(t, 50, func(float64, string) float64 { return 0 })); r != nil || r.Tells() {
 		t.Errorf("from no failure: %+v", r)
 	}
 	began := time.Now()
-	stats.Fit(outcomes(t, 5000, func(size float64, _ string) float64 { return size / 2000 }))
+	forecast.Fit(outcomes(t, 5000, func(size float64, _ string) float64 { return size / 2000 }))
 	t.Logf("5,000 trials take %s", time.Since(began))
 }
