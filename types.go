@@ -7,7 +7,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/environment"
 	"ratchet/internal/executor"
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -99,12 +99,12 @@ type (
 	Costs        = report.Costs
 	Calls        = view.Calls // the model calls of a run
 	Call         = view.Call
-	CallDiff     = gateway.Diff
+	CallDiff     = ledger.Diff
 	Ability      = sandbox.Ability  // something that this machine can do, or cannot
 	Outcome      = executor.Outcome // what an attempt left
 	Garbage      = maintenance.Garbage
 	DiskUse      = maintenance.DiskUse
-	ModelSummary = gateway.Summary // what model calls come to
+	ModelSummary = ledger.Summary // what model calls come to
 )
 
 // Backups and verification.

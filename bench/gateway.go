@@ -21,6 +21,7 @@ import (
 
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -234,7 +235,7 @@ func keepingProxy(plain http.Handler, path string) (http.Handler, error) {
 type benched struct {
 	dir     string
 	log     *sqlite.Journal
-	ledger  *gateway.Ledger
+	ledger  *ledger.Ledger
 	gateway *gateway.Gateway
 	front   *httptest.Server
 }
@@ -260,7 +261,7 @@ func (g *benched) open() error {
 	if err != nil {
 		return err
 	}
-	if g.ledger, err = gateway.OpenLedger(context.Background(), "r", g.log, store, time.Now); err != nil {
+	if g.ledger, err = ledger.Open(context.Background(), "r", g.log, store, time.Now); err != nil {
 		return err
 	}
 	g.gateway = gateway.New(gateway.Options{

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/journal"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/research"
@@ -142,17 +142,17 @@ func longCalls(b *bench) ([]row, error) {
 		entries = append(entries, journal.Entry{Time: time.Now(), Type: kind, Version: 1, Payload: payload})
 		return err
 	}
-	body := gateway.Content{Text: strings.Repeat("word ", 200), Size: 1000}
+	body := ledger.Content{Text: strings.Repeat("word ", 200), Size: 1000}
 	for i := range calls {
 		id := fmt.Sprintf("c%06d", i+1)
-		spent := gateway.Spending{NanoUSD: 1000, Tokens: 300, Calls: 1}
-		if err := add("call.sent", gateway.Sent{Call: id, Scope: "e0001-s1", Attempt: "e0001-s1-a1", Digest: id, Nth: 1, Method: "POST", Path: "/v1/chat/completions", Model: "gpt-4o", Targets: []string{"openai/gpt-4o"}, Request: body, Reserved: spent}); err != nil {
+		spent := ledger.Spending{NanoUSD: 1000, Tokens: 300, Calls: 1}
+		if err := add("call.sent", ledger.Sent{Call: id, Scope: "e0001-s1", Attempt: "e0001-s1-a1", Digest: id, Nth: 1, Method: "POST", Path: "/v1/chat/completions", Model: "gpt-4o", Targets: []string{"openai/gpt-4o"}, Request: body, Reserved: spent}); err != nil {
 			return nil, err
 		}
-		if err := add("call.answered", gateway.Answered{Call: id, Provider: "openai", Model: "gpt-4o", Status: 200, Answer: body, Spent: spent, Tokens: gateway.Tokens{In: 200, Out: 100}}); err != nil {
+		if err := add("call.answered", ledger.Answered{Call: id, Provider: "openai", Model: "gpt-4o", Status: 200, Answer: body, Spent: spent, Tokens: ledger.Tokens{In: 200, Out: 100}}); err != nil {
 			return nil, err
 		}
-		if err := add("call.delivered", gateway.Delivered{Call: id, Attempt: "e0001-s1-a1"}); err != nil {
+		if err := add("call.delivered", ledger.Delivered{Call: id, Attempt: "e0001-s1-a1"}); err != nil {
 			return nil, err
 		}
 		if len(entries) >= 3000 {

@@ -23,6 +23,7 @@ import (
 
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -129,7 +130,7 @@ func open(t *testing.T) (address string, token func(attempt string) string, call
 	if err != nil {
 		t.Fatal(err)
 	}
-	ledger, err := gateway.OpenLedger(context.Background(), "r", journal.NewMemory(), store, time.Now)
+	ledger, err := ledger.Open(context.Background(), "r", journal.NewMemory(), store, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

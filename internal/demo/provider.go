@@ -19,6 +19,7 @@ import (
 
 	"ratchet/internal/engine"
 	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -168,17 +169,17 @@ func (d *demo) ask(ctx context.Context, e *engine.Engine, run, address string) (
 }
 
 // judgeCalls reads from a run's calls what became of the provider's faults.
-func (d *demo) judgeCalls(s *research.State, ledger *gateway.Ledger, p *provider) {
+func (d *demo) judgeCalls(s *research.State, on *ledger.Ledger, p *provider) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	calls := ledger.Calls()
+	calls := on.Calls()
 	lost := 0 // in flight at a kill: made again, and counted
 	for i, fault := range modelFaults {
 		row := Row{Fault: fault.name, Injected: p.wronged[fmt.Sprint(i)], As: string(fault.class), Recovery: []float64{}, Lost: 1}
 		if 2*i < len(calls) && calls[2*i].Answered != nil { // one with each fault and one after it, in their order
 			c := calls[2*i]
 			row.Recovered, row.Lost, row.Recovery = 1, 0, append(row.Recovery, c.Answered.Took)
-			if c.Lost > 0 || slices.ContainsFunc(c.Answered.Retries, func(r gateway.Retry) bool { return r.Class == fault.class }) {
+			if c.Lost > 0 || slices.ContainsFunc(c.Answered.Retries, func(r ledger.Retry) bool { return r.Class == fault.class }) {
 				row.Detected = 1 // or it went with the engine, which is on record
 			}
 		}

@@ -18,6 +18,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
@@ -30,7 +31,7 @@ import (
 type door struct {
 	d       *driver
 	gateway *gateway.Gateway
-	ledger  *gateway.Ledger
+	ledger  *ledger.Ledger
 	socket  string
 	key     []byte
 	tools   gateway.Tools
@@ -123,22 +124,22 @@ func blockedWhy(class research.Class, why string) string {
 }
 
 // budgets are the limits of the run's model calls.
-func (d *driver) budgets() gateway.Budgets {
+func (d *driver) budgets() ledger.Budgets {
 	run, l := d.state.SpendLimit(), d.study.Limits
-	b := gateway.Budgets{
-		Run:   gateway.Budget{Name: "limits.run", Cost: run.Cost, Tokens: run.Tokens, Calls: run.Calls},
-		Stage: gateway.Budget{Name: "limits.stage", Cost: l.Stage.Cost, Tokens: l.Stage.Tokens, Calls: l.Stage.Calls},
-		Model: map[string]gateway.Budget{},
+	b := ledger.Budgets{
+		Run:   ledger.Budget{Name: "limits.run", Cost: run.Cost, Tokens: run.Tokens, Calls: run.Calls},
+		Stage: ledger.Budget{Name: "limits.stage", Cost: l.Stage.Cost, Tokens: l.Stage.Tokens, Calls: l.Stage.Calls},
+		Model: map[string]ledger.Budget{},
 	}
 	for name, s := range l.Model {
-		b.Model[name] = gateway.Budget{Cost: s.Cost, Tokens: s.Tokens, Calls: s.Calls}
+		b.Model[name] = ledger.Budget{Cost: s.Cost, Tokens: s.Tokens, Calls: s.Calls}
 	}
 	return b
 }
 
 // Calls folds the model calls of a run.
-func (e *Engine) Calls(ctx context.Context, run string) (*gateway.Ledger, error) {
-	return gateway.OpenLedger(ctx, run, e.Journal, e.Objects, e.Now)
+func (e *Engine) Calls(ctx context.Context, run string) (*ledger.Ledger, error) {
+	return ledger.Open(ctx, run, e.Journal, e.Objects, e.Now)
 }
 
 // What is kept of a run's calls; see history.ReadFold. The form changes with
@@ -153,10 +154,10 @@ const (
 )
 
 // CallSums is what the model calls of a run come to.
-func (e *Engine) CallSums(ctx context.Context, run string) (*gateway.Sums, error) {
-	sums, chain := gateway.NewSums(), journal.CallsOf(run)
+func (e *Engine) CallSums(ctx context.Context, run string) (*ledger.Sums, error) {
+	sums, chain := ledger.NewSums(), journal.CallsOf(run)
 	if body, head, ok := e.ReadFold(ctx, chain, sumsFile, sumsForm); ok {
-		if kept, err := gateway.DecodeSums(body, head); err == nil {
+		if kept, err := ledger.DecodeSums(body, head); err == nil {
 			sums = kept
 		}
 	}
@@ -291,7 +292,7 @@ func (w *door) use(attempt string) *research.ModelUse {
 	if w == nil {
 		return nil
 	}
-	var s gateway.Summary
+	var s ledger.Summary
 	if s = w.ledger.Summary(); attempt != "" {
 		s = w.ledger.SummaryOf(attempt)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/tidwall/gjson"
 	"pgregory.net/rapid"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/study"
 )
 
@@ -21,7 +22,7 @@ import (
 // budget is used as far as it reaches.
 func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 	b := newBench(t)
-	b.settings.Prices["openai/m"] = Price{In: 1, Out: 10, CacheRead: 1, CacheWrite: 1, CacheHour: 1}
+	b.settings.Prices["openai/m"] = ledger.Price{In: 1, Out: 10, CacheRead: 1, CacheWrite: 1, CacheHour: 1}
 	b.upstream = func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		// What it costs: any part of what it may.
@@ -40,9 +41,9 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 		spent := b.ledger.Summary().Spent
 		b.stop()
 		// The budgets are over all that the run has spent so far.
-		b.options.Budgets = Budgets{
-			Run:   Budget{Name: "limits.run", Cost: study.Money(spent.NanoUSD/1000) + cost, Calls: spent.Calls + most, Tokens: spent.Tokens + tokens},
-			Model: map[string]Budget{"openai/m": {Cost: study.Money(spent.NanoUSD/1000) + cost/2*2}},
+		b.options.Budgets = ledger.Budgets{
+			Run:   ledger.Budget{Name: "limits.run", Cost: study.Money(spent.NanoUSD/1000) + cost, Calls: spent.Calls + most, Tokens: spent.Tokens + tokens},
+			Model: map[string]ledger.Budget{"openai/m": {Cost: study.Money(spent.NanoUSD/1000) + cost/2*2}},
 		}
 		b.start()
 		var wait sync.WaitGroup
@@ -70,18 +71,18 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 		b.stop() // whoever was answered last has put its reservation back
 		now := b.ledger.Summary().Spent
 		limit := b.options.Budgets.Run
-		if now.NanoUSD > nano(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
+		if now.NanoUSD > ledger.NanoUSD(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
 			rt.Errorf("%+v were spent of %+v", now, limit)
 		}
-		if b.ledger.spending.all != now || b.ledger.spending.waiting != 0 || b.ledger.inFlight != 0 {
-			rt.Errorf("the reservations do not come out even: %+v, %+v", b.ledger.spending, now)
+		if held := b.ledger.Held(); held != now {
+			rt.Errorf("the reservations do not come out even: %+v, %+v", held, now)
 		}
 	})
 }
 
 func TestABudgetThatIsSpentPausesAndGoesOn(t *testing.T) {
 	b := newBench(t)
-	b.options.Budgets.Run = Budget{Name: "limits.run", Calls: 1}
+	b.options.Budgets.Run = ledger.Budget{Name: "limits.run", Calls: 1}
 	b.upstream = func(w http.ResponseWriter, r *http.Request) { b.chat(b.seen.Load())(w, r) }
 	b.restart()
 	b.post("t1-a1", "/v1/chat/completions", hello)
@@ -130,7 +131,7 @@ func TestAToolWithoutABoundIsRefused(t *testing.T) {
 		}
 	}
 	ask("nothing is bounded", search, 200)
-	b.options.Budgets.Run = Budget{Name: "limits.run", Calls: 100}
+	b.options.Budgets.Run = ledger.Budget{Name: "limits.run", Calls: 100}
 	b.restart()
 	ask("calls are", strings.Replace(search, "hello", "again", 1), 200)
 	b.options.Budgets.Run.Tokens = 1_000_000
@@ -160,7 +161,7 @@ func TestTheTableOfPrices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for model, want := range map[string]Price{
+	for model, want := range map[string]ledger.Price{
 		"openai/gpt-4o-mini":        {In: 0.15, Out: 0.6, CacheRead: 0.075, CacheWrite: 0.15, CacheHour: 0.15, MaxOutput: 16384, LongIn: 1, LongOut: 1},
 		"anthropic/claude-opus-4-5": {In: 5, Out: 25, CacheRead: 0.5, CacheWrite: 6.25, CacheHour: 10, MaxOutput: 200000, LongIn: 1, LongOut: 1},
 	} {
@@ -176,16 +177,16 @@ func TestWhatTheDayCost(t *testing.T) {
 	now := time.Date(2026, 11, 25, 23, 59, 0, 0, time.UTC)
 	path := filepath.Join(t.TempDir(), "models.json")
 	clock := func() time.Time { return now }
-	day := Budget{Name: "models.budget.day", Calls: 3}
+	day := ledger.Budget{Name: "models.budget.day", Calls: 3}
 	one, two := NewShared(path, clock), NewShared(path, clock)
 	for i := range 4 {
-		_, err := []*Shared{one, two}[i%2].reserveDay(day, Spending{Calls: 1})
+		_, err := []*Shared{one, two}[i%2].reserveDay(day, ledger.Spending{Calls: 1})
 		if (err != nil) != (i == 3) {
 			t.Errorf("call %d: %v", i+1, err)
 		}
 	}
 	now = now.Add(2 * time.Minute)
-	if _, err := NewShared(path, clock).reserveDay(day, Spending{Calls: 1}); err != nil {
+	if _, err := NewShared(path, clock).reserveDay(day, ledger.Spending{Calls: 1}); err != nil {
 		t.Errorf("on the next day: %v", err)
 	}
 }

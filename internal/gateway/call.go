@@ -8,13 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
 // take begins a call: it looks for secrets, keeps what the call may cost and
 // journals that it leaves. When it returns, the call is durable, and fly carries
 // it out to its end.
-func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
+func (g *Gateway) take(ctx context.Context, c *ledger.Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
 	if kind := g.leaks(r); kind != "" {
 		return nil, nil, &LeakError{kind}
 	}
@@ -26,7 +27,7 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 	for i, t := range targets {
 		names[i] = t.name()
 	}
-	release, err := g.Ledger.reserve(ctx, g.Budgets, stage, names, most)
+	release, err := g.Ledger.Reserve(ctx, g.Budgets, stage, names, most)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -35,26 +36,26 @@ func (g *Gateway) take(ctx context.Context, c *Call, r *request, targets []targe
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := put(g.Store, r.body)
+	body, err := ledger.Keep(g.Store, r.body)
 	if err == nil {
-		sent := Sent{
+		sent := ledger.Sent{
 			Call: c.Call, Scope: c.Scope, Attempt: attempt, Stage: stage, Digest: c.Digest, Nth: c.Nth, Method: r.method, Path: r.target(),
 			Headers: headers(r.header), Model: r.model, Targets: names, Stream: r.stream, Request: body, Reserved: most,
 		}
-		err = g.Ledger.add(sent, false)
+		err = g.Ledger.Add(sent, false)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, settle(Spending{}))
+		return nil, nil, errors.Join(err, settle(ledger.Spending{}))
 	}
 	flying, giveUp := context.WithCancel(g.ctx)
 	f = newFlight(g.Settings.Linger, giveUp)
 	g.mu.Lock()
 	g.flights[c.Call] = f
 	g.mu.Unlock()
-	g.Ledger.begin()
+	g.Ledger.CallBegan()
 	return f, func() {
 		defer giveUp()
-		defer g.Ledger.end()
+		defer g.Ledger.CallEnded()
 		g.fly(flying, c, r, targets, f, settle)
 	}, nil
 }
@@ -75,14 +76,14 @@ func (r *request) target() string {
 }
 
 // fly carries a call out and journals what came of it, before anybody is told.
-func (g *Gateway) fly(ctx context.Context, c *Call, r *request, targets []target, f *flight, settle func(Spending) error) {
+func (g *Gateway) fly(ctx context.Context, c *ledger.Call, r *request, targets []target, f *flight, settle func(ledger.Spending) error) {
 	began := time.Now()
 	a := g.up.hedged(ctx, r, targets, f)
 	rec, spent := g.outcome(c, r, &a, time.Since(began))
 	err := settle(spent)
 	if g.ctx.Err() == nil || a.class == research.Succeeded || a.class == research.ProgramFault {
 		// Broken off by our own end it stays open, as after a crash.
-		err = errors.Join(err, g.Ledger.add(rec, false))
+		err = errors.Join(err, g.Ledger.Add(rec, false))
 	}
 	g.mu.Lock()
 	delete(g.flights, c.Call)
@@ -90,7 +91,7 @@ func (g *Gateway) fly(ctx context.Context, c *Call, r *request, targets []target
 	if err != nil {
 		g.Warn(err)
 	}
-	_, answered := rec.(Answered)
+	_, answered := rec.(ledger.Answered)
 	f.end(func() {
 		switch {
 		case err != nil:
@@ -113,34 +114,34 @@ func (g *Gateway) fly(ctx context.Context, c *Call, r *request, targets []target
 }
 
 // outcome is the record of what came of a call.
-func (g *Gateway) outcome(c *Call, r *request, a *answer, took time.Duration) (record, Spending) {
+func (g *Gateway) outcome(c *ledger.Call, r *request, a *answer, took time.Duration) (ledger.Event, ledger.Spending) {
 	t := a.target
-	spent := Spending{Calls: 1}
+	spent := ledger.Spending{Calls: 1}
 	deliverable := a.class == research.Succeeded || a.class == research.ProgramFault && a.status >= 400 && a.status < 500 && a.status != http.StatusUnauthorized
 	tokens := a.use.tokens
 	estimated := false
 	if a.class == research.Succeeded || a.begun {
 		if !a.use.found {
 			// Four bytes a token, as the providers' own rule of thumb is.
-			tokens, estimated = Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.text + 3) / 4}, true
+			tokens, estimated = ledger.Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.text + 3) / 4}, true
 		}
-		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.cost(tokens)
+		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.Cost(tokens)
 		if a.beside { // what was broken off beside it may have cost as much
-			spent = spent.times(2)
+			spent = spent.Times(2)
 		}
 	}
 	if a.status == 0 && a.class == research.Auth {
-		spent = Spending{} // it never left
+		spent = ledger.Spending{} // it never left
 	}
 	if !deliverable {
-		return Failed{Call: c.Call, Class: a.class, Why: research.Printable(a.why, 500), Status: a.status, Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
+		return ledger.Failed{Call: c.Call, Class: a.class, Why: research.Printable(a.why, 500), Status: a.status, Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
 	}
-	body, err := put(g.Store, a.body)
+	body, err := ledger.Keep(g.Store, a.body)
 	if err != nil {
 		g.Warn(err)
-		return Failed{Call: c.Call, Class: research.Internal, Why: err.Error(), Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
+		return ledger.Failed{Call: c.Call, Class: research.Internal, Why: err.Error(), Spent: spent, Took: took.Seconds(), Retries: a.retries}, spent
 	}
-	return Answered{
+	return ledger.Answered{
 		Call: c.Call, Provider: t.provider.Name, Model: t.model, Status: a.status, Header: kept(a.header), Answer: body, Tokens: tokens, Spent: spent,
 		Prices: t.source, Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
 	}, spent

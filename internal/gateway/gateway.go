@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -35,8 +36,8 @@ const (
 // Options are what a gateway serves with.
 type Options struct {
 	Run      string
-	Ledger   *Ledger // it stays open when the gateway closes
-	Store    Store
+	Ledger   *ledger.Ledger // it stays open when the gateway closes
+	Store    ledger.Store
 	Settings *Settings
 	Shared   *Shared
 	Deps     *breaker.Dependencies
@@ -46,7 +47,7 @@ type Options struct {
 	// Scope gives the trial that an attempt belongs to; "": there is no such
 	// attempt.
 	Scope   func(attempt string) string
-	Budgets Budgets
+	Budgets ledger.Budgets
 	Mode    Mode
 	Rules   Rules
 	Tools   Tools
@@ -212,10 +213,10 @@ func (g *Gateway) call(w http.ResponseWriter, hr *http.Request, r *request, atte
 // call that is under way, or of one that leaves now.
 func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, targets []target, attempt, scope string, canonical []byte) {
 	var err error
-	c, done := g.Ledger.claim(key{scope, r.digest(canonical)}, attempt, g.Mode != Off)
+	c, done := g.Ledger.Claim(ledger.Key{Scope: scope, Digest: r.digest(canonical)}, attempt, g.Mode != Off)
 	done = sync.OnceFunc(done)
 	defer done()
-	known := g.Ledger.look(c)
+	known := g.Ledger.Now(c)
 	g.mu.Lock()
 	f := g.flights[c.Call]
 	stage := g.stage
@@ -233,7 +234,7 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 	default:
 		var fly func()
 		if f, fly, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
-			var spent *BudgetError
+			var spent *ledger.BudgetError
 			switch {
 			case errors.As(err, new(*LeakError)):
 				g.refuse(w, r, attempt, research.Security, 0, err.Error())
@@ -259,8 +260,8 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 	_, err = f.deliver(hr.Context(), w)
 	switch {
 	case err == nil:
-		if g.Ledger.look(c).Answered != nil {
-			if err := g.Ledger.delivered(c, attempt, false); err != nil {
+		if g.Ledger.Now(c).Answered != nil {
+			if err := g.Ledger.Delivered(c, attempt, false); err != nil {
 				g.Warn(err)
 			}
 		}
@@ -284,8 +285,8 @@ func (g *Gateway) flyFor(client context.Context, fly, leave func()) bool {
 }
 
 // replay delivers an answer out of the record.
-func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *Call, r *request, attempt string) {
-	a, body, err := g.Ledger.answer(hr.Context(), c)
+func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *ledger.Call, r *request, attempt string) {
+	a, body, err := g.Ledger.Answer(hr.Context(), c)
 	if err != nil {
 		g.answerError(w, r.protocol, research.Internal, 0, fmt.Sprintf("the recorded answer of call %s cannot be read: %v", c.Call, err))
 		g.Warn(err)
@@ -303,14 +304,14 @@ func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *Call, r *re
 	if _, err := w.Write(body); err != nil {
 		return // its client left, and asks again
 	}
-	if err := g.Ledger.delivered(c, attempt, true); err != nil {
+	if err := g.Ledger.Delivered(c, attempt, true); err != nil {
 		g.Warn(err)
 	}
 }
 
 // refuse answers a call that is not let through, and journals that.
 func (g *Gateway) refuse(w http.ResponseWriter, r *request, attempt string, class research.Class, status int, why string) {
-	err := g.Ledger.refuse(Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
+	err := g.Ledger.Refuse(ledger.Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
 	if err != nil {
 		g.Warn(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -36,7 +37,7 @@ type bench struct {
 
 	server   *httptest.Server // the provider
 	gateway  *Gateway
-	ledger   *Ledger
+	ledger   *ledger.Ledger
 	front    *httptest.Server
 	mu       sync.Mutex
 	troubles []string
@@ -76,7 +77,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) start() {
 	b.t.Helper()
 	var err error
-	if b.ledger, err = OpenLedger(context.Background(), "r", b.log, b.store, time.Now); err != nil {
+	if b.ledger, err = ledger.Open(context.Background(), "r", b.log, b.store, time.Now); err != nil {
 		b.t.Fatal(err)
 	}
 	o := b.options

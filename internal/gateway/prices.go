@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+
+	"ratchet/internal/gateway/ledger"
 )
 
 // PricesOf is the date of the table of prices.
@@ -17,7 +19,7 @@ var pricesTable string
 // priceLine is a line of the table: models of a provider, and their price.
 type priceLine struct {
 	how, model string
-	Price
+	ledger.Price
 }
 
 func (l priceLine) fits(model string) bool {
@@ -45,7 +47,7 @@ var priceLines = sync.OnceValue(func() map[string][]priceLine {
 		for i := 3; i < len(f); i++ {
 			n[i], _ = strconv.ParseFloat(f[i], 64) // a test reads every line
 		}
-		out[f[0]] = append(out[f[0]], priceLine{f[1], f[2], Price{
+		out[f[0]] = append(out[f[0]], priceLine{f[1], f[2], ledger.Price{
 			In: n[3], Out: n[4], CacheRead: n[5], CacheWrite: n[6], CacheHour: n[7],
 			LongFrom: int64(n[8]), LongIn: n[9], LongOut: n[10], MaxOutput: int64(n[11]),
 		}})
@@ -55,12 +57,12 @@ var priceLines = sync.OnceValue(func() map[string][]priceLine {
 
 // priceOf looks a model's price up: in the settings, by provider/model, then in
 // the table. An exact name goes before a form. source is where it was found.
-func (s *Settings) priceOf(p *Provider, model string) (price Price, source string, known bool) {
+func (s *Settings) priceOf(p *Provider, model string) (price ledger.Price, source string, known bool) {
 	if price, ok := s.Prices[p.Name+"/"+model]; ok {
 		return price, "settings", true
 	}
 	if p.Free {
-		return Price{}, "free", true
+		return ledger.Price{}, "free", true
 	}
 	lines := priceLines()[p.Prices]
 	for _, exact := range []bool{true, false} {
@@ -70,5 +72,5 @@ func (s *Settings) priceOf(p *Provider, model string) (price Price, source strin
 			}
 		}
 	}
-	return Price{}, "", false
+	return ledger.Price{}, "", false
 }

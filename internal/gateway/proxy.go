@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -68,7 +69,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 	}
 	model := g.providerAt(host)
 	if why := g.closedTo(host, port); model == nil && why != "" {
-		if err := g.Ledger.refuse(Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
+		if err := g.Ledger.Refuse(ledger.Refused{Attempt: attempt, Path: "//" + research.Printable(host, 200), Class: research.ProgramFault, Why: why}, true); err != nil {
 			g.Warn(err)
 		}
 		http.Error(w, "ratchet: "+why, http.StatusForbidden)

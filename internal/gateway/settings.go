@@ -11,6 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/yamlfile"
 	"ratchet/study"
 )
@@ -21,7 +22,7 @@ type Settings struct {
 	// Aliases are names for one model or several, of which the next is asked
 	// when one does not answer.
 	Aliases       map[string][]string
-	Prices        map[string]Price // by provider/model
+	Prices        map[string]ledger.Price // by provider/model
 	AllowUnpriced bool
 	Timeout       time.Duration // of one try of a call, until its answer begins
 	Stall         time.Duration // of a stream, between two parts
@@ -30,7 +31,7 @@ type Settings struct {
 	Retries       int           // after the first try, of each provider
 	MaxRequest    int64         // bytes
 	MaxAnswer     int64         // bytes
-	Day           Budget        // of all runs of the home together, by the day (UTC)
+	Day           ledger.Budget // of all runs of the home together, by the day (UTC)
 	// Secrets are forms of what no request may have in it, besides those that
 	// are known anyhow.
 	Secrets []*regexp.Regexp
@@ -46,9 +47,9 @@ type Limits struct{ Requests, Tokens Rates }
 // addresses of providers are in them.
 func DefaultSettings() (*Settings, error) {
 	s := &Settings{
-		Providers: builtIn(), Aliases: map[string][]string{}, Prices: map[string]Price{},
+		Providers: builtIn(), Aliases: map[string][]string{}, Prices: map[string]ledger.Price{},
 		Timeout: 10 * time.Minute, Stall: 2 * time.Minute, Linger: time.Minute, Retries: 4,
-		MaxRequest: 64 << 20, MaxAnswer: 64 << 20, Day: Budget{Name: "models.budget.day"},
+		MaxRequest: 64 << 20, MaxAnswer: 64 << 20, Day: ledger.Budget{Name: "models.budget.day"},
 	}
 	for _, p := range s.Providers {
 		name := "RATCHET_" + strings.ToUpper(p.Name) + "_UPSTREAM"
@@ -144,7 +145,7 @@ func readRates(r *yamlfile.Reader, n ast.Node, what string) (out Rates) {
 }
 
 // ReadBudget reads the bounds of a budget.
-func ReadBudget(r *yamlfile.Reader, n ast.Node, what string, b *Budget) {
+func ReadBudget(r *yamlfile.Reader, n ast.Node, what string, b *ledger.Budget) {
 	r.Fields(n, what, map[string]func(ast.Node){
 		"cost":   func(n ast.Node) { b.Cost = yamlfile.Unit(r, n, what+".cost", study.ParseMoney) },
 		"tokens": func(n ast.Node) { b.Tokens = int64(r.Whole(n, what+".tokens", 1, 1<<50)) },
@@ -216,7 +217,7 @@ func (s *Settings) readPrices(r *yamlfile.Reader, n ast.Node) {
 		if p, model, ok := strings.Cut(e.Key, "/"); !ok || p == "" || model == "" {
 			r.Complain(e.At, fmt.Sprintf("%q is no model", e.Key), "write provider/model")
 		}
-		var p Price
+		var p ledger.Price
 		set := func(to *float64, key string) func(ast.Node) {
 			return func(n ast.Node) { *to = r.Number(n, what+"."+key, 0, 1e6) }
 		}

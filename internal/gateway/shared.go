@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"ratchet/internal/filelock"
+	"ratchet/internal/gateway/ledger"
 )
 
 // Shared is what all gateways of a home know together, in whatever process:
@@ -38,9 +39,9 @@ func NewShared(path string, now func() time.Time) *Shared {
 }
 
 type sharedState struct {
-	Windows map[string]*window   `json:"windows,omitempty"` // by what they count
-	Holds   map[string]time.Time `json:"holds,omitempty"`   // by provider, or provider/model
-	Days    map[string]Spending  `json:"days,omitempty"`    // by date; reservations included
+	Windows map[string]*window         `json:"windows,omitempty"` // by what they count
+	Holds   map[string]time.Time       `json:"holds,omitempty"`   // by provider, or provider/model
+	Days    map[string]ledger.Spending `json:"days,omitempty"`    // by date; reservations included
 }
 
 // window counts over a length of time. It is kept in cells, so that what is
@@ -110,7 +111,7 @@ func (s *Shared) change(f func(*sharedState) error) error {
 		st.Windows = map[string]*window{}
 	}
 	if st.Days == nil {
-		st.Days = map[string]Spending{}
+		st.Days = map[string]ledger.Spending{}
 	}
 	if err := f(&st); err != nil {
 		return err
@@ -269,24 +270,24 @@ func dayOf(t time.Time) string { return t.UTC().Format(time.DateOnly) }
 
 // reserveDay keeps room in the day's budget, or says why there is none.
 // settle puts what was spent in the place of what was reserved.
-func (s *Shared) reserveDay(b Budget, most Spending) (settle func(spent Spending) error, err error) {
+func (s *Shared) reserveDay(b ledger.Budget, most ledger.Spending) (settle func(spent ledger.Spending) error, err error) {
 	if b.Cost == 0 && b.Tokens == 0 && b.Calls == 0 {
-		return func(Spending) error { return nil }, nil
+		return func(ledger.Spending) error { return nil }, nil
 	}
 	day := dayOf(s.now())
 	err = s.change(func(st *sharedState) error {
-		if why := b.refuses(st.Days[day], most); why != "" {
-			return &BudgetError{why + "; the day ends at 00:00 UTC"}
+		if why := b.Refuses(st.Days[day], most); why != "" {
+			return &ledger.BudgetError{Why: why + "; the day ends at 00:00 UTC"}
 		}
-		st.Days[day] = st.Days[day].plus(most)
+		st.Days[day] = st.Days[day].Plus(most)
 		return nil
 	})
-	if err != nil && !errors.As(err, new(*BudgetError)) {
+	if err != nil && !errors.As(err, new(*ledger.BudgetError)) {
 		err = fmt.Errorf("counting what the day cost in %s: %w", s.path, err)
 	}
-	return func(spent Spending) error {
+	return func(spent ledger.Spending) error {
 		return s.change(func(st *sharedState) error {
-			st.Days[day] = st.Days[day].plus(spent).minus(most)
+			st.Days[day] = st.Days[day].Plus(spent).Minus(most)
 			return nil
 		})
 	}, err

@@ -5,6 +5,7 @@ import (
 	"path"
 	"strings"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -12,7 +13,7 @@ import (
 type target struct {
 	provider *Provider
 	model    string // of the provider
-	price    Price
+	price    ledger.Price
 	priced   bool
 	source   string // of the price
 }
@@ -54,7 +55,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 		}
 		t.price, t.source, t.priced = g.Settings.priceOf(t.provider, t.model)
 		if r.endpoint == countTokens {
-			t.price, t.priced = Price{}, true // it costs nothing
+			t.price, t.priced = ledger.Price{}, true // it costs nothing
 		}
 		out = append(out, t)
 	}
@@ -92,7 +93,7 @@ func (e *UnboundedError) Error() string {
 
 // bounds reports whether any budget bounds money or tokens.
 func (g *Gateway) bounds() bool {
-	bound := func(b Budget) bool { return b.Cost > 0 || b.Tokens > 0 }
+	bound := func(b ledger.Budget) bool { return b.Cost > 0 || b.Tokens > 0 }
 	for _, b := range g.Budgets.Model {
 		if bound(b) {
 			return true
@@ -102,8 +103,8 @@ func (g *Gateway) bounds() bool {
 }
 
 // most is what a call may cost at most, at whichever target.
-func (g *Gateway) most(r *request, targets []target) (Spending, error) {
-	most := Spending{Calls: 1}
+func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
+	most := ledger.Spending{Calls: 1}
 	if r.runs != "" && g.bounds() && !g.Settings.AllowUnpriced {
 		return most, &UnboundedError{r.runs}
 	}
@@ -126,10 +127,10 @@ func (g *Gateway) most(r *request, targets []target) (Spending, error) {
 		}
 		out *= r.n
 		most.Tokens = max(most.Tokens, in+out)
-		most.NanoUSD = max(most.NanoUSD, t.price.most(in, out))
+		most.NanoUSD = max(most.NanoUSD, t.price.Most(in, out))
 	}
 	if g.Settings.Hedge > 0 {
-		most = most.times(2)
+		most = most.Times(2)
 	}
 	return most, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -69,7 +70,7 @@ func translate(r *request, t target) (*conversion, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	b, err := canonicalJSON(out)
+	b, err := ledger.CanonicalJSON(out)
 	return c, b, err
 }
 
@@ -133,7 +134,7 @@ func (a *answer) finish(r *request, whole object, stream func(object) []byte) er
 	a.header = a.header.Clone()
 	a.header.Del("Content-Encoding")
 	a.header.Set("Content-Type", "application/json")
-	b, err := canonicalJSON(whole)
+	b, err := ledger.CanonicalJSON(whole)
 	if err == nil && r.stream {
 		a.header.Set("Content-Type", "text/event-stream; charset=utf-8")
 		b = stream(whole)

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"strings"
 	"time"
+
+	"ratchet/internal/gateway/ledger"
 )
 
 // messagesToChatRequest turns a request of Anthropic's protocol into one of
@@ -73,7 +75,7 @@ func turnToChat(m object) ([]any, error) {
 			}
 			parts = append(parts, object{"type": "image_url", "image_url": object{"url": address}})
 		case "tool_use":
-			input, err := canonicalJSON(b["input"])
+			input, err := ledger.CanonicalJSON(b["input"])
 			if err != nil {
 				return nil, err
 			}
@@ -197,7 +199,7 @@ func chatStream(r *request, whole object) []byte {
 		if usage != nil {
 			v["usage"] = usage
 		}
-		data, _ := canonicalJSON(v) // of what was just read
+		data, _ := ledger.CanonicalJSON(v) // of what was just read
 		fmt.Fprintf(&b, "data: %s\n\n", data)
 	}
 	chunk(object{"role": "assistant", "content": ""}, nil, nil)

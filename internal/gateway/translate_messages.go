@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"strings"
+
+	"ratchet/internal/gateway/ledger"
 )
 
 func chatToMessages(v object, t target) (object, error) {
@@ -263,7 +265,7 @@ func messageStream(whole object) []byte {
 	var b strings.Builder
 	event := func(name string, v object) {
 		v["type"] = name
-		data, _ := canonicalJSON(v) // of what was just read
+		data, _ := ledger.CanonicalJSON(v) // of what was just read
 		fmt.Fprintf(&b, "event: %s\ndata: %s\n\n", name, data)
 	}
 	begin := maps.Clone(whole)
@@ -277,7 +279,7 @@ func messageStream(whole object) []byte {
 			event("content_block_delta", object{"index": i, "delta": object{"type": "text_delta", "text": block["text"]}})
 		default:
 			event("content_block_start", object{"index": i, "content_block": object{"type": "tool_use", "id": block["id"], "name": block["name"], "input": object{}}})
-			input, _ := canonicalJSON(block["input"])
+			input, _ := ledger.CanonicalJSON(block["input"])
 			event("content_block_delta", object{"index": i, "delta": object{"type": "input_json_delta", "partial_json": string(input)}})
 		}
 		event("content_block_stop", object{"index": i})

@@ -15,6 +15,7 @@ import (
 
 	"ratchet/internal/breaker"
 	"ratchet/internal/failure"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -91,7 +92,7 @@ type answer struct {
 	body    []byte
 	first   time.Duration // until its first byte
 	use     tokenReader
-	retries []Retry
+	retries []ledger.Retry
 	// What ended it without an answer that counts; the provider's own words are
 	// in status and body where it said any.
 	class  research.Class
@@ -113,7 +114,7 @@ const (
 // for good. f is told of a stream as it comes.
 func (u *upstream) send(ctx context.Context, r *request, targets []target, f *flight) (a answer) {
 	began := time.Now()
-	var retries []Retry
+	var retries []ledger.Retry
 	for i, t := range targets {
 		for try := 0; ; try++ {
 			a = u.try(ctx, r, t, f, began)
@@ -132,7 +133,7 @@ func (u *upstream) send(ctx context.Context, r *request, targets []target, f *fl
 			if i+1 < len(targets) {
 				most = min(most, 1) // the next may answer at once
 			}
-			tried := Retry{Provider: t.name(), Class: a.class, Why: a.why}
+			tried := ledger.Retry{Provider: t.name(), Class: a.class, Why: a.why}
 			if !again || try >= most {
 				if i+1 < len(targets) {
 					retries = append(retries, tried)
@@ -292,7 +293,7 @@ var chunkPool = sync.Pool{New: func() any {
 // readAll reads an answer that is no stream, up to the largest that is allowed.
 func (u *upstream) readAll(resp *http.Response, watch *time.Timer, began time.Time, a *answer) ([]byte, error) {
 	var b bytes.Buffer
-	if n := resp.ContentLength; n > 0 && n <= mostInline { // what says that it is larger may not be
+	if n := resp.ContentLength; n > 0 && n <= 32<<10 { // what says that it is larger may not be
 		b.Grow(int(n))
 	}
 	room := chunkPool.Get().(*[]byte)

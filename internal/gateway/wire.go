@@ -9,10 +9,10 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 
 	"github.com/tidwall/gjson"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -168,7 +168,7 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 	}
 	r.runs = providerTool(v)
 	rules.apply(v)
-	return canonicalJSON(v)
+	return ledger.CanonicalJSON(v)
 }
 
 // clientTools are the types of tools that the program runs itself, or begin
@@ -226,31 +226,10 @@ func (w *weight) add(v any) {
 	}
 }
 
-// canonicalJSON writes a value without spaces, maps with sorted keys. Numbers stay
-// as they were written, and so does what HTML would escape: answers are full of it.
-func canonicalJSON(v any) ([]byte, error) {
-	b := buffers.Get().(*bytes.Buffer)
-	defer func() {
-		if b.Cap() <= mostInline*2 {
-			buffers.Put(b)
-		}
-	}()
-	b.Reset()
-	e := json.NewEncoder(b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(v); err != nil {
-		return nil, err
-	}
-	return bytes.Clone(bytes.TrimRight(b.Bytes(), "\n")), nil
-}
-
-// buffers are those that JSON is written to.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
 // tokenReader reads the use out of answers, or out of the events of a stream,
 // the later of which count more.
 type tokenReader struct {
-	tokens Tokens
+	tokens ledger.Tokens
 	found  bool
 	text   int64 // bytes of the answer's text, where the use must be estimated
 }
@@ -346,9 +325,9 @@ func refusal(p Protocol, class research.Class, message string) (status int, body
 		status = http.StatusServiceUnavailable
 	}
 	if p == Anthropic {
-		body, _ = canonicalJSON(map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": message}})
+		body, _ = ledger.CanonicalJSON(map[string]any{"type": "error", "error": map[string]any{"type": kind, "message": message}})
 		return status, body
 	}
-	body, _ = canonicalJSON(map[string]any{"error": map[string]any{"message": message, "type": kind, "param": nil, "code": code}})
+	body, _ = ledger.CanonicalJSON(map[string]any{"error": map[string]any{"message": message, "type": kind, "param": nil, "code": code}})
 	return status, body
 }

@@ -11,7 +11,7 @@ import (
 	"slices"
 
 	"ratchet/internal/backup"
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -230,7 +230,7 @@ func (m *Maintenance) planRestore(ctx context.Context, aside *home.Home, r *back
 // folded is not restored.
 func (p *restoring) cut(ctx context.Context, aside *home.Home, position string) error {
 	if p.chain.Kind == journal.KindCalls {
-		_, err := gateway.OpenLedger(ctx, p.chain.Run, aside.Journal, nil, aside.Now)
+		_, err := ledger.Open(ctx, p.chain.Run, aside.Journal, nil, aside.Now)
 		return err
 	}
 	run, past := p.chain.Run, history.Of(aside)

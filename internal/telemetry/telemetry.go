@@ -6,7 +6,7 @@ package telemetry
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 )
@@ -19,8 +19,8 @@ type Run struct {
 	// Health is nil where nobody drives it.
 	Health *monitor.Health
 	// Calls are its model calls, those that were refused apart.
-	Calls   []gateway.Call
-	Refused []gateway.RefusedCall
+	Calls   []ledger.Call
+	Refused []ledger.RefusedCall
 }
 
 // Collector collects the metrics of runs. It is a prometheus.Collector.

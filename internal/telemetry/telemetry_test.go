@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -30,19 +30,19 @@ func runs() []Run {
 		}}},
 		Tally: research.Tally{Wall: 12.5, CPU: 30, Memory: 1 << 20},
 	}
-	sent := gateway.Sent{Path: "/v1/chat/completions", Model: "fast"}
-	answered := func(in, out int64, took float64) *gateway.Answered {
-		return &gateway.Answered{
-			Provider: "openai", Model: "gpt-4o-mini", Tokens: gateway.Tokens{In: in, Out: out}, Spent: gateway.Spending{NanoUSD: 2_000_000}, Took: took,
-			Retries: []gateway.Retry{{}},
+	sent := ledger.Sent{Path: "/v1/chat/completions", Model: "fast"}
+	answered := func(in, out int64, took float64) *ledger.Answered {
+		return &ledger.Answered{
+			Provider: "openai", Model: "gpt-4o-mini", Tokens: ledger.Tokens{In: in, Out: out}, Spent: ledger.Spending{NanoUSD: 2_000_000}, Took: took,
+			Retries: []ledger.Retry{{}},
 		}
 	}
-	calls := []gateway.Call{
+	calls := []ledger.Call{
 		{Sent: sent, Answered: answered(10, 5, 0.5), Again: 2},
 		{Sent: sent, Answered: answered(5000, 64, 100), Lost: 1},
-		{Sent: sent, Failed: &gateway.Failed{Class: research.RateLimited, Took: 3}},
+		{Sent: sent, Failed: &ledger.Failed{Class: research.RateLimited, Took: 3}},
 	}
-	return []Run{{State: s, Driven: true, Health: &monitor.Health{Score: 90, State: monitor.Healthy}, Calls: calls, Refused: []gateway.RefusedCall{{Refused: gateway.Refused{Class: research.Security}}}}}
+	return []Run{{State: s, Driven: true, Health: &monitor.Health{Score: 90, State: monitor.Healthy}, Calls: calls, Refused: []ledger.RefusedCall{{Refused: ledger.Refused{Class: research.Security}}}}}
 }
 
 func TestMetrics(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/maintenance"
@@ -47,7 +47,7 @@ type Status struct {
 	Health         *monitor.Health      `json:"health,omitempty"` // nil if the run is not driven
 	Waiting        string               `json:"waiting_for,omitempty"`
 	Alerts         []research.Alert     `json:"alerts"`
-	Models         *gateway.Summary     `json:"models,omitempty"` // of a run whose study allows model calls
+	Models         *ledger.Summary      `json:"models,omitempty"` // of a run whose study allows model calls
 	// CostLimit bounds what its model calls may cost; 0: nothing does.
 	CostLimit study.Money `json:"cost_limit,omitempty"`
 }

@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -33,16 +33,24 @@ func (s *spending) change(c *Call, how func()) {
 }
 
 func (s *spending) count(c *Call, sign int) {
-	spent := c.Spent().times(sign)
-	s.all = s.all.plus(spent)
-	s.stage[c.Stage] = s.stage[c.Stage].plus(spent)
+	spent := c.Spent().Times(sign)
+	s.all = s.all.Plus(spent)
+	s.stage[c.Stage] = s.stage[c.Stage].Plus(spent)
 	names := c.Targets
 	if c.Answered != nil {
 		names = []string{c.Answered.Provider + "/" + c.Answered.Model}
 	}
 	for _, name := range names {
-		s.model[name] = s.model[name].plus(spent)
+		s.model[name] = s.model[name].Plus(spent)
 	}
+}
+
+// Held is what the calls have cost, with the reservations of those that are under
+// way.
+func (l *Ledger) Held() Spending {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.spending.all
 }
 
 // BudgetError says that a call does not fit into a budget.
@@ -50,12 +58,12 @@ type BudgetError struct{ Why string }
 
 func (e *BudgetError) Error() string { return e.Why }
 
-// reserve keeps room in all budgets for what a call may cost, as one step, so
+// Reserve keeps room in all budgets for what a call may cost, as one step, so
 // that calls at the same time never spend more together. Where there is room
 // only once calls that are under way have cost less than they may, it waits for
 // them. release gives the room back; it is called once the call is in the
 // ledger, or will not be.
-func (l *Ledger) reserve(ctx context.Context, b Budgets, stage string, models []string, most Spending) (release func(), err error) {
+func (l *Ledger) Reserve(ctx context.Context, b Budgets, stage string, models []string, most Spending) (release func(), err error) {
 	for {
 		l.mu.Lock()
 		why := l.spending.refuses(b, stage, models, most)
@@ -65,7 +73,7 @@ func (l *Ledger) reserve(ctx context.Context, b Budgets, stage string, models []
 			return func() {
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.spending.hold(stage, models, most.times(-1))
+				l.spending.hold(stage, models, most.Times(-1))
 				l.announce()
 			}, nil
 		}
@@ -89,18 +97,18 @@ func (s *spending) hold(stage string, models []string, most Spending) {
 	} else {
 		s.waiting--
 	}
-	s.all = s.all.plus(most)
-	s.stage[stage] = s.stage[stage].plus(most)
+	s.all = s.all.Plus(most)
+	s.stage[stage] = s.stage[stage].Plus(most)
 	for _, m := range models {
-		s.model[m] = s.model[m].plus(most)
+		s.model[m] = s.model[m].Plus(most)
 	}
 }
 
 func (s *spending) refuses(b Budgets, stage string, models []string, most Spending) string {
-	if why := b.Run.refuses(s.all, most); why != "" {
+	if why := b.Run.Refuses(s.all, most); why != "" {
 		return why
 	}
-	if why := b.Stage.refuses(s.stage[stage], most); why != "" {
+	if why := b.Stage.Refuses(s.stage[stage], most); why != "" {
 		return why
 	}
 	for _, m := range models {
@@ -109,7 +117,7 @@ func (s *spending) refuses(b Budgets, stage string, models []string, most Spendi
 			continue
 		}
 		limit.Name = fmt.Sprintf("limits.model.%s", m)
-		if why := limit.refuses(s.model[m], most); why != "" {
+		if why := limit.Refuses(s.model[m], most); why != "" {
 			return why
 		}
 	}

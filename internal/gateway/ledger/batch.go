@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // entry is a record that is to be appended.
 type entry struct {
 	journal.Entry
-	record record
+	record Event
 	done   chan error // nil: nobody waits
 }
 
@@ -105,9 +105,9 @@ var errLedgerClosed = errors.New("the gateway has been closed")
 // lazyFor is how long a record that nobody waits for waits for company.
 const lazyFor = 20 * time.Millisecond
 
-// add appends a record and returns when it is durable and folded; with lazy,
+// Add appends a record and returns when it is durable and folded; with lazy,
 // at once.
-func (l *Ledger) add(r record, lazy bool) error {
+func (l *Ledger) Add(r Event, lazy bool) error {
 	e := entry{Entry: journal.Entry{Time: l.now(), Type: r.kind(), Version: recordVersion}, record: r}
 	if !lazy {
 		payload, err := encodeRecord(r)
@@ -147,7 +147,7 @@ func (l *Ledger) add(r record, lazy bool) error {
 
 // joins adds a delivery to one like it that waits to be journaled, if there is
 // one: most deliveries cost no record of their own. The caller holds the lock.
-func (l *Ledger) joins(r record) bool {
+func (l *Ledger) joins(r Event) bool {
 	d, ok := r.(Delivered)
 	if !ok {
 		return false

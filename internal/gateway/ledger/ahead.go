@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -12,8 +12,8 @@ import (
 	"ratchet/internal/research"
 )
 
-// answer reads a recorded answer back.
-func (l *Ledger) answer(ctx context.Context, c *Call) (Answered, []byte, error) {
+// Answer reads a recorded answer back.
+func (l *Ledger) Answer(ctx context.Context, c *Call) (Answered, []byte, error) {
 	payload, err := l.recorded(ctx, c.answered)
 	if err != nil {
 		return Answered{}, nil, err

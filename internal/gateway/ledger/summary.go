@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"slices"
@@ -35,7 +35,7 @@ func (l *Ledger) SummaryOf(attempt string) Summary {
 	for _, c := range l.order {
 		if slices.Contains(c.Delivered, attempt) && c.Attempt != attempt {
 			s.Again++
-			s.Saved = s.Saved.plus(c.Answered.Spent)
+			s.Saved = s.Saved.Plus(c.Answered.Spent)
 			continue
 		}
 		if c.Attempt != attempt || c.Open {
@@ -43,7 +43,7 @@ func (l *Ledger) SummaryOf(attempt string) Summary {
 		}
 		s.Calls++
 		s.Lost += c.Lost
-		s.Spent = s.Spent.plus(c.Spent())
+		s.Spent = s.Spent.Plus(c.Spent())
 		switch {
 		case c.Answered != nil:
 			s.Answered++

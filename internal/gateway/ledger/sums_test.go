@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -25,7 +25,7 @@ func TestSums(t *testing.T) {
 		sent := map[string]bool{}
 		for range rnd.IntN(200) {
 			id, attempt := callID(rnd.Int64N(8)+1), fmt.Sprint("t1-a", rnd.IntN(3))
-			var r record
+			var r Event
 			switch kind := rnd.IntN(6); {
 			case kind == 0:
 				r = Refused{Attempt: attempt, Path: fmt.Sprint(rnd.IntN(50))}
@@ -65,7 +65,7 @@ func TestSums(t *testing.T) {
 		if err := sums.Follow(ctx, "r", log); err != nil {
 			t.Fatal(err)
 		}
-		l, err := OpenLedger(ctx, "r", log, nil, time.Now)
+		l, err := Open(ctx, "r", log, nil, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,14 +85,14 @@ func summed(l *Ledger) Summary {
 		if c.Open {
 			s.Lost++
 		}
-		s.Spent = s.Spent.plus(c.Spent())
+		s.Spent = s.Spent.Plus(c.Spent())
 		switch {
 		case c.Answered != nil:
 			s.Answered++
 			s.Retries += len(c.Answered.Retries)
 			s.Tokens = s.Tokens.plus(c.Answered.Tokens)
 			s.Again += c.Again
-			s.Saved = s.Saved.plus(c.Answered.Spent.times(c.Again))
+			s.Saved = s.Saved.Plus(c.Answered.Spent.Times(c.Again))
 		case c.Failed != nil:
 			s.Failed++
 			s.Retries += len(c.Failed.Retries)

@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"fmt"
@@ -14,23 +14,23 @@ type Spending struct {
 	Calls   int64 `json:"calls"`
 }
 
-func (s Spending) plus(o Spending) Spending {
+func (s Spending) Plus(o Spending) Spending {
 	return Spending{s.NanoUSD + o.NanoUSD, s.Tokens + o.Tokens, s.Calls + o.Calls}
 }
 
-func (s Spending) minus(o Spending) Spending {
+func (s Spending) Minus(o Spending) Spending {
 	return Spending{s.NanoUSD - o.NanoUSD, s.Tokens - o.Tokens, s.Calls - o.Calls}
 }
 
-func (s Spending) times(n int) Spending {
+func (s Spending) Times(n int) Spending {
 	return Spending{s.NanoUSD * int64(n), s.Tokens * int64(n), s.Calls * int64(n)}
 }
 
 // USD is the money, in dollars.
 func (s Spending) USD() float64 { return float64(s.NanoUSD) / 1e9 }
 
-// nano is an amount of money in thousand-millionths of a dollar.
-func nano(m study.Money) int64 { return int64(m) * 1000 }
+// NanoUSD is an amount of money in thousand-millionths of a dollar.
+func NanoUSD(m study.Money) int64 { return int64(m) * 1000 }
 
 // Tokens are what an answer used, as its provider says.
 type Tokens struct {
@@ -59,15 +59,15 @@ type Price struct {
 	MaxOutput int64 `json:"max_output,omitempty"`
 }
 
-// cost is what tokens cost, rounded up to the thousand-millionth of a dollar.
-func (p Price) cost(t Tokens) int64 {
+// Cost is what tokens cost, rounded up to the thousand-millionth of a dollar.
+func (p Price) Cost(t Tokens) int64 {
 	plain := max(0, t.In-t.CacheRead-t.CacheWrite-t.CacheHour)
 	in := float64(plain)*p.In + float64(t.CacheRead)*p.CacheRead + float64(t.CacheWrite)*p.CacheWrite + float64(t.CacheHour)*p.CacheHour
 	return p.sum(t.In, in, float64(t.Out)*p.Out)
 }
 
-// most is the highest cost of a request that has at most so many tokens.
-func (p Price) most(in, out int64) int64 {
+// Most is the highest cost of a request that has at most so many tokens.
+func (p Price) Most(in, out int64) int64 {
 	return p.sum(in, float64(in)*max(p.In, p.CacheRead, p.CacheWrite, p.CacheHour), float64(out)*p.Out)
 }
 
@@ -86,10 +86,10 @@ type Budget struct {
 	Calls  int64
 }
 
-// refuses says why spending more does not fit; "": it does.
-func (b Budget) refuses(spent, more Spending) string {
+// Refuses says why spending more does not fit; "": it does.
+func (b Budget) Refuses(spent, more Spending) string {
 	switch {
-	case b.Cost > 0 && spent.NanoUSD+more.NanoUSD > nano(b.Cost):
+	case b.Cost > 0 && spent.NanoUSD+more.NanoUSD > NanoUSD(b.Cost):
 		return fmt.Sprintf("%s.cost is %s: %s are spent or reserved, and this call may cost %s", b.Name, b.Cost, study.Dollars(spent.USD()), study.Dollars(more.USD()))
 	case b.Tokens > 0 && spent.Tokens+more.Tokens > b.Tokens:
 		return fmt.Sprintf("%s.tokens is %d: %d are spent or reserved, and this call may use %d", b.Name, b.Tokens, spent.Tokens, more.Tokens)

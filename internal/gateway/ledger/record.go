@@ -1,10 +1,11 @@
-package gateway
+package ledger
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -12,9 +13,9 @@ import (
 	"ratchet/internal/research"
 )
 
-// record is one thing that happened to a call. As with a run's events, a form
+// Event is one thing that happened to a call. As with a run's events, a form
 // is never changed, only superseded by a new version.
-type record interface {
+type Event interface {
 	kind() string
 }
 
@@ -109,15 +110,15 @@ func (Began) kind() string     { return "call.attempt" }
 // recordVersion is the version of all forms.
 const recordVersion = 1
 
-func encodeRecord(r record) (json.RawMessage, error) {
-	b, err := canonicalJSON(r)
+func encodeRecord(r Event) (json.RawMessage, error) {
+	b, err := CanonicalJSON(r)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a %s record: %w", r.kind(), err)
 	}
 	return b, nil
 }
 
-func decodeRecord(kind string, version int, payload json.RawMessage) (record, error) {
+func decodeRecord(kind string, version int, payload json.RawMessage) (Event, error) {
 	if version != recordVersion {
 		return nil, &research.UnknownEventError{Type: kind, Version: version}
 	}
@@ -163,7 +164,7 @@ func cutBody(payload json.RawMessage) (rest, body json.RawMessage) {
 	return payload, nil
 }
 
-func decodeAs[R record](b json.RawMessage) (record, error) {
+func decodeAs[R Event](b json.RawMessage) (Event, error) {
 	var r R
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, fmt.Errorf("decoding a %s record: %w", r.kind(), err)
@@ -192,7 +193,9 @@ type Store interface {
 	Get(d objects.Digest) ([]byte, error)
 }
 
-func put(s Store, body []byte) (Content, error) {
+// Keep gives a body as a Content: one that is too large for a record, or would be once
+// it is escaped, is an object of the store, durable on return.
+func Keep(s Store, body []byte) (Content, error) {
 	c := Content{Size: int64(len(body))}
 	switch {
 	case len(body) == 0:
@@ -268,5 +271,16 @@ func (c *Call) Spent() Spending {
 	case c.Open:
 		n++
 	}
-	return each.times(n).plus(c.Failures)
+	return each.Times(n).Plus(c.Failures)
+}
+
+// Operation is what a call asks for, in OpenTelemetry's words.
+func (c *Call) Operation() string {
+	switch {
+	case strings.Contains(c.Path, "embeddings"):
+		return "embeddings"
+	case strings.HasSuffix(c.Path, "/completions") && !strings.HasSuffix(c.Path, "chat/completions"):
+		return "text_completion"
+	}
+	return "chat"
 }

@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -28,14 +28,14 @@ func TestCallsShareAppends(t *testing.T) {
 	for _, calls := range []int{1, siblings - 1, 2 * siblings} {
 		synctest.Test(t, func(t *testing.T) {
 			log := &counting{Journal: journal.NewMemory()}
-			l, err := OpenLedger(context.Background(), "r", log, nil, time.Now)
+			l, err := Open(context.Background(), "r", log, nil, time.Now)
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer l.Close()
 			var all []*Call
 			for i := range calls {
-				c, _ := l.claim(key{"t", fmt.Sprint(i)}, "t-a1", true)
+				c, _ := l.Claim(Key{"t", fmt.Sprint(i)}, "t-a1", true)
 				all = append(all, c)
 			}
 			began := time.Now()
@@ -46,7 +46,7 @@ func TestCallsShareAppends(t *testing.T) {
 					if calls > 1 {
 						<-time.After(time.Duration(i) * commitDelay / time.Duration(10*calls))
 					}
-					if err := l.add(Sent{Call: c.Call, Scope: c.Scope, Digest: c.Digest, Nth: c.Nth}, false); err != nil {
+					if err := l.Add(Sent{Call: c.Call, Scope: c.Scope, Digest: c.Digest, Nth: c.Nth}, false); err != nil {
 						t.Error(err)
 					}
 				})

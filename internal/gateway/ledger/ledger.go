@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type Ledger struct {
 	head     journal.Head
 	order    []*Call
 	calls    map[string]*Call
-	same     map[key][]*Call            // in the order of their occurrence
-	taken    map[string]map[key]int     // by attempt: how many of them, from the first, it has or waits for
+	same     map[Key][]*Call            // in the order of their occurrence
+	taken    map[string]map[Key]int     // by attempt: how many of them, from the first, it has or waits for
 	has      map[string]map[string]bool // by attempt: the calls that were delivered to it
 	busy     map[*Call]bool             // those that somebody waits for
 	last     int                        // number of the last call
@@ -44,8 +44,8 @@ type Ledger struct {
 	wait    sync.WaitGroup
 }
 
-// key names a request: what makes two of them the same.
-type key struct{ scope, digest string }
+// Key names a request: what makes two of them the same.
+type Key struct{ Scope, Digest string }
 
 // RefusedCall is a call that was not let through.
 type RefusedCall struct {
@@ -53,11 +53,11 @@ type RefusedCall struct {
 	Time time.Time `json:"time"`
 }
 
-// OpenLedger folds a run's calls.
-func OpenLedger(ctx context.Context, run string, log journal.Journal, store Store, now func() time.Time) (*Ledger, error) {
+// Open folds a run's calls.
+func Open(ctx context.Context, run string, log journal.Journal, store Store, now func() time.Time) (*Ledger, error) {
 	l := &Ledger{
 		run: run, log: log, store: store, now: now,
-		calls: map[string]*Call{}, same: map[key][]*Call{}, taken: map[string]map[key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{}, told: map[Refused]bool{},
+		calls: map[string]*Call{}, same: map[Key][]*Call{}, taken: map[string]map[Key]int{}, has: map[string]map[string]bool{}, busy: map[*Call]bool{}, told: map[Refused]bool{},
 		spending: newSpending(), sums: NewSums(), changed: make(chan struct{}),
 	}
 	l.idle = sync.NewCond(&l.mu)
@@ -96,7 +96,7 @@ func (l *Ledger) Close() {
 }
 
 // apply folds one record. It is the only place where calls change.
-func (l *Ledger) apply(r record, at time.Time, seq int64) error {
+func (l *Ledger) apply(r Event, at time.Time, seq int64) error {
 	if err := l.sums.apply(r); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		if c == nil {
 			c = &Call{Sent: Sent{Call: r.Call}}
 			l.calls[r.Call] = c
-			k := key{r.Scope, r.Digest}
+			k := Key{r.Scope, r.Digest}
 			l.same[k] = append(l.same[k], c)
 			var n int
 			if _, err := fmt.Sscanf(r.Call, "c%d", &n); err == nil {
@@ -131,7 +131,7 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 		l.spending.change(c, func() { c.Open, c.Answered, c.answered = false, &r, seq })
 	case Failed:
 		c := l.calls[r.Call]
-		l.spending.change(c, func() { c.Open, c.Failed, c.Failures = false, &r, c.Failures.plus(r.Spent) })
+		l.spending.change(c, func() { c.Open, c.Failed, c.Failures = false, &r, c.Failures.Plus(r.Spent) })
 	case Delivered:
 		if l.has[r.Attempt] == nil {
 			l.has[r.Attempt] = map[string]bool{}
@@ -147,16 +147,16 @@ func (l *Ledger) apply(r record, at time.Time, seq int64) error {
 			l.has[r.Attempt][id] = true
 		}
 	case Began:
-		l.taken[r.Attempt], l.has[r.Attempt] = map[key]int{}, map[string]bool{}
+		l.taken[r.Attempt], l.has[r.Attempt] = map[Key]int{}, map[string]bool{}
 	case Refused:
 		l.refused, l.told[r] = append(l.refused, RefusedCall{r, at}), true
 	}
 	return nil
 }
 
-// refuse journals that a call was not let through, once: a program that asks
+// Refuse journals that a call was not let through, once: a program that asks
 // the same for hours fills no journal.
-func (l *Ledger) refuse(r Refused, lazy bool) error {
+func (l *Ledger) Refuse(r Refused, lazy bool) error {
 	l.mu.Lock()
 	known := l.told[r]
 	l.told[r] = true
@@ -164,19 +164,19 @@ func (l *Ledger) refuse(r Refused, lazy bool) error {
 	if known {
 		return nil
 	}
-	return l.add(r, lazy)
+	return l.Add(r, lazy)
 }
 
-// claim gives the call that an attempt's request is: the first occurrence of
+// Claim gives the call that an attempt's request is: the first occurrence of
 // the request that the attempt neither has nor waits for. It may have been
 // answered, be under way with nobody waiting, or never have left; which of them
 // c says. Whoever claims it calls done in the end. again false: answers of
 // earlier attempts do not count.
-func (l *Ledger) claim(k key, attempt string, again bool) (c *Call, done func()) {
+func (l *Ledger) Claim(k Key, attempt string, again bool) (c *Call, done func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.taken[attempt] == nil {
-		l.taken[attempt], l.has[attempt] = map[key]int{}, map[string]bool{}
+		l.taken[attempt], l.has[attempt] = map[Key]int{}, map[string]bool{}
 	}
 	has, all := l.has[attempt], l.same[k]
 	from := l.taken[attempt][k] // all before it the attempt has for good
@@ -193,7 +193,7 @@ func (l *Ledger) claim(k key, attempt string, again bool) (c *Call, done func())
 	}
 	if c == nil {
 		l.last++
-		c = &Call{Sent: Sent{Call: callID(int64(l.last)), Scope: k.scope, Digest: k.digest, Nth: len(all) + 1}}
+		c = &Call{Sent: Sent{Call: callID(int64(l.last)), Scope: k.Scope, Digest: k.Digest, Nth: len(all) + 1}}
 		l.calls[c.Call] = c
 		l.same[k] = append(all, c)
 	}
@@ -205,15 +205,15 @@ func (l *Ledger) claim(k key, attempt string, again bool) (c *Call, done func())
 	}
 }
 
-// begin says that a call is with its provider from now on, end that it is not
+// CallBegan says that a call is with its provider from now on, end that it is not
 // any more: what it may cost can still become less.
-func (l *Ledger) begin() {
+func (l *Ledger) CallBegan() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight++
 }
 
-func (l *Ledger) end() {
+func (l *Ledger) CallEnded() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.inFlight--
@@ -227,8 +227,8 @@ func (l *Ledger) announce() {
 	l.changed = make(chan struct{})
 }
 
-// look gives a copy of a call as it is now.
-func (l *Ledger) look(c *Call) Call {
+// Now gives a copy of a call as it is now.
+func (l *Ledger) Now(c *Call) Call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return *c
@@ -236,17 +236,17 @@ func (l *Ledger) look(c *Call) Call {
 
 // Begin journals that an attempt's process is about to start. What an earlier
 // process of that name got, this one has not.
-func (l *Ledger) Begin(attempt string) error { return l.add(Began{Attempt: attempt}, false) }
+func (l *Ledger) Begin(attempt string) error { return l.Add(Began{Attempt: attempt}, false) }
 
-// delivered marks a call as one that an attempt has.
-func (l *Ledger) delivered(c *Call, attempt string, again bool) error {
+// Delivered marks a call as one that an attempt has.
+func (l *Ledger) Delivered(c *Call, attempt string, again bool) error {
 	l.mu.Lock()
 	l.has[attempt][c.Call] = true // at once: the next request of the same form is another
 	l.mu.Unlock()
-	return l.add(Delivered{Call: c.Call, Attempt: attempt, Again: again}, true)
+	return l.Add(Delivered{Call: c.Call, Attempt: attempt, Again: again}, true)
 }
 
-func (l *Ledger) record(ctx context.Context, seq int64) (record, error) {
+func (l *Ledger) record(ctx context.Context, seq int64) (Event, error) {
 	for rec, err := range l.log.Read(ctx, journal.CallsOf(l.run), seq) {
 		if err != nil {
 			return nil, err

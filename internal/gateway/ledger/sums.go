@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -54,7 +54,7 @@ func (s *Sums) Follow(ctx context.Context, run string, log journal.Journal) erro
 }
 
 // apply folds one record, as Ledger.apply does.
-func (s *Sums) apply(r record) error {
+func (s *Sums) apply(r Event) error {
 	switch r := r.(type) {
 	case Sent:
 		n, err := callNumber(r.Call)
@@ -78,7 +78,7 @@ func (s *Sums) apply(r record) error {
 		})
 	case Failed:
 		return s.find(r.Call, "failed", func(c *counted) {
-			if c.open, c.failed, c.failures = 0, 1, c.failures.plus(r.Spent); c.answered == 0 {
+			if c.open, c.failed, c.failures = 0, 1, c.failures.Plus(r.Spent); c.answered == 0 {
 				c.retries = int64(len(r.Retries))
 			}
 		})
@@ -129,12 +129,12 @@ func (c *counted) count(t *Summary, sign int64) {
 		t.Answered += n
 		t.Tokens = t.Tokens.plus(c.tokens.times(sign))
 		t.Again += n * int(c.again)
-		t.Saved = t.Saved.plus(c.spent.times(n * int(c.again)))
+		t.Saved = t.Saved.Plus(c.spent.Times(n * int(c.again)))
 	case c.failed == 1:
 		t.Failed += n
 	}
 	t.Retries += n * int(c.retries)
-	t.Spent = t.Spent.plus(each.times(n * int(times))).plus(c.failures.times(n))
+	t.Spent = t.Spent.Plus(each.Times(n * int(times))).Plus(c.failures.Times(n))
 }
 
 func (t Tokens) times(n int64) Tokens {

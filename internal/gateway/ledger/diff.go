@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"bytes"
@@ -26,17 +26,6 @@ type Change struct {
 	At  string `json:"at"` // JSON pointer
 	Was string `json:"was"`
 	Is  string `json:"is"`
-}
-
-// Operation is what a call asks for, in OpenTelemetry's words.
-func (c *Call) Operation() string {
-	switch {
-	case strings.Contains(c.Path, string(embeddings)):
-		return "embeddings"
-	case strings.HasSuffix(c.Path, "/"+string(completions)) && !strings.HasSuffix(c.Path, string(chat)):
-		return "text_completion"
-	}
-	return "chat"
 }
 
 // mostChanges are as many changes as a Diff has.
@@ -104,8 +93,8 @@ func (l *Ledger) request(ctx context.Context, c *Call) (any, error) {
 }
 
 func compare(at string, was, is any, out *[]Change) {
-	a, objectA := was.(object)
-	b, objectB := is.(object)
+	a, objectA := was.(map[string]any)
+	b, objectB := is.(map[string]any)
 	x, listA := was.([]any)
 	y, listB := is.([]any)
 	switch {
@@ -127,8 +116,8 @@ func compare(at string, was, is any, out *[]Change) {
 			compare(fmt.Sprintf("%s/%d", at, i), p, q, out)
 		}
 	default:
-		p, _ := canonicalJSON(was) // of what was just read
-		q, _ := canonicalJSON(is)
+		p, _ := CanonicalJSON(was) // of what was just read
+		q, _ := CanonicalJSON(is)
 		if !bytes.Equal(p, q) {
 			p, q = around(p, q)
 			*out = append(*out, Change{at, research.Printable(string(p), 200), research.Printable(string(q), 200)})

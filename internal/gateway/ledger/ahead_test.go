@@ -1,4 +1,4 @@
-package gateway
+package ledger
 
 import (
 	"context"
@@ -65,7 +65,7 @@ func TestCutBody(t *testing.T) {
 			content.Object = "d"
 		}
 		name := rapid.String().Draw(t, "name")
-		for _, r := range []record{
+		for _, r := range []Event{
 			Sent{Call: "c1", Scope: name, Headers: []string{name}, Request: content, Model: name},
 			Answered{Call: "c1", Provider: name, Header: map[string]string{"request.text": name}, Answer: content, Prices: name},
 			Failed{Call: "c1", Why: name},
@@ -119,14 +119,14 @@ func (r *reading) Read(ctx context.Context, c journal.Chain, from int64) iter.Se
 // parts.
 func answeredCalls(t *testing.T) (*Ledger, *reading) {
 	log := &reading{Journal: journal.NewMemory(), before: func() {}}
-	l, err := OpenLedger(context.Background(), "r", log, nil, time.Now)
+	l, err := Open(context.Background(), "r", log, nil, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for i := range 4 * readAtOnce / mostInline {
-		c, done := l.claim(key{"t", fmt.Sprint(i)}, "t-a1", true)
-		for _, r := range []record{Sent{Call: c.Call, Scope: c.Scope, Digest: c.Digest, Nth: c.Nth}, Answered{Call: c.Call, Answer: Content{Text: c.Call + strings.Repeat("x", mostInline)}}} {
-			if err := l.add(r, false); err != nil {
+		c, done := l.Claim(Key{"t", fmt.Sprint(i)}, "t-a1", true)
+		for _, r := range []Event{Sent{Call: c.Call, Scope: c.Scope, Digest: c.Digest, Nth: c.Nth}, Answered{Call: c.Call, Answer: Content{Text: c.Call + strings.Repeat("x", mostInline)}}} {
+			if err := l.Add(r, false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,7 +150,7 @@ func TestReadAhead(t *testing.T) {
 		for range 8 {
 			wait.Go(func() {
 				for i := next.Add(1) - 1; i < int64(len(calls)); i = next.Add(1) - 1 {
-					a, body, err := l.answer(t.Context(), &calls[i])
+					a, body, err := l.Answer(t.Context(), &calls[i])
 					if err != nil || a.Call != calls[i].Call || !strings.HasPrefix(string(body), a.Call+"xxx") {
 						t.Errorf("call %s got the answer of %s, %v", calls[i].Call, a.Call, err)
 					}
@@ -179,7 +179,7 @@ func TestReadingAheadHoldsNobodyUp(t *testing.T) {
 			}
 		}
 		get := func(ctx context.Context, c *Call) error {
-			_, _, err := l.answer(ctx, c)
+			_, _, err := l.Answer(ctx, c)
 			return err
 		}
 		at := 0
