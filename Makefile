@@ -39,7 +39,7 @@ fuzzers = \
 	internal/journal/sqlite/FuzzSalvage/6000 \
 	internal/journal/sqlite/FuzzRead/6000 \
 	internal/gateway/FuzzRequests/30000 \
-	internal/gateway/FuzzAnswers/25000 \
+	internal/gateway/protocol/FuzzAnswers/100000 \
 	internal/backup/FuzzRepository/3000
 fuzz:
 	@set -e; for f in $(fuzzers); do \

@@ -20,6 +20,7 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/gateway"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/research"
 )
 
@@ -164,7 +165,7 @@ func (d *demo) ask(ctx context.Context, e *engine.Engine, run, address string) (
 	if err != nil {
 		return nil, err
 	}
-	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: gateway.OpenAI, URL: address, Free: true, Concurrency: 4}
+	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: protocol.OpenAI, URL: address, Free: true, Concurrency: 4}
 	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.observe(e), OnInterrupt: engine.Stop, Models: settings})
 }
 

@@ -40,7 +40,7 @@ func (g *Gateway) take(ctx context.Context, c *ledger.Call, r *request, targets 
 	if err == nil {
 		sent := ledger.Sent{
 			Call: c.Call, Scope: c.Scope, Attempt: attempt, Stage: stage, Digest: c.Digest, Nth: c.Nth, Method: r.method, Path: r.target(),
-			Headers: headers(r.header), Model: r.model, Targets: names, Stream: r.stream, Request: body, Reserved: most,
+			Headers: headers(r.header), Model: r.Model, Targets: names, Stream: r.Stream, Request: body, Reserved: most,
 		}
 		err = g.Ledger.Add(sent, false)
 	}
@@ -118,12 +118,12 @@ func (g *Gateway) outcome(c *ledger.Call, r *request, a *answer, took time.Durat
 	t := a.target
 	spent := ledger.Spending{Calls: 1}
 	deliverable := a.class == research.Succeeded || a.class == research.ProgramFault && a.status >= 400 && a.status < 500 && a.status != http.StatusUnauthorized
-	tokens := a.use.tokens
+	tokens := a.use.Tokens
 	estimated := false
 	if a.class == research.Succeeded || a.begun {
-		if !a.use.found {
+		if !a.use.Found {
 			// Four bytes a token, as the providers' own rule of thumb is.
-			tokens, estimated = ledger.Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.text + 3) / 4}, true
+			tokens, estimated = ledger.Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.Text + 3) / 4}, true
 		}
 		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.Cost(tokens)
 		if a.beside { // what was broken off beside it may have cost as much

@@ -19,6 +19,7 @@ import (
 
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -170,12 +171,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		return
 	}
 	r, err := parseTarget(hr.Method, hr.URL, func(name string) bool { return g.Settings.Providers[name] != nil })
-	protocol := OpenAI
-	if hr.Header.Get("Anthropic-Version") != "" {
-		protocol = Anthropic
-	}
 	if err != nil {
-		g.answerError(w, protocol, research.ProgramFault, http.StatusNotFound, err.Error())
+		speaks := protocol.OpenAI
+		if hr.Header.Get("Anthropic-Version") != "" {
+			speaks = protocol.Anthropic
+		}
+		g.answerError(w, speaks, research.ProgramFault, http.StatusNotFound, err.Error())
 		return
 	}
 	attempt, scope, ok := g.attempt(hr.Header)
@@ -249,7 +250,7 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 			}
 			return
 		}
-		if r.stream {
+		if r.Stream {
 			g.work.Go(fly)
 		} else if !g.flyFor(hr.Context(), fly, func() { f.leave(); done() }) {
 			return
@@ -311,15 +312,16 @@ func (g *Gateway) replay(w http.ResponseWriter, hr *http.Request, c *ledger.Call
 
 // refuse answers a call that is not let through, and journals that.
 func (g *Gateway) refuse(w http.ResponseWriter, r *request, attempt string, class research.Class, status int, why string) {
-	err := g.Ledger.Refuse(ledger.Refused{Attempt: attempt, Model: r.model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
+	err := g.Ledger.Refuse(ledger.Refused{Attempt: attempt, Model: r.Model, Path: r.target(), Class: class, Why: research.Printable(g.Secrets.Text(why), 500)}, class != research.Security)
 	if err != nil {
 		g.Warn(err)
 	}
 	g.answerError(w, r.protocol, class, status, why)
 }
 
-func (g *Gateway) answerError(w http.ResponseWriter, p Protocol, class research.Class, status int, why string) {
-	code, body := refusal(p, class, "ratchet: "+why)
+func (g *Gateway) answerError(w http.ResponseWriter, p protocol.Name, class research.Class, status int, why string) {
+	code, document := protocol.Refusal(p, class, "ratchet: "+why)
+	body, _ := ledger.CanonicalJSON(document) // of texts
 	if status != 0 {
 		code = status
 	}

@@ -11,7 +11,7 @@ import (
 // it once more beside; the first that answers counts, the other is broken off.
 // A stream is never hedged: what was delivered of it could be of one only.
 func (u *upstream) hedged(ctx context.Context, r *request, targets []target, f *flight) answer {
-	if u.settings.Hedge <= 0 || r.stream {
+	if u.settings.Hedge <= 0 || r.Stream {
 		return u.send(ctx, r, targets, f)
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -13,14 +13,15 @@ import (
 	"github.com/tidwall/gjson"
 
 	"ratchet/internal/failure"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/research"
 )
 
 // judge says what an answer that is no stream comes to. A success must be what
 // the protocol says it is, so that garbage is neither recorded nor passed on.
-func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) error {
+func (u *upstream) judge(r *request, t target, convert *protocol.Conversion, a *answer) error {
 	if r.endpoint == tool && a.status < 500 && a.status != http.StatusRequestTimeout && a.status != http.StatusTooManyRequests {
-		a.class, a.use.found = research.Succeeded, true
+		a.class, a.use.Found = research.Succeeded, true
 		return nil
 	}
 	body, err := plain(a.header, a.body)
@@ -32,10 +33,10 @@ func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) e
 		a.class, a.why = research.Transient, "the answer is not a JSON object"
 		return errors.New(a.why)
 	case a.status >= 200 && a.status < 300:
-		a.use.read(t.endpointOf(r), body)
+		a.use.Read(t.endpointOf(r), body)
 		a.class = research.Succeeded
 		if convert != nil {
-			return convert.answer(r, a, body)
+			return a.answerIn(r, convert, body)
 		}
 		return nil
 	case a.status < 400:
@@ -48,7 +49,7 @@ func (u *upstream) judge(r *request, t target, convert *conversion, a *answer) e
 		u.leaveAlone(t, a)
 	}
 	if convert != nil {
-		convert.fault(r, a, body)
+		a.faultIn(r, body)
 	}
 	if a.class == research.Transient {
 		return errors.New(a.why)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 
+	"ratchet/internal/gateway/protocol"
+
 	"github.com/tidwall/sjson"
 )
 
@@ -25,9 +27,9 @@ func sent(name string) bool {
 // but for the key, and for the model's name where the program named it
 // otherwise. Where the target speaks the other protocol, it is translated, and
 // so must its answer be.
-func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conversion, error) {
+func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *protocol.Conversion, error) {
 	body, path := r.body, r.path
-	var convert *conversion
+	var convert *protocol.Conversion
 	if r.protocol == web {
 		return r.fetching(ctx, t)
 	}
@@ -36,18 +38,15 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 		if convert, body, err = translate(r, t); err != nil {
 			return nil, nil, err
 		}
-		path = convert.path
-	} else if t.model != r.model && r.method == http.MethodPost {
+		path = convert.Path
+	} else if t.model != r.Model && r.method == http.MethodPost {
 		b, err := sjson.SetBytes(body, "model", t.model)
 		if err != nil {
 			return nil, nil, fmt.Errorf("naming the model: %w", err)
 		}
 		body = b
 	}
-	address := t.provider.URL + "/" + path
-	if t.provider.Protocol == OpenAI && strings.HasPrefix(path, "openai/") {
-		address = strings.TrimSuffix(t.provider.URL, "/v1") + "/" + path // Azure's paths with a deployment
-	}
+	address := protocol.Of(t.provider.Protocol).Join(t.provider.URL, path)
 	if r.query != "" && convert == nil {
 		address += "?" + r.query
 	}
@@ -62,7 +61,7 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 		}
 	}
 	if convert != nil {
-		convert.headers(req.Header)
+		convert.Headers(req.Header)
 	}
 	if r.method == http.MethodPost {
 		req.Header.Set("Content-Type", "application/json")
@@ -73,7 +72,7 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *conve
 
 // fetching is a request of a program to a host, as it is, but for what belongs
 // to the connection with the proxy.
-func (r *request) fetching(ctx context.Context, t target) (*http.Request, *conversion, error) {
+func (r *request) fetching(ctx context.Context, t target) (*http.Request, *protocol.Conversion, error) {
 	address := t.provider.URL + "/" + r.path
 	if r.query != "" {
 		address += "?" + r.query
@@ -91,12 +90,9 @@ func (r *request) fetching(ctx context.Context, t target) (*http.Request, *conve
 }
 
 // endpointOf is the endpoint that a target is asked for.
-func (t target) endpointOf(r *request) endpoint {
-	switch t.provider.Protocol {
-	case r.protocol:
+func (t target) endpointOf(r *request) protocol.Endpoint {
+	if t.provider.Protocol == r.protocol {
 		return r.endpoint
-	case Anthropic:
-		return messages
 	}
-	return chat
+	return protocol.Of(t.provider.Protocol).Main()
 }

@@ -12,21 +12,14 @@ import (
 	"strings"
 	"sync"
 	"time"
-)
 
-// Protocol is how a provider is spoken to.
-type Protocol string
-
-// The protocols.
-const (
-	OpenAI    Protocol = "openai"
-	Anthropic Protocol = "anthropic"
+	"ratchet/internal/gateway/protocol"
 )
 
 // Provider is one that answers model calls.
 type Provider struct {
 	Name     string
-	Protocol Protocol
+	Protocol protocol.Name
 	URL      string // without what the protocol's paths begin with: /chat/completions, or /v1/messages
 	Key      KeySource
 	KeyIn    string // the header that the key goes into; "Authorization" as a bearer
@@ -111,7 +104,7 @@ func (p *Provider) authorize(h http.Header) error {
 func builtIn() map[string]*Provider {
 	out := map[string]*Provider{}
 	add := func(name, url, env string, hosts ...string) *Provider {
-		p := &Provider{Name: name, Protocol: OpenAI, URL: url, KeyIn: "Authorization", Prices: name, Concurrency: defaultConcurrency, Hosts: hosts}
+		p := &Provider{Name: name, Protocol: protocol.OpenAI, URL: url, KeyIn: "Authorization", Prices: name, Concurrency: defaultConcurrency, Hosts: hosts}
 		if p.Free = env == ""; !p.Free {
 			p.Key.Env = strings.Split(env, " ")
 		}
@@ -120,7 +113,7 @@ func builtIn() map[string]*Provider {
 	}
 	add("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "api.openai.com")
 	a := add("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "api.anthropic.com")
-	a.Protocol, a.KeyIn = Anthropic, "X-Api-Key"
+	a.Protocol, a.KeyIn = protocol.Anthropic, "X-Api-Key"
 	add("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter.ai")
 	add("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "api.deepseek.com")
 	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com")
@@ -147,7 +140,7 @@ const defaultConcurrency = 64
 
 // upstreamURL reads the address of a provider. Where it has no path, the one
 // that the protocol's addresses usually have is added.
-func upstreamURL(p Protocol, s string) (string, error) {
+func upstreamURL(p protocol.Name, s string) (string, error) {
 	u, err := url.Parse(s)
 	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
 		err = errors.New("it is not an http or https URL")
@@ -159,12 +152,7 @@ func upstreamURL(p Protocol, s string) (string, error) {
 		return "", fmt.Errorf("%q: %w", s, err)
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
-	switch {
-	case p == Anthropic:
-		u.Path = strings.TrimSuffix(u.Path, "/v1")
-	case u.Path == "":
-		u.Path = "/v1"
-	}
+	protocol.Of(p).Base(u)
 	return u.String(), nil
 }
 

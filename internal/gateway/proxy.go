@@ -17,14 +17,15 @@ import (
 	"time"
 
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/research"
 )
 
 // tool is the endpoint of what a program fetches besides models, through the
 // gateway as a forward proxy (RFC 9110, 9.3.6). Its protocol is plain HTTP.
 const (
-	tool endpoint = "tool"
-	web  Protocol = "http"
+	tool protocol.Endpoint = "tool"
+	web  protocol.Name     = "http"
 )
 
 // Tools say what programs may fetch besides models.
@@ -269,7 +270,7 @@ func (g *Gateway) fetch(w http.ResponseWriter, hr *http.Request, attempt, scope,
 	u := &url.URL{Scheme: scheme, Host: host}
 	r := &request{
 		method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.RawQuery, endpoint: tool, protocol: web,
-		provider: u.String(), header: hr.Header, n: 1,
+		provider: u.String(), header: hr.Header, Asked: protocol.Asked{N: 1},
 	}
 	body, done, err := g.body(w, hr)
 	defer done()

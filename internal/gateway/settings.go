@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/yamlfile"
 	"ratchet/study"
 )
@@ -158,7 +159,7 @@ func (s *Settings) readProviders(r *yamlfile.Reader, n ast.Node) {
 		what := "models.providers." + e.Key
 		p := s.Providers[e.Key]
 		if p == nil {
-			p = &Provider{Name: e.Key, Protocol: OpenAI, KeyIn: "Authorization", Prices: e.Key, Concurrency: defaultConcurrency}
+			p = &Provider{Name: e.Key, Protocol: protocol.OpenAI, KeyIn: "Authorization", Prices: e.Key, Concurrency: defaultConcurrency}
 			s.Providers[e.Key] = p
 		}
 		if strings.ContainsAny(e.Key, "/ ") || e.Key == "" {
@@ -167,7 +168,7 @@ func (s *Settings) readProviders(r *yamlfile.Reader, n ast.Node) {
 		address, at := "", e.Value
 		r.Fields(e.Value, what, map[string]func(ast.Node){
 			"protocol": func(n ast.Node) {
-				p.Protocol = Protocol(r.Choice(n, what+".protocol", string(OpenAI), string(Anthropic)))
+				p.Protocol = protocol.Name(r.Choice(n, what+".protocol", protocol.Names()...))
 			},
 			"url":         func(n ast.Node) { address, at = r.Text(n, what+".url"), n },
 			"key_in":      func(n ast.Node) { p.KeyIn = r.Text(n, what+".key_in") },

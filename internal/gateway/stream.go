@@ -9,9 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tidwall/gjson"
-
 	"ratchet/internal/failure"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -38,32 +37,31 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 			watch.Reset(u.settings.Stall)
 			body = append(body, chunk[:n]...)
 			for !ended {
-				e, ok := nextEvent(body[at:])
+				e, ok := protocol.NextEvent(body[at:])
 				if !ok {
 					break
 				}
-				if event := keys.Known(body[at : at+e.end]); !bytes.Equal(event, body[at:at+e.end]) {
-					body = slices.Concat(body[:at], event, body[at+e.end:])
-					e, _ = nextEvent(body[at:])
+				if event := keys.Known(body[at : at+e.End]); !bytes.Equal(event, body[at:at+e.End]) {
+					body = slices.Concat(body[:at], event, body[at+e.End:])
+					e, _ = protocol.NextEvent(body[at:])
 				}
-				switch e.is(r.endpoint) {
-				case last:
+				switch e.Kind(r.endpoint) {
+				case protocol.Last:
 					ended = true // it and what follows waits
-					a.use.read(r.endpoint, e.data)
+					a.use.Read(r.endpoint, e.Data)
 					continue
-				case wrong:
-					v := failure.Answer(http.StatusServiceUnavailable, 0, string(e.data))
-					a.class, a.why, a.body = v.Class, "the stream broke with an error: "+research.Printable(string(e.data), 300), body
+				case protocol.Wrong:
+					v := failure.Answer(http.StatusServiceUnavailable, 0, string(e.Data))
+					a.class, a.why, a.body = v.Class, "the stream broke with an error: "+research.Printable(string(e.Data), 300), body
 					if a.begun {
-						f.change(func() { f.body, f.visible = body, at+e.end }) // it says so itself
+						f.change(func() { f.body, f.visible = body, at+e.End }) // it says so itself
 					}
 					return errors.New(a.why)
-				}
-				if bytes.Contains(e.data, []byte(`"finish_reason":"`)) || bytes.Contains(e.data, []byte(`"finish_reason": "`)) {
+				case protocol.Finish:
 					finished = true
 				}
-				a.use.read(r.endpoint, e.data)
-				at += e.end
+				a.use.Read(r.endpoint, e.Data)
+				at += e.End
 			}
 			if at > 0 {
 				a.begun = true
@@ -73,7 +71,7 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 		switch {
 		case int64(len(body)) > u.settings.MaxAnswer:
 			return fail(fmt.Errorf("the answer is larger than models.max_answer, %d bytes", u.settings.MaxAnswer))
-		case errors.Is(err, io.EOF) && (ended || finished && r.endpoint != messages && r.endpoint != responses):
+		case errors.Is(err, io.EOF) && (ended || finished):
 			// Some servers leave the last line of chat completions out.
 			a.body, a.class, a.begun = slices.Concat(body[:at], keys.Known(body[at:])), research.Succeeded, false
 			return nil
@@ -81,93 +79,10 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 			return fail(errors.New("the stream ended before the answer was whole"))
 		case err != nil && ended:
 			body = slices.Concat(body[:at], keys.Known(body[at:]))
-			a.body, a.class, a.begun = body[:wholeEvents(body)], research.Succeeded, false // all that counts is there
+			a.body, a.class, a.begun = body[:protocol.WholeEvents(body)], research.Succeeded, false // all that counts is there
 			return nil
 		case err != nil:
 			return fail(fmt.Errorf("reading the stream: %w", err))
 		}
 	}
-}
-
-// wholeEvents is the length of the whole events of a stream.
-func wholeEvents(b []byte) (n int) {
-	for {
-		e, ok := nextEvent(b[n:])
-		if !ok {
-			return n
-		}
-		n += e.end
-	}
-}
-
-// event is one of a stream of server-sent events, with where it ends.
-type event struct {
-	name string
-	data []byte
-	end  int // of it and the blank line behind it
-}
-
-// nextEvent reads the first whole event of a buffer; ok false: there is none.
-// https://html.spec.whatwg.org/multipage/server-sent-events.html
-func nextEvent(b []byte) (e event, ok bool) {
-	at := 0
-	for {
-		n := bytes.IndexByte(b[at:], '\n')
-		if n < 0 {
-			return event{}, false
-		}
-		line := bytes.TrimSuffix(b[at:at+n], []byte("\r"))
-		at += n + 1
-		if len(line) == 0 {
-			e.end = at
-			return e, true
-		}
-		name, value, _ := bytes.Cut(line, []byte(":"))
-		value = bytes.TrimPrefix(value, []byte(" "))
-		switch string(name) {
-		case "event":
-			e.name = string(value)
-		case "data":
-			if e.data != nil {
-				e.data = append(append(e.data[:len(e.data):len(e.data)], '\n'), value...)
-			} else {
-				e.data = value
-			}
-		}
-	}
-}
-
-// What an event of a stream is to who passes it on.
-const (
-	part  = iota
-	last  // the answer is whole
-	wrong // the provider says that it broke
-)
-
-func (e event) is(of endpoint) int {
-	kind := gjson.GetBytes(e.data, "type").String()
-	switch of {
-	case messages:
-		switch kind {
-		case "message_stop":
-			return last
-		case "error":
-			return wrong
-		}
-	case responses:
-		switch kind {
-		case "response.completed", "response.incomplete":
-			return last
-		case "error", "response.failed":
-			return wrong
-		}
-	default:
-		if string(e.data) == "[DONE]" {
-			return last
-		}
-		if v := gjson.GetBytes(e.data, "error"); v.IsObject() {
-			return wrong
-		}
-	}
-	return part
 }

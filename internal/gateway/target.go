@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/research"
 )
 
@@ -31,15 +32,15 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 	if own == "" {
 		own = string(r.protocol)
 	}
-	if r.endpoint == models {
+	if r.endpoint == protocol.Models {
 		return []target{{provider: g.Settings.Providers[own], model: "models", priced: true}}, nil
 	}
-	if r.model == "" {
+	if r.Model == "" {
 		return nil, &NoModelError{"the request names no model"}
 	}
-	names, alias := g.Settings.Aliases[r.model]
+	names, alias := g.Settings.Aliases[r.Model]
 	if !alias {
-		names = []string{r.model}
+		names = []string{r.Model}
 	}
 	var out []target
 	for _, name := range names {
@@ -54,7 +55,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
 		}
 		t.price, t.source, t.priced = g.Settings.priceOf(t.provider, t.model)
-		if r.endpoint == countTokens {
+		if r.endpoint == protocol.CountTokens {
 			t.price, t.priced = ledger.Price{}, true // it costs nothing
 		}
 		out = append(out, t)
@@ -105,27 +106,27 @@ func (g *Gateway) bounds() bool {
 // most is what a call may cost at most, at whichever target.
 func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
 	most := ledger.Spending{Calls: 1}
-	if r.runs != "" && g.bounds() && !g.Settings.AllowUnpriced {
-		return most, &UnboundedError{r.runs}
+	if r.Runs != "" && g.bounds() && !g.Settings.AllowUnpriced {
+		return most, &UnboundedError{r.Runs}
 	}
 	for _, t := range targets {
 		if !t.priced && !g.Settings.AllowUnpriced {
 			return most, &UnpricedError{t.name()}
 		}
-		out := r.out
+		out := r.Out
 		switch {
-		case r.endpoint == embeddings || r.endpoint == models || r.endpoint == countTokens:
+		case r.endpoint == protocol.Embeddings || r.endpoint == protocol.Models || r.endpoint == protocol.CountTokens:
 			out = 0
 		case out == 0 && t.price.MaxOutput > 0:
 			out = t.price.MaxOutput
 		case out == 0:
 			out = 32_000 // as most models have it at most
 		}
-		in := r.in
-		if r.endpoint == models || r.endpoint == countTokens || r.endpoint == tool {
+		in := r.In
+		if r.endpoint == protocol.Models || r.endpoint == protocol.CountTokens || r.endpoint == tool {
 			in, out = 0, 0
 		}
-		out *= r.n
+		out *= r.N
 		most.Tokens = max(most.Tokens, in+out)
 		most.NanoUSD = max(most.NanoUSD, t.price.Most(in, out))
 	}

@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/breaker"
 	"ratchet/internal/failure"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -91,7 +92,7 @@ type answer struct {
 	header  http.Header
 	body    []byte
 	first   time.Duration // until its first byte
-	use     tokenReader
+	use     protocol.Usage
 	retries []ledger.Retry
 	// What ended it without an answer that counts; the provider's own words are
 	// in status and body where it said any.
@@ -194,7 +195,7 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 		a.class, a.why = class, why
 		return a
 	}
-	if err := u.shared.enter(ctx, t.provider, t.model, r.in/4); err != nil { // four bytes are a token, about
+	if err := u.shared.enter(ctx, t.provider, t.model, r.In/4); err != nil { // four bytes are a token, about
 		return failed(research.Internal, err.Error())
 	}
 	slots := u.slotsOf(t.provider)
@@ -272,7 +273,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	}
 	a.status, a.header = resp.StatusCode, resp.Header
 	u.obey(t, resp.Header)
-	streaming := r.stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
+	streaming := r.Stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
 	if streaming {
 		return u.stream(r, resp, f, began, watch, a, fail, keys)
 	}

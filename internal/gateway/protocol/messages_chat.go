@@ -1,4 +1,4 @@
-package gateway
+package protocol
 
 import (
 	"encoding/json"
@@ -12,16 +12,16 @@ import (
 
 // messagesToChatRequest turns a request of Anthropic's protocol into one of
 // OpenAI's.
-func messagesToChatRequest(v object, t target) (object, error) {
+func messagesToChatRequest(v object, t Target) (object, error) {
 	if th, ok := v["thinking"].(object); ok && th["type"] == "disabled" {
 		delete(v, "thinking")
 	}
 	if err := known(v, "messages", "max_tokens", "system", "temperature", "top_p", "stop_sequences", "tools", "tool_choice"); err != nil {
 		return nil, err
 	}
-	out := object{"model": t.model}
+	out := object{"model": t.Model}
 	most := "max_tokens"
-	if t.provider.Prices == "openai" || t.provider.Prices == "azure" {
+	if t.Rules == "openai" || t.Rules == "azure" {
 		most = "max_completion_tokens" // the other one is refused by models that reason
 	}
 	copied(v, out, map[string]string{"temperature": "temperature", "top_p": "top_p", "stop_sequences": "stop", "max_tokens": most})
@@ -148,7 +148,7 @@ func toolsToOpenAI(v, out object) error {
 var stopReasons = map[string]string{"end_turn": "stop", "stop_sequence": "stop", "max_tokens": "length", "tool_use": "tool_calls", "refusal": "content_filter", "pause_turn": "stop"}
 
 // messagesToChat turns an answer of Anthropic's protocol into one of OpenAI's.
-func messagesToChat(r *request, a *answer, body []byte) error {
+func messagesToChat(body []byte, used ledger.Tokens, stream, withUsage bool) ([]byte, error) {
 	var m struct {
 		ID      string `json:"id"`
 		Model   string `json:"model"`
@@ -159,7 +159,7 @@ func messagesToChat(r *request, a *answer, body []byte) error {
 		StopReason string `json:"stop_reason"`
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
-		return a.garbled(err)
+		return nil, err
 	}
 	var text strings.Builder
 	var calls []any
@@ -178,16 +178,15 @@ func messagesToChat(r *request, a *answer, body []byte) error {
 			message["content"] = nil
 		}
 	}
-	u := a.use.tokens
-	return a.finish(r, object{
+	return written(object{
 		"id": m.ID, "object": "chat.completion", "created": time.Now().Unix(), "model": m.Model,
 		"choices": []any{object{"index": 0, "message": message, "logprobs": nil, "finish_reason": stopReasons[m.StopReason]}},
-		"usage":   object{"prompt_tokens": u.In, "completion_tokens": u.Out, "total_tokens": u.In + u.Out, "prompt_tokens_details": object{"cached_tokens": u.CacheRead}},
-	}, func(whole object) []byte { return chatStream(r, whole) })
+		"usage":   object{"prompt_tokens": used.In, "completion_tokens": used.Out, "total_tokens": used.In + used.Out, "prompt_tokens_details": object{"cached_tokens": used.CacheRead}},
+	}, stream, func(whole object) []byte { return chatStream(whole, withUsage) })
 }
 
 // chatStream is an answer as OpenAI's stream of chunks.
-func chatStream(r *request, whole object) []byte {
+func chatStream(whole object, withUsage bool) []byte {
 	choice := whole["choices"].([]any)[0].(object)
 	message := choice["message"].(object)
 	var b strings.Builder
@@ -213,12 +212,7 @@ func chatStream(r *request, whole object) []byte {
 		chunk(object{"tool_calls": []any{call}}, nil, nil)
 	}
 	chunk(object{}, choice["finish_reason"], nil)
-	var asked struct {
-		Options struct {
-			Usage bool `json:"include_usage"`
-		} `json:"stream_options"`
-	}
-	if json.Unmarshal(r.body, &asked) == nil && asked.Options.Usage {
+	if withUsage {
 		chunk(nil, nil, whole["usage"])
 	}
 	b.WriteString("data: [DONE]\n\n")

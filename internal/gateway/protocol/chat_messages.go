@@ -1,4 +1,4 @@
-package gateway
+package protocol
 
 import (
 	"encoding/json"
@@ -10,7 +10,15 @@ import (
 	"ratchet/internal/gateway/ledger"
 )
 
-func chatToMessages(v object, t target) (object, error) {
+// usageAsked reports whether a request wants its tokens told at the end of a stream.
+func usageAsked(v object) bool {
+	options, _ := v["stream_options"].(object)
+	asked, _ := options["include_usage"].(bool)
+	return asked
+}
+
+// chatToMessages turns a request of OpenAI's protocol into one of Anthropic's.
+func chatToMessages(v object, t Target) (object, error) {
 	if n, _ := v["n"].(float64); n > 1 {
 		return nil, cannot("n: %v, several answers at once,", n)
 	}
@@ -25,10 +33,10 @@ func chatToMessages(v object, t target) (object, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := object{"model": t.model}
+	out := object{"model": t.Model}
 	copied(v, out, map[string]string{"temperature": "temperature", "top_p": "top_p", "max_tokens": "max_tokens", "max_completion_tokens": "max_tokens"})
 	if out["max_tokens"] == nil {
-		most := t.price.MaxOutput
+		most := t.MaxOutput
 		if most <= 0 || most > 8192 {
 			most = 8192 // the protocol has no way to leave it open
 		}
@@ -216,7 +224,7 @@ func assistantBlocks(m object) ([]any, error) {
 var finishReasons = map[string]string{"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "function_call": "tool_use", "content_filter": "refusal"}
 
 // chatToMessage turns an answer of OpenAI's protocol into one of Anthropic's.
-func chatToMessage(r *request, a *answer, body []byte) error {
+func chatToMessage(body []byte, used ledger.Tokens, stream bool) ([]byte, error) {
 	var m struct {
 		ID      string `json:"id"`
 		Model   string `json:"model"`
@@ -232,10 +240,10 @@ func chatToMessage(r *request, a *answer, body []byte) error {
 		} `json:"choices"`
 	}
 	if err := json.Unmarshal(body, &m); err != nil {
-		return a.garbled(err)
+		return nil, err
 	}
 	if len(m.Choices) == 0 {
-		return a.garbled(errors.New("it has no choices"))
+		return nil, errors.New("it has no choices")
 	}
 	c := m.Choices[0]
 	content := []any{}
@@ -248,16 +256,15 @@ func chatToMessage(r *request, a *answer, body []byte) error {
 			input = json.RawMessage("{}")
 		}
 		if !json.Valid(input) {
-			return a.garbled(errors.New("a tool's arguments are not JSON"))
+			return nil, errors.New("a tool's arguments are not JSON")
 		}
 		content = append(content, object{"type": "tool_use", "id": call.ID, "name": call.Function.Name, "input": input})
 	}
-	u := a.use.tokens
-	return a.finish(r, object{
+	return written(object{
 		"id": m.ID, "type": "message", "role": "assistant", "model": m.Model, "content": content,
 		"stop_reason": finishReasons[c.FinishReason], "stop_sequence": nil,
-		"usage": object{"input_tokens": u.In - u.CacheRead, "cache_read_input_tokens": u.CacheRead, "cache_creation_input_tokens": 0, "output_tokens": u.Out},
-	}, messageStream)
+		"usage": object{"input_tokens": used.In - used.CacheRead, "cache_read_input_tokens": used.CacheRead, "cache_creation_input_tokens": 0, "output_tokens": used.Out},
+	}, stream, messageStream)
 }
 
 // messageStream is an answer as Anthropic's stream of events.

@@ -1,0 +1,110 @@
+// Package protocol is what the gateway knows of the words in which providers are asked
+// and answer: which paths ask for what, what of a request bounds its cost, how much
+// an answer used, and what an event of a stream means. A file for each protocol, and
+// a row in a table.
+package protocol
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"github.com/tidwall/gjson"
+
+	"ratchet/internal/research"
+)
+
+// Name names a protocol, as settings do.
+type Name string
+
+// The protocols.
+const (
+	OpenAI    Name = "openai"
+	Anthropic Name = "anthropic"
+)
+
+// Endpoint is what a call asks a provider for.
+type Endpoint string
+
+// Protocol is how providers of one kind are spoken to.
+type Protocol interface {
+	// Endpoints are what can be asked for, by the ends of their paths.
+	Endpoints() []Endpoint
+	// Route says what a path asks for, and which path of the provider does; "" for
+	// none of this protocol's. The path has no slash in front and no version. below
+	// says that more may stand in front of the endpoint, as a deployment does.
+	Route(method, path string, below bool) (e Endpoint, upstream string)
+	// Main is what a call is that was translated into this protocol.
+	Main() Endpoint
+	// Base completes the path of a provider's address, and Join adds a call's path to
+	// that address.
+	Base(u *url.URL)
+	Join(base, path string) string
+	// ImageTokens is how many tokens an image is at most.
+	ImageTokens() int64
+	// Read reads the use out of an answer to an endpoint, or out of an event of one;
+	// found is false where it says nothing of it.
+	Read(e Endpoint, answer gjson.Result, u *Usage) (found bool)
+	// Text is how much text is in an answer, or in an event of one, in bytes.
+	Text(e Endpoint, answer gjson.Result) int64
+	// Kind says what an event of a stream is to who passes it on.
+	Kind(e Endpoint, data []byte) EventKind
+	// Refusal is the body of an error, in the kind and code of OpenAI's errors.
+	Refusal(kind, code, message string) map[string]any
+}
+
+// protocols are all that are spoken.
+var protocols = map[Name]Protocol{OpenAI: openAI{}, Anthropic: anthropic{}}
+
+// Names are the names of all protocols.
+func Names() []string { return []string{string(OpenAI), string(Anthropic)} }
+
+// Of is the protocol of a name; nil: there is none.
+func Of(n Name) Protocol { return protocols[n] }
+
+// of is the protocol that an endpoint belongs to. No two have the same.
+func of(e Endpoint) Protocol {
+	for _, p := range protocols {
+		if slices.Contains(p.Endpoints(), e) {
+			return p
+		}
+	}
+	return openAI{}
+}
+
+// Route says what a path asks for, in which protocol, and which path of the provider
+// does. See Protocol.Route.
+func Route(method, path string, below bool) (n Name, e Endpoint, upstream string) {
+	for _, name := range []Name{Anthropic, OpenAI} {
+		if e, upstream := protocols[name].Route(method, path, below); e != "" {
+			return name, e, upstream
+		}
+	}
+	return OpenAI, "", ""
+}
+
+// Refusal is an answer of the gateway's own, in a protocol's form of an error.
+func Refusal(n Name, class research.Class, message string) (status int, body map[string]any) {
+	status, kind, code := http.StatusBadGateway, "api_error", string(class)
+	switch class {
+	case research.Quota:
+		// As OpenAI answers when a budget is spent. Clients would try again
+		// for the status; the header beside it tells them not to.
+		status, kind, code = http.StatusTooManyRequests, "insufficient_quota", "insufficient_quota"
+	case research.RateLimited:
+		status, kind, code = http.StatusTooManyRequests, "rate_limit_error", "rate_limit_exceeded"
+	case research.Auth:
+		status, kind, code = http.StatusUnauthorized, "authentication_error", "invalid_api_key"
+	case research.Security:
+		status, kind, code = http.StatusForbidden, "permission_error", "refused"
+	case research.InvalidStudy, research.ProgramFault:
+		status, kind, code = http.StatusBadRequest, "invalid_request_error", "refused"
+	case research.Transient, research.Timeout:
+		status = http.StatusServiceUnavailable
+	}
+	p := protocols[n]
+	if p == nil {
+		p = openAI{}
+	}
+	return status, p.Refusal(kind, code, message)
+}
