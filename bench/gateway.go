@@ -22,6 +22,7 @@ import (
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/journal/sqlite"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -257,7 +258,7 @@ func (g *benched) open() error {
 	if err != nil {
 		return err
 	}
-	settings, err := gateway.DefaultSettings()
+	settings, err := provider.DefaultSettings()
 	if err != nil {
 		return err
 	}

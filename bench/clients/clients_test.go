@@ -24,6 +24,7 @@ import (
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -113,20 +114,20 @@ func script(w http.ResponseWriter, r *http.Request) {
 func open(t *testing.T) (address string, token func(attempt string) string, calls *atomic.Int64) {
 	t.Helper()
 	calls = &atomic.Int64{}
-	provider := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		script(w, r)
 	}))
-	t.Cleanup(provider.Close)
+	t.Cleanup(upstream.Close)
 	for _, name := range []string{"OPENAI", "ANTHROPIC"} {
 		t.Setenv(name+"_API_KEY", "a-key-of-the-test-0123456789")
-		t.Setenv("RATCHET_"+name+"_UPSTREAM", provider.URL)
+		t.Setenv("RATCHET_"+name+"_UPSTREAM", upstream.URL)
 	}
 	store, err := objects.Open(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings, err := gateway.DefaultSettings()
+	settings, err := provider.DefaultSettings()
 	if err != nil {
 		t.Fatal(err)
 	}

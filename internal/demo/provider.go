@@ -18,9 +18,9 @@ import (
 	"time"
 
 	"ratchet/internal/engine"
-	"ratchet/internal/gateway"
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/research"
 )
 
@@ -68,13 +68,13 @@ models: {allow: [demo/*]}
 limits: {attempt: {time: 60s, memory: 128MiB, disk: 16MiB}, run: {calls: 20}}
 `
 
-// provider is a provider of models on this machine.
-type provider struct {
+// faulty is a provider of models on this machine.
+type faulty struct {
 	mu             sync.Mutex
 	wronged, right map[string]int
 }
 
-func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (p *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var asked struct{ Messages []struct{ Content string } }
 	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil || len(asked.Messages) == 0 {
 		http.Error(w, "{}", http.StatusBadRequest)
@@ -115,7 +115,7 @@ func (d *demo) models(ctx context.Context, kills int) error {
 	if err != nil {
 		return err
 	}
-	p := &provider{wronged: map[string]int{}, right: map[string]int{}}
+	p := &faulty{wronged: map[string]int{}, right: map[string]int{}}
 	server := &http.Server{Handler: p, ReadHeaderTimeout: time.Minute}
 	served := make(chan struct{})
 	go func() {
@@ -161,16 +161,16 @@ func (d *demo) models(ctx context.Context, kills int) error {
 
 // ask drives the run that asks the provider at an address.
 func (d *demo) ask(ctx context.Context, e *engine.Engine, run, address string) (*research.State, error) {
-	settings, err := gateway.DefaultSettings()
+	settings, err := provider.DefaultSettings()
 	if err != nil {
 		return nil, err
 	}
-	settings.Providers["demo"] = &gateway.Provider{Name: "demo", Protocol: protocol.OpenAI, URL: address, Free: true, Concurrency: 4}
+	settings.Providers["demo"] = &provider.Provider{Name: "demo", Protocol: protocol.OpenAI, URL: address, Free: true, Concurrency: 4}
 	return e.Drive(ctx, run, engine.DriveOptions{Observe: d.observe(e), OnInterrupt: engine.Stop, Models: settings})
 }
 
 // judgeCalls reads from a run's calls what became of the provider's faults.
-func (d *demo) judgeCalls(s *research.State, on *ledger.Ledger, p *provider) {
+func (d *demo) judgeCalls(s *research.State, on *ledger.Ledger, p *faulty) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	calls := on.Calls()

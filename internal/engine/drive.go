@@ -15,7 +15,7 @@ import (
 	"ratchet/internal/environment"
 	"ratchet/internal/executor"
 	"ratchet/internal/failpoint"
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -49,7 +49,7 @@ type DriveOptions struct {
 	// Watch says how the run is watched meanwhile.
 	Watch watching.Options
 	// Models are the settings of the gateway; nil: the defaults.
-	Models *gateway.Settings
+	Models *provider.Settings
 	// Cost, Tokens and Calls take the place of those limits of the run; zero:
 	// they stay.
 	Cost   study.Money

@@ -19,6 +19,7 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/gateway"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
@@ -55,7 +56,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	settings := d.options.Models
 	if settings == nil {
 		var err error
-		if settings, err = gateway.DefaultSettings(); err != nil {
+		if settings, err = provider.DefaultSettings(); err != nil {
 			return err
 		}
 	}
@@ -236,7 +237,7 @@ func (w *door) lead(job *executor.Job) {
 		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
 		"PYTHONPATH=BOX/" + pythonFolder,
 	}
-	for _, name := range gateway.KeyNames() {
+	for _, name := range provider.KeyNames() {
 		env = append(env, name+"="+token)
 	}
 	if len(w.tools.Hosts) > 0 || w.trust != nil {

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 	"ratchet/study"
 )
 
@@ -143,35 +144,6 @@ func TestAToolWithoutABoundIsRefused(t *testing.T) {
 	ask("allowed", strings.Replace(search, "hello", "and again", 1), 200)
 }
 
-// TestTheTableOfPrices: every line is read, and what it says is possible.
-func TestTheTableOfPrices(t *testing.T) {
-	n := 0
-	for provider, lines := range priceLines() {
-		for _, l := range lines {
-			n++
-			if l.In < 0 || l.Out < 0 || l.CacheRead > max(l.In, l.CacheRead) || l.LongFrom > 0 && (l.LongIn < 1 || l.LongOut < 1) {
-				t.Errorf("%s: %+v", provider, l)
-			}
-		}
-	}
-	if want := strings.Count(pricesTable, "\n") - strings.Count(pricesTable, "#"); n < want-1 {
-		t.Errorf("%d lines of %d were read", n, want)
-	}
-	s, err := DefaultSettings()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for model, want := range map[string]ledger.Price{
-		"openai/gpt-4o-mini":        {In: 0.15, Out: 0.6, CacheRead: 0.075, CacheWrite: 0.15, CacheHour: 0.15, MaxOutput: 16384, LongIn: 1, LongOut: 1},
-		"anthropic/claude-opus-4-5": {In: 5, Out: 25, CacheRead: 0.5, CacheWrite: 6.25, CacheHour: 10, MaxOutput: 200000, LongIn: 1, LongOut: 1},
-	} {
-		p, name, _ := strings.Cut(model, "/")
-		if got, source, ok := s.priceOf(s.Providers[p], name); !ok || got != want || source != PricesOf {
-			t.Errorf("%s: %+v", model, got)
-		}
-	}
-}
-
 // TestWhatTheDayCost is counted by all gateways of a home, and over restarts.
 func TestWhatTheDayCost(t *testing.T) {
 	now := time.Date(2026, 11, 25, 23, 59, 0, 0, time.UTC)
@@ -199,8 +171,8 @@ func TestRatesHold(t *testing.T) {
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		path := filepath.Join(t.TempDir(), "models.json")
 		most := map[string]int64{"": rapid.Int64Range(1, 8).Draw(rt, "of all"), "m": rapid.Int64Range(1, 8).Draw(rt, "of m"), "other": 1000}
-		p := &Provider{
-			Name: "p", Limits: Limits{Requests: Rates{PerMinute: most[""]}}, Models: map[string]Limits{"m": {Requests: Rates{PerMinute: most["m"]}}},
+		p := &provider.Provider{
+			Name: "p", Limits: provider.Limits{Requests: provider.Rates{PerMinute: most[""]}}, Models: map[string]provider.Limits{"m": {Requests: provider.Rates{PerMinute: most["m"]}}},
 		}
 		let := map[string][]time.Time{}
 		for range 60 {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 )
 
 // FuzzRequests: whatever a client sends, it is read or refused; what is read
@@ -44,7 +45,7 @@ func FuzzRequests(f *testing.F) {
 			if p == r.protocol {
 				continue
 			}
-			if _, made, err := translate(r, target{provider: &Provider{Name: "p", Protocol: p}, model: "m"}); err == nil && !json.Valid(made) {
+			if _, made, err := translate(r, target{provider: &provider.Provider{Name: "p", Protocol: p}, model: "m"}); err == nil && !json.Valid(made) {
 				t.Errorf("it was translated into %s", made)
 			}
 		}

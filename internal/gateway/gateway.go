@@ -20,6 +20,7 @@ import (
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -39,7 +40,7 @@ type Options struct {
 	Run      string
 	Ledger   *ledger.Ledger // it stays open when the gateway closes
 	Store    ledger.Store
-	Settings *Settings
+	Settings *provider.Settings
 	Shared   *Shared
 	Deps     *breaker.Dependencies
 	Secrets  *redact.Redactor

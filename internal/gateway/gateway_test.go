@@ -16,6 +16,7 @@ import (
 
 	"ratchet/internal/breaker"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/journal"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
@@ -30,7 +31,7 @@ type bench struct {
 	t        *testing.T
 	log      journal.Journal
 	store    *objects.Store
-	settings *Settings
+	settings *provider.Settings
 	options  Options
 	upstream http.HandlerFunc
 	seen     atomic.Int64 // requests that reached the provider
@@ -61,7 +62,7 @@ func newBench(t *testing.T) *bench {
 	for _, name := range []string{"OPENAI", "ANTHROPIC", "DEEPSEEK"} {
 		t.Setenv("RATCHET_"+name+"_UPSTREAM", b.server.URL)
 	}
-	if b.settings, err = DefaultSettings(); err != nil {
+	if b.settings, err = provider.DefaultSettings(); err != nil {
 		t.Fatal(err)
 	}
 	b.settings.Linger = time.Minute

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/journal"
 	"ratchet/internal/redact"
 )
@@ -58,7 +59,7 @@ func TestKeysDoNotComeBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
 			b.upstream = echo(as)
-			b.settings.Providers["openai"].Key = KeySource{File: file}
+			b.settings.Providers["openai"].Key = provider.KeySource{File: file}
 			b.options.Secrets = redact.New() // nobody has told it of the key
 			b.options.Deps = breaker.NewDependencies(breaker.DefaultPolicy)
 			b.restart()

@@ -67,7 +67,7 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the answer is read on the way
-	return req, convert, t.provider.authorize(req.Header)
+	return req, convert, t.provider.Authorize(req.Header)
 }
 
 // fetching is a request of a program to a host, as it is, but for what belongs

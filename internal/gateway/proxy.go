@@ -18,6 +18,7 @@ import (
 
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/research"
 )
 
@@ -166,14 +167,14 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 
 // asModel takes a request to a provider's own address as the model call that it
 // is.
-func (g *Gateway) asModel(w http.ResponseWriter, r *http.Request, p *Provider) {
-	r.URL.Scheme, r.URL.Host, r.URL.Path = "", "", "/p/"+p.Name+p.below(r.URL.Path)
+func (g *Gateway) asModel(w http.ResponseWriter, r *http.Request, p *provider.Provider) {
+	r.URL.Scheme, r.URL.Host, r.URL.Path = "", "", "/p/"+p.Name+p.Below(r.URL.Path)
 	g.ServeHTTP(w, r)
 }
 
 // intercept speaks TLS with a program in a host's place, and fetches what it
 // asks for. model is the provider whose address it is; nil: of none.
-func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, model *Provider, attempt, scope string) {
+func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, model *provider.Provider, attempt, scope string) {
 	host := hr.Host
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
@@ -208,7 +209,7 @@ func (g *Gateway) intercept(w http.ResponseWriter, hr *http.Request, model *Prov
 
 // providerAt is the provider of models in the place of whose host the gateway
 // speaks; nil: of none.
-func (g *Gateway) providerAt(host string) *Provider {
+func (g *Gateway) providerAt(host string) *provider.Provider {
 	if g.Tools.Authority == nil {
 		return nil
 	}
@@ -218,16 +219,6 @@ func (g *Gateway) providerAt(host string) *Provider {
 		}
 	}
 	return nil
-}
-
-// below is the part of a path that is below the provider's URL, or all of it.
-func (p *Provider) below(path string) string {
-	if u, err := url.Parse(p.URL); err == nil && u.Path != "" {
-		if rest, ok := strings.CutPrefix(path, u.Path+"/"); ok {
-			return "/" + rest
-		}
-	}
-	return path
 }
 
 // oneConn is a listener of one connection. It ends when that does.
@@ -279,7 +270,7 @@ func (g *Gateway) fetch(w http.ResponseWriter, hr *http.Request, attempt, scope,
 		return
 	}
 	r.body = body
-	to := target{provider: &Provider{Name: host, Protocol: web, URL: u.String(), Free: true}, model: string(tool), priced: true}
+	to := target{provider: &provider.Provider{Name: host, Protocol: web, URL: u.String(), Free: true}, model: string(tool), priced: true}
 	if !g.Tools.Record {
 		g.pass(w, hr, r, to)
 		return

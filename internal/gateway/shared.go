@@ -17,6 +17,7 @@ import (
 
 	"ratchet/internal/filelock"
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/provider"
 )
 
 // Shared is what all gateways of a home know together, in whatever process:
@@ -169,15 +170,15 @@ type rate struct {
 }
 
 // rates are the bounds that a request to a provider's model meets.
-func rates(p *Provider, model string, tokens int64) []rate {
-	return append(p.rates(p.Name, tokens), p.Models[model].rates(p.Name+"/"+model, tokens)...)
+func rates(p *provider.Provider, model string, tokens int64) []rate {
+	return append(ratesOf(p.Limits, p.Name, tokens), ratesOf(p.Models[model], p.Name+"/"+model, tokens)...)
 }
 
-func (l Limits) rates(of string, tokens int64) []rate {
+func ratesOf(l provider.Limits, of string, tokens int64) []rate {
 	var out []rate
 	for _, r := range []struct {
 		what   string
-		of     Rates
+		of     provider.Rates
 		amount int64
 	}{{"requests", l.Requests, 1}, {"tokens", l.Tokens, tokens}} {
 		for _, w := range []struct {
@@ -195,7 +196,7 @@ func (l Limits) rates(of string, tokens int64) []rate {
 
 // enter waits until a provider may be asked: until its limits have room, and it
 // does not want to be left alone. It counts the request.
-func (s *Shared) enter(ctx context.Context, p *Provider, model string, tokens int64) error {
+func (s *Shared) enter(ctx context.Context, p *provider.Provider, model string, tokens int64) error {
 	for {
 		wait, err := s.try(p, model, tokens)
 		if err != nil || wait <= 0 {
@@ -211,7 +212,7 @@ func (s *Shared) enter(ctx context.Context, p *Provider, model string, tokens in
 	}
 }
 
-func (s *Shared) try(p *Provider, model string, tokens int64) (time.Duration, error) {
+func (s *Shared) try(p *provider.Provider, model string, tokens int64) (time.Duration, error) {
 	s.look()
 	now := s.now()
 	s.mu.Lock()

@@ -7,12 +7,13 @@ import (
 
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/research"
 )
 
 // target is where a call may go.
 type target struct {
-	provider *Provider
+	provider *provider.Provider
 	model    string // of the provider
 	price    ledger.Price
 	priced   bool
@@ -54,7 +55,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 		if !g.allowed(t.name()) {
 			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
 		}
-		t.price, t.source, t.priced = g.Settings.priceOf(t.provider, t.model)
+		t.price, t.source, t.priced = g.Settings.PriceOf(t.provider, t.model)
 		if r.endpoint == protocol.CountTokens {
 			t.price, t.priced = ledger.Price{}, true // it costs nothing
 		}

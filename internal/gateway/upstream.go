@@ -17,6 +17,7 @@ import (
 	"ratchet/internal/failure"
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/redact"
 	"ratchet/internal/research"
 )
@@ -25,7 +26,7 @@ import (
 // safe, and to the next where one does not answer. It is safe for concurrent
 // use.
 type upstream struct {
-	settings *Settings
+	settings *provider.Settings
 	client   *http.Client // of providers, where the user's settings lead
 	web      *http.Client // of what programs fetch
 	deps     *breaker.Dependencies
@@ -36,7 +37,7 @@ type upstream struct {
 	known *redact.Redactor         // has the real keys
 }
 
-func newUpstream(s *Settings, deps *breaker.Dependencies, shared *Shared, tools Tools, secrets *redact.Redactor) *upstream {
+func newUpstream(s *provider.Settings, deps *breaker.Dependencies, shared *Shared, tools Tools, secrets *redact.Redactor) *upstream {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.MaxIdleConns, t.MaxIdleConnsPerHost = 512, 256
 	t.DisableCompression = true // bytes are passed on as they come
@@ -54,17 +55,17 @@ func newUpstream(s *Settings, deps *breaker.Dependencies, shared *Shared, tools 
 }
 
 // slotsOf are the places for calls of a provider at the same time.
-func (u *upstream) slotsOf(p *Provider) chan struct{} {
+func (u *upstream) slotsOf(p *provider.Provider) chan struct{} {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.slots[p.Name] == nil {
-		u.slots[p.Name] = make(chan struct{}, max(defaultConcurrency, p.Concurrency))
+		u.slots[p.Name] = make(chan struct{}, max(provider.DefaultConcurrency, p.Concurrency))
 	}
 	return u.slots[p.Name]
 }
 
-// dependency is what a provider's breaker is called.
-func (p *Provider) dependency() string {
+// dependencyOf is what a provider's breaker is called.
+func dependencyOf(p *provider.Provider) string {
 	if p.Protocol == web {
 		return "host " + p.Name
 	}
@@ -205,11 +206,11 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	case <-ctx.Done():
 		return failed(research.Transient, "the gateway is closing")
 	}
-	err := u.deps.Of(t.provider.dependency()).Do(ctx, 0, func(ctx context.Context) error {
+	err := u.deps.Of(dependencyOf(t.provider)).Do(ctx, 0, func(ctx context.Context) error {
 		return u.ask(ctx, r, t, f, began, &a)
 	})
 	var open *breaker.OpenError
-	var noKey *NoKeyError
+	var noKey *provider.NoKeyError
 	switch {
 	case errors.As(err, &open):
 		a.header = http.Header{"Retry-After": {strconv.FormatFloat(open.For.Seconds()+0.001, 'f', 3, 64)}}
@@ -234,7 +235,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	req, convert, err := r.outgoing(ctx, t)
 	if err != nil {
 		a.class, a.why = research.ProgramFault, err.Error()
-		var noKey *NoKeyError
+		var noKey *provider.NoKeyError
 		if errors.As(err, &noKey) {
 			a.class = research.Auth
 		}
@@ -255,7 +256,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	if r.protocol == web {
 		client = u.web
 	}
-	key, _ := t.provider.secret() // there is one, or outgoing had failed
+	key, _ := t.provider.Secret() // there is one, or outgoing had failed
 	keys := u.knows(key)
 	resp, err := client.Do(req)
 	if errors.As(err, new(*ClosedError)) {

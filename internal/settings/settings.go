@@ -16,7 +16,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"ratchet/internal/gateway"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
 	"ratchet/internal/yamlfile"
@@ -105,7 +105,7 @@ type Setting struct {
 type Settings struct {
 	home   string
 	set    map[string]Setting
-	Models *gateway.Settings // of model calls
+	Models *provider.Settings // of model calls
 }
 
 // Options say how settings are read.
@@ -119,7 +119,7 @@ type Options struct {
 // Read reads a home's config.yaml, if there is one, and the environment. Its
 // mistakes are study.Problems, and those of the environment an Error.
 func Read(home string, o Options) (*Settings, error) {
-	models, err := gateway.DefaultSettings()
+	models, err := provider.DefaultSettings()
 	if err != nil {
 		return nil, &Error{err}
 	}
@@ -132,7 +132,7 @@ func Read(home string, o Options) (*Settings, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading the engine's settings: %w", err)
 	case o.Distrust:
-		unused, err := gateway.DefaultSettings()
+		unused, err := provider.DefaultSettings()
 		if err != nil {
 			return nil, &Error{err}
 		}
@@ -188,7 +188,7 @@ func (s *Settings) All() []Setting {
 }
 
 // readConfig reads config.yaml. What it says of models is laid over models.
-func readConfig(file string, data []byte, out map[string]Setting, models *gateway.Settings) error {
+func readConfig(file string, data []byte, out map[string]Setting, models *provider.Settings) error {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package gateway
+package provider
 
 import (
 	_ "embed"
@@ -55,9 +55,9 @@ var priceLines = sync.OnceValue(func() map[string][]priceLine {
 	return out
 })
 
-// priceOf looks a model's price up: in the settings, by provider/model, then in
+// PriceOf looks a model's price up: in the settings, by provider/model, then in
 // the table. An exact name goes before a form. source is where it was found.
-func (s *Settings) priceOf(p *Provider, model string) (price ledger.Price, source string, known bool) {
+func (s *Settings) PriceOf(p *Provider, model string) (price ledger.Price, source string, known bool) {
 	if price, ok := s.Prices[p.Name+"/"+model]; ok {
 		return price, "settings", true
 	}

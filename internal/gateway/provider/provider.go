@@ -1,4 +1,6 @@
-package gateway
+// Package provider is who answers model calls: addresses, keys, prices and limits,
+// built in and as the settings have them.
+package provider
 
 import (
 	"context"
@@ -51,8 +53,8 @@ func (e *NoKeyError) Error() string {
 	return fmt.Sprintf("there is no key for the provider %s: %s", e.Provider, e.Why)
 }
 
-// secret is the provider's key; "" where it asks for none. It is looked up once.
-func (p *Provider) secret() (string, error) {
+// Secret is the provider's key; "" where it asks for none. It is looked up once.
+func (p *Provider) Secret() (string, error) {
 	p.once.Do(func() { p.key, p.err = p.Key.read(p.Name) })
 	return p.key, p.err
 }
@@ -87,9 +89,9 @@ func (k KeySource) read(provider string) (string, error) {
 	return "", &NoKeyError{provider, fmt.Sprintf("set $%s, or models.providers.%s.key in config.yaml", k.Env[0], provider)}
 }
 
-// authorize puts the key into a request.
-func (p *Provider) authorize(h http.Header) error {
-	key, err := p.secret()
+// Authorize puts the key into a request.
+func (p *Provider) Authorize(h http.Header) error {
+	key, err := p.Secret()
 	if err != nil || key == "" {
 		return err
 	}
@@ -100,11 +102,21 @@ func (p *Provider) authorize(h http.Header) error {
 	return nil
 }
 
+// Below is the part of a path that is below the provider's URL, or all of it.
+func (p *Provider) Below(path string) string {
+	if u, err := url.Parse(p.URL); err == nil && u.Path != "" {
+		if rest, ok := strings.CutPrefix(path, u.Path+"/"); ok {
+			return "/" + rest
+		}
+	}
+	return path
+}
+
 // builtIn are the providers that need no settings but a key.
 func builtIn() map[string]*Provider {
 	out := map[string]*Provider{}
 	add := func(name, url, env string, hosts ...string) *Provider {
-		p := &Provider{Name: name, Protocol: protocol.OpenAI, URL: url, KeyIn: "Authorization", Prices: name, Concurrency: defaultConcurrency, Hosts: hosts}
+		p := &Provider{Name: name, Protocol: protocol.OpenAI, URL: url, KeyIn: "Authorization", Prices: name, Concurrency: DefaultConcurrency, Hosts: hosts}
 		if p.Free = env == ""; !p.Free {
 			p.Key.Env = strings.Split(env, " ")
 		}
@@ -135,8 +147,8 @@ func builtIn() map[string]*Provider {
 	return out
 }
 
-// defaultConcurrency is how many calls a provider gets at the same time.
-const defaultConcurrency = 64
+// DefaultConcurrency is how many calls a provider gets at the same time.
+const DefaultConcurrency = 64
 
 // upstreamURL reads the address of a provider. Where it has no path, the one
 // that the protocol's addresses usually have is added.

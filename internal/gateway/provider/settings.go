@@ -1,4 +1,4 @@
-package gateway
+package provider
 
 import (
 	"fmt"
@@ -159,7 +159,7 @@ func (s *Settings) readProviders(r *yamlfile.Reader, n ast.Node) {
 		what := "models.providers." + e.Key
 		p := s.Providers[e.Key]
 		if p == nil {
-			p = &Provider{Name: e.Key, Protocol: protocol.OpenAI, KeyIn: "Authorization", Prices: e.Key, Concurrency: defaultConcurrency}
+			p = &Provider{Name: e.Key, Protocol: protocol.OpenAI, KeyIn: "Authorization", Prices: e.Key, Concurrency: DefaultConcurrency}
 			s.Providers[e.Key] = p
 		}
 		if strings.ContainsAny(e.Key, "/ ") || e.Key == "" {
