@@ -21,8 +21,8 @@ import (
 	"ratchet/internal/home"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 	"ratchet/internal/settings"
+	"ratchet/internal/shim"
 	"ratchet/internal/view"
 	"ratchet/study"
 )
@@ -34,7 +34,7 @@ const Release = home.Release
 // that runs studies: attempts outlive the engine in processes that are this
 // program, executed again, and Main is where those do their work and exit. In
 // any other process it returns at once.
-func Main() { sandbox.Main() }
+func Main() { shim.Main() }
 
 // Engine is an open home: a folder with a journal, objects and runs. It is
 // safe for concurrent use; several processes may open the same home.

@@ -18,6 +18,7 @@ import (
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/settings"
+	"ratchet/internal/shim"
 	"ratchet/internal/view"
 	"ratchet/internal/watching"
 	"ratchet/study"
@@ -100,7 +101,7 @@ type (
 	Calls        = view.Calls // the model calls of a run
 	Call         = view.Call
 	CallDiff     = ledger.Diff
-	Ability      = sandbox.Ability  // something that this machine can do, or cannot
+	Ability      = shim.Ability     // something that this machine can do, or cannot
 	Outcome      = executor.Outcome // what an attempt left
 	Garbage      = maintenance.Garbage
 	DiskUse      = maintenance.DiskUse

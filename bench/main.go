@@ -17,7 +17,7 @@ import (
 	"strings"
 	"time"
 
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // rounds is how often ours and a peer take turns.
@@ -49,7 +49,7 @@ type bench struct {
 }
 
 func main() {
-	sandbox.Main()
+	shim.Main()
 	if dir := os.Getenv(watchdogChild); dir != "" {
 		over, err := overshoot(dir)
 		if err != nil {

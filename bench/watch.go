@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
@@ -23,7 +24,7 @@ func walls(b *bench) ([]row, error) {
 	if _, err := exec.LookPath("bwrap"); err != nil {
 		return nil, fmt.Errorf("bwrap is missing (Debian: bubblewrap): %w", err)
 	}
-	var l sandbox.Launcher
+	var l shim.Launcher
 	defer l.Close()
 	n := 0
 	ours := func() (float64, error) {
@@ -82,7 +83,7 @@ func overshoot(dir string) (int64, error) {
 	worst := int64(0)
 	for i := range rounds {
 		folder := filepath.Join(dir, "hungry", strconv.Itoa(i))
-		h, err := (*sandbox.Launcher)(nil).Start(folder, boxed([]string{"python3", "-c", hungry}, hungryLimit), func(string) error { return nil })
+		h, err := (*shim.Launcher)(nil).Start(folder, boxed([]string{"python3", "-c", hungry}, hungryLimit), func(string) error { return nil })
 		if err != nil {
 			return 0, err
 		}
@@ -90,10 +91,10 @@ func overshoot(dir string) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		if e.EndedBy != sandbox.ByMemory && !e.OOMKilled {
+		if e.EndedBy != shim.ByMemory && !e.OOMKilled {
 			return 0, fmt.Errorf("the hungry program ended otherwise: %+v", e)
 		}
-		out, err := os.ReadFile(sandbox.Stdout(folder))
+		out, err := os.ReadFile(shim.Stdout(folder))
 		if err != nil {
 			return 0, err
 		}

@@ -12,7 +12,7 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // The files of a folder from which a job runs alone, besides those of package
@@ -76,7 +76,7 @@ func Run(ctx context.Context, folder string, secrets *redact.Redactor) (*executo
 }
 
 // end waits for the job and makes its outcome.
-func (a *Attempt) end(ctx context.Context, h *sandbox.Handle) (*executor.Outcome, error) {
+func (a *Attempt) end(ctx context.Context, h *shim.Handle) (*executor.Outcome, error) {
 	ending, err := h.Wait(ctx)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		ctx = context.WithoutCancel(ctx)
@@ -87,7 +87,7 @@ func (a *Attempt) end(ctx context.Context, h *sandbox.Handle) (*executor.Outcome
 	}
 	var out executor.Outcome
 	switch {
-	case errors.Is(err, sandbox.ErrLost):
+	case errors.Is(err, shim.ErrLost):
 		out = Gone()
 	case err != nil:
 		return nil, err

@@ -17,11 +17,12 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 
@@ -139,7 +140,7 @@ func TestAloneStopped(t *testing.T) {
 		cancel()
 	}()
 	out, err := attempt.Run(ctx, folder, redact.New())
-	if err != nil || out.EndedBy != sandbox.ByRequest || out.Evidence == "" {
+	if err != nil || out.EndedBy != shim.ByRequest || out.Evidence == "" {
 		t.Errorf("%+v (%v)", out, err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
@@ -33,7 +34,7 @@ type Attempt struct {
 const evaluatedFolder = "evaluated"
 
 // Start starts the job under a shim, or attaches to it if it was started before.
-func (a *Attempt) Start(l *sandbox.Launcher) (*sandbox.Handle, error) {
+func (a *Attempt) Start(l *shim.Launcher) (*shim.Handle, error) {
 	if err := a.restore(); err != nil {
 		return nil, fmt.Errorf("attempt %s: restoring its checkpoint: %w", a.Job.ID, err)
 	}
@@ -46,7 +47,7 @@ func (a *Attempt) Start(l *sandbox.Launcher) (*sandbox.Handle, error) {
 
 // Remove ends the job in a folder, if it runs, and removes the folder.
 func Remove(ctx context.Context, folder string) error {
-	if err := sandbox.End(ctx, folder); err != nil {
+	if err := shim.End(ctx, folder); err != nil {
 		return fmt.Errorf("ending attempt %s: %w", filepath.Base(folder), err)
 	}
 	if err := untrusted.RemoveAll(folder); err != nil {

@@ -17,6 +17,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 )
 
@@ -30,7 +31,7 @@ const (
 // Collect makes the job's outcome of how its shim says that it ended and of what
 // it left, and stores what is kept. It can be done again: the same files give the
 // same outcome.
-func (a *Attempt) Collect(ctx context.Context, end sandbox.Ending) (executor.Outcome, error) {
+func (a *Attempt) Collect(ctx context.Context, end shim.Ending) (executor.Outcome, error) {
 	out := executor.Outcome{Ending: end, Host: host()}
 	box, err := openBox(sandbox.Box(a.Folder))
 	if err != nil {
@@ -53,7 +54,7 @@ func (a *Attempt) Collect(ctx context.Context, end sandbox.Ending) (executor.Out
 	for _, n := range slices.Concat(notes, unread) {
 		out.Notes = append(out.Notes, a.Secrets.Text(n))
 	}
-	out.LastOut, out.LastErr = a.Secrets.Text(lastOf(sandbox.Stdout(a.Folder))), a.Secrets.Text(lastOf(sandbox.Stderr(a.Folder)))
+	out.LastOut, out.LastErr = a.Secrets.Text(lastOf(shim.Stdout(a.Folder))), a.Secrets.Text(lastOf(shim.Stderr(a.Folder)))
 	digest, err := a.Store.PutTree(files)
 	out.Evidence = string(digest)
 	return out, err
@@ -113,7 +114,7 @@ func lastOf(path string) string {
 // series reads all that the program reported: the metrics file up to
 // where it stood at the program's end, metrics.json in the output folder, and
 // what the job extracts. unread says what could not be extracted, and why.
-func (a *Attempt) series(ctx context.Context, end sandbox.Ending, box *untrusted.Folder) (s *metrics.Series, unread []string, err error) {
+func (a *Attempt) series(ctx context.Context, end shim.Ending, box *untrusted.Folder) (s *metrics.Series, unread []string, err error) {
 	s = metrics.NewSeries()
 	if f, _, err := box.Open(sandbox.MetricsFile); err == nil {
 		buf := make([]byte, 64<<10)
@@ -146,7 +147,7 @@ func (a *Attempt) series(ctx context.Context, end sandbox.Ending, box *untrusted
 			readKey(s, name, path.Join(sandbox.WorkFolder, x.File), x.Key, box)
 			continue
 		}
-		v, found, err := sandbox.LastMatch(ctx, a.Job.Isolation, a.Job.Limits.Time, x.Stdout, sandbox.Stdout(a.Folder))
+		v, found, err := shim.LastMatch(ctx, a.Job.Isolation, a.Job.Limits.Time, x.Stdout, shim.Stdout(a.Folder))
 		if err != nil {
 			unread = append(unread, fmt.Sprintf("%s could not be read: %v", name, err))
 		}

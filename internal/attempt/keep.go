@@ -18,6 +18,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 )
 
@@ -120,8 +121,8 @@ func (a *Attempt) keepTexts(box *untrusted.Folder) (objects.Tree, error) {
 		name string
 		open opener
 	}{
-		{"stdout", own(sandbox.Stdout(a.Folder))}, {"stderr", own(sandbox.Stderr(a.Folder))},
-		{sandbox.MetricsFile, reported}, {"diagnosis.txt", own(sandbox.Diagnosis(a.Folder))},
+		{"stdout", own(shim.Stdout(a.Folder))}, {"stderr", own(shim.Stderr(a.Folder))},
+		{sandbox.MetricsFile, reported}, {"diagnosis.txt", own(shim.Diagnosis(a.Folder))},
 	} {
 		f, err := a.putText(of.open)
 		if untrusted.Theirs(err) || errors.Is(err, errEmpty) {

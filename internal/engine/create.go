@@ -16,6 +16,7 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
@@ -60,7 +61,7 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 	if err := environment.CheckAllowed(st, filepath.Dir(file), o.AllowInputs); err != nil {
 		return nil, err
 	}
-	if err := sandbox.Probe(o.isolation()); err != nil {
+	if err := shim.Probe(o.isolation()); err != nil {
 		return nil, err
 	}
 	return st, promised(st, o.isolation())

@@ -15,6 +15,7 @@ import (
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/search"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
@@ -223,7 +224,7 @@ func (d *driver) why() string {
 
 // wasStopped reports whether a job ended because this engine stops all.
 func (d *driver) wasStopped(out executor.Outcome) bool {
-	return d.why() != "" && (out.EndedBy == sandbox.ByRequest || out.Lost)
+	return d.why() != "" && (out.EndedBy == shim.ByRequest || out.Lost)
 }
 
 // ended is the outcome of an attempt; its files go once that is durable.

@@ -23,11 +23,11 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/proof"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 

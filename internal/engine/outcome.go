@@ -12,8 +12,8 @@ import (
 	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 	"ratchet/internal/search"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
@@ -121,7 +121,7 @@ func (d *driver) withEvaluation(job, evaluation string) (string, error) {
 }
 
 // reached says which limits a program has reached, whatever became of it.
-func reached(limits []sandbox.Reached) []string {
+func reached(limits []shim.Reached) []string {
 	refused := map[string]string{"processes": "%d times it was refused another process or thread", "memory": "the kernel killed %d of its processes"}
 	var notes []string
 	for _, l := range limits {

@@ -14,6 +14,7 @@ import (
 
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
@@ -49,7 +50,7 @@ print(json.dumps({"executable": sys.executable, "version": sys.version.split()[0
 			spec.Env = append(spec.Env, name+"="+v)
 		}
 	}
-	out, err := sandbox.Ask(ctx, spec, f.choices)
+	out, err := shim.Ask(ctx, spec, f.choices)
 	if err != nil {
 		return ctx.Err() // not a Python that answers: taken as any other program
 	}

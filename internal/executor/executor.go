@@ -8,7 +8,9 @@ import (
 	"io"
 
 	"ratchet/internal/metrics"
+	"ratchet/internal/processes"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
@@ -63,7 +65,7 @@ const (
 
 // Outcome is what came of a job. The objects that it names are durable.
 type Outcome struct {
-	sandbox.Ending
+	shim.Ending
 	Lost bool   `json:"lost,omitempty"` // it is gone without an ending
 	Host string `json:"host"`
 	// Evidence is the digest of the manifest of what was kept; "" where the job was
@@ -140,5 +142,5 @@ type Handle interface {
 	// and its size in bytes; "": nothing. It is durable on return.
 	Snapshot(ctx context.Context) (digest string, size int64, err error)
 	// Using is what the job uses now; false where that is not known.
-	Using() (sandbox.Usage, bool)
+	Using() (processes.Usage, bool)
 }

@@ -3,12 +3,12 @@ package maintenance_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"ratchet/internal/shim"
 
-	"ratchet/internal/sandbox"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }

@@ -3,7 +3,7 @@ package monitor
 import (
 	"time"
 
-	"ratchet/internal/sandbox"
+	"ratchet/internal/processes"
 )
 
 // Sample is what was used at one moment. Shares are from 0 to 1, rates are per
@@ -100,7 +100,7 @@ type Self struct {
 // Attempt is one that runs. Rates are since the sample before.
 type Attempt struct {
 	ID string `json:"id"`
-	sandbox.Usage
+	processes.Usage
 	CPURate     float64 `json:"cpu_rate"` // processors
 	MemoryLimit int64   `json:"memory_limit"`
 	GPUs        []int   `json:"gpus,omitempty"`

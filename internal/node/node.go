@@ -15,11 +15,12 @@ import (
 
 	"ratchet/internal/attempt"
 	"ratchet/internal/breaker"
+	"ratchet/internal/diskspace"
 	"ratchet/internal/executor"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // DefaultLimits leave a machine some room.
@@ -86,7 +87,7 @@ func (n *Node) Join(run string, parallel int) (leave func()) {
 	n.runs[run] = parallel
 	n.mu.Unlock()
 	if first {
-		sandbox.Sweep()
+		shim.Sweep()
 		n.orphans()
 	}
 	n.room.forget(run)
@@ -193,7 +194,7 @@ func (n *Node) capacity(disk int64) capacity {
 	if m, err := mem.VirtualMemory(); err == nil {
 		c.memory = monitor.Memory{Total: int64(m.Total), Available: int64(m.Available)}
 	}
-	c.free, _ = sandbox.FreeSpace(n.home.Folder)
+	c.free, _ = diskspace.Free(n.home.Folder)
 	n.mu.Lock()
 	c.gpus = n.gpus
 	n.mu.Unlock()

@@ -23,7 +23,7 @@ import (
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
@@ -237,7 +237,7 @@ func (r *room) claims() ([]Claim, error) {
 // counts: its attempt runs, or somebody drives its run and is about to start
 // it.
 func alive(h *home.Home, c Claim) bool {
-	return sandbox.Live(h.AttemptFolder(c.Run, c.Attempt)) || h.Driven(c.Run) != nil
+	return shim.Live(h.AttemptFolder(c.Run, c.Attempt)) || h.Driven(c.Run) != nil
 }
 
 // forget removes the claims of a run that this process begins to drive: those

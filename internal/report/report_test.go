@@ -21,11 +21,11 @@ import (
 
 	"ratchet/internal/engine"
 	"ratchet/internal/report"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,12 +18,12 @@ import (
 	"ratchet/study"
 )
 
-// cgroup bounds the memory, processor share and number of processes of one
+// Group bounds the memory, processor share and number of processes of one
 // attempt, where this process may make control groups: as root, or in a tree
 // that was delegated to it. Elsewhere it is empty, and the watch bounds memory
 // by looking. Both versions of the kernel's interface are used
 // (Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/).
-type cgroup struct {
+type Group struct {
 	dirs map[string]string // by controller; version 2 has one folder for all
 	v2   bool
 }
@@ -96,15 +97,15 @@ var groups atomic.Int64
 
 // newCgroup makes a group without limits. Where the machine has none to give,
 // the group is empty.
-func newCgroup() *cgroup {
+func newCgroup() *Group {
 	h := findHierarchy()
-	g := &cgroup{dirs: map[string]string{}, v2: h.v2}
+	g := &Group{dirs: map[string]string{}, v2: h.v2}
 	name := fmt.Sprintf("%d-%d", groups.Add(1), os.Getpid()) // see Sweep
 	for c, base := range h.base {
 		dir := filepath.Join(base, name)
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			g.remove()
-			return &cgroup{} // it may not be ours to make after all
+			return &Group{} // it may not be ours to make after all
 		}
 		g.dirs[c] = dir
 	}
@@ -112,7 +113,7 @@ func newCgroup() *cgroup {
 }
 
 // limit sets the limits of an attempt.
-func (g *cgroup) limit(l study.AttemptLimits) error {
+func (g *Group) limit(l study.AttemptLimits) error {
 	memory := strconv.FormatInt(int64(l.Memory), 10)
 	quota := strconv.FormatInt(int64(l.CPUs*100_000), 10)
 	tasks := strconv.Itoa(l.Processes + ownProcesses)
@@ -143,7 +144,7 @@ func (g *cgroup) limit(l study.AttemptLimits) error {
 // pass a point (cgroup_threadgroup_rwsem), which takes 10 ms and more. So in
 // version 2 it is born there, and in version 1, which has no such way, it moves
 // itself, as a single thread, before it does anything else.
-func (g *cgroup) enter(p *plan) (files []*os.File, err error) {
+func (g *Group) enter(p *plan) (files []*os.File, err error) {
 	for _, dir := range g.dirs {
 		if g.v2 {
 			group, err := os.Open(dir)
@@ -165,30 +166,30 @@ func (g *cgroup) enter(p *plan) (files []*os.File, err error) {
 
 // born is the group that a process is to be born in, among the files of enter;
 // nil: it moves itself.
-func (g *cgroup) born(files []*os.File) *os.File {
+func (g *Group) born(files []*os.File) *os.File {
 	if g.v2 && len(files) > 0 {
 		return files[0]
 	}
 	return nil
 }
 
-// limitsMemory reports whether the kernel holds the memory limit.
-func (g *cgroup) limitsMemory() bool { return g.v2 || g.dirs["memory"] != "" }
+// LimitsMemory reports whether the kernel holds the memory limit.
+func (g *Group) LimitsMemory() bool { return g.v2 || g.dirs["memory"] != "" }
 
-// limitsCPU reports whether the kernel holds the processor share.
-func (g *cgroup) limitsCPU() bool { return g.v2 || g.dirs["cpu"] != "" }
+// LimitsCPU reports whether the kernel holds the processor share.
+func (g *Group) LimitsCPU() bool { return g.v2 || g.dirs["cpu"] != "" }
 
-// refused is how often the kernel refused a process for the limit of them.
-func (g *cgroup) refused() int64 {
+// Refused is how often the kernel refused a process for the limit of them.
+func (g *Group) Refused() int64 {
 	if g.v2 {
 		return counter(g.dirs[""], "pids.events", "max")
 	}
 	return counter(g.dirs["pids"], "pids.events", "max")
 }
 
-// usage is the group's processor time in seconds, 0 where it is not known, and
+// Usage is the group's processor time in seconds, 0 where it is not known, and
 // how many processes the kernel killed for the memory limit.
-func (g *cgroup) usage() (cpu float64, killed int64) {
+func (g *Group) Usage() (cpu float64, killed int64) {
 	if g.v2 {
 		dir := g.dirs[""]
 		return float64(counter(dir, "cpu.stat", "usage_usec")) / 1e6, counter(dir, "memory.events", "oom_kill")
@@ -214,7 +215,7 @@ func counter(dir, file, name string) int64 {
 
 // remove takes the group away. All its processes are gone by then; the kernel
 // may need a moment to know it.
-func (g *cgroup) remove() {
+func (g *Group) remove() {
 	for _, dir := range g.dirs {
 		for range 200 {
 			if err := os.Remove(dir); err == nil || errors.Is(err, os.ErrNotExist) {
@@ -223,4 +224,47 @@ func (g *cgroup) remove() {
 			time.Sleep(time.Millisecond)
 		}
 	}
+}
+
+// SweepGroups removes the control groups of shims that were killed, and ends what is
+// in them.
+func SweepGroups() {
+	for _, base := range findHierarchy().base {
+		groups, err := os.ReadDir(base)
+		if err != nil {
+			continue
+		}
+		for _, g := range groups {
+			pid, err := strconv.Atoi(g.Name()[strings.LastIndexByte(g.Name(), '-')+1:])
+			if !g.IsDir() || err != nil || syscall.Kill(pid, 0) != syscall.ESRCH {
+				continue
+			}
+			dir := filepath.Join(base, g.Name())
+			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+			for p := range strings.FieldsSeq(string(procs)) {
+				if n, err := strconv.Atoi(p); err == nil {
+					_ = syscall.Kill(n, syscall.SIGKILL) // without its shim it is nobody's
+				}
+			}
+			_ = os.Remove(dir) // next time, if the kernel is not done with it
+		}
+	}
+}
+
+// BoundsByGroups says why control groups cannot bound a command here; nil: they can.
+func BoundsByGroups() error {
+	g := newCgroup()
+	err := g.limit(study.AttemptLimits{Memory: 64 << 20, CPUs: 1, Processes: 16})
+	g.remove()
+	if len(g.dirs) == 0 {
+		return errors.New("not to be had by this user; memory is bounded by looking every 50 ms, processors by stopping what has used its share")
+	}
+	return err
+}
+
+// BoundsProcesses reports whether the number of an attempt's processes is
+// bounded under any isolation: by control groups.
+func BoundsProcesses() bool {
+	h := findHierarchy()
+	return h.v2 || h.base["pids"] != ""
 }

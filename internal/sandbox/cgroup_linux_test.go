@@ -35,7 +35,7 @@ func TestBornInItsGroup(t *testing.T) {
 		}
 		t.Skip("this user cannot make control groups of version 2 here; CI does it as root")
 	}
-	group := &cgroup{v2: true, dirs: map[string]string{"": dir}}
+	group := &Group{v2: true, dirs: map[string]string{"": dir}}
 	defer group.remove()
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -60,7 +60,7 @@ func TestBornInItsGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := f.end(&Spec{Command: []string{"cat"}})
-	reap(f.pid)
+	Reap(f.pid)
 	f.close()
 	for _, file := range files {
 		if err := file.Close(); err != nil {
@@ -70,5 +70,22 @@ func TestBornInItsGroup(t *testing.T) {
 	b, err := os.ReadFile(out.Name())
 	if err != nil || end.Exit != 0 || !strings.Contains(string(b), "0::/ratchet-test\n") {
 		t.Errorf("%+v, %s (%v)", end, b, err)
+	}
+}
+
+// TestSweep: what a killed shim left outside its folder is removed.
+func TestSweep(t *testing.T) {
+	var dirs []string
+	for _, base := range findHierarchy().base {
+		dir := filepath.Join(base, "left-4194303") // no process has that id
+		if err := os.Mkdir(dir, 0o755); err == nil {
+			dirs = append(dirs, dir)
+		}
+	}
+	SweepGroups()
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
+		}
 	}
 }

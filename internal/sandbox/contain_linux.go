@@ -21,13 +21,13 @@ const nobody = 65534
 // maxFiles is how many files a process may have open.
 const maxFiles = 4096
 
-// ownNetwork reports whether a command gets a network of its own.
-func ownNetwork(spec *Spec) bool { return spec.Isolation.ClosesNetwork(spec.Limits) }
+// OwnNetwork reports whether a command gets a network of its own.
+func OwnNetwork(spec *Spec) bool { return spec.Isolation.ClosesNetwork(spec.Limits) }
 
 // namespaces are the new ones of the sandbox's first process.
 func namespaces(spec *Spec) uintptr {
 	flags := unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
-	if !spec.sharesNetwork() {
+	if !spec.SharesNetwork() {
 		flags |= unix.CLONE_NEWNET
 	}
 	return uintptr(flags)
@@ -84,12 +84,12 @@ func sameUsers(file string) (string, error) {
 	return out, nil
 }
 
-// giveAway makes the box the property of the user that the command runs as.
-func giveAway(spec *Spec, folder string) error {
+// GiveAway makes the box the property of the user that the command runs as.
+func GiveAway(spec *Spec, folder string) error {
 	if os.Getuid() != 0 || spec.Isolation != Strict {
 		return nil
 	}
-	for _, dir := range writable(folder, spec) {
+	for _, dir := range Writable(folder, spec) {
 		if err := giveFolder(dir); err != nil {
 			return err
 		}
@@ -188,8 +188,8 @@ func planSignals(command *plan) {
 	command.call("hearing signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, address(put(command.shared, unix.Sigset_t{})), 0, size)
 }
 
-// reap takes the end of a child of this process.
-func reap(pid int) {
+// Reap takes the end of a child of this process.
+func Reap(pid int) {
 	for {
 		if _, err := syscall.Wait4(pid, nil, 0, nil); !errors.Is(err, syscall.EINTR) {
 			return
@@ -199,4 +199,5 @@ func reap(pid int) {
 
 func executable() string { return "/proc/self/exe" }
 
-func initMain() int { return 1 } // the first process is forked here
+// InitMain is what the first process does elsewhere; here it is forked.
+func InitMain() int { return 1 }

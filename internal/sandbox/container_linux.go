@@ -14,17 +14,20 @@ import (
 	"ratchet/study"
 )
 
-// container is a sandbox that was made ahead, up to where the attempt that is
+// Container is a sandbox that was made ahead, up to where the attempt that is
 // to run in it matters: its first process waits inside.
-type container struct {
+type Container struct {
 	shape  Spec
 	made   time.Time
 	fork   *fork
-	group  *cgroup
-	stdout *os.File // what the command will print
-	stderr *os.File
+	Group  *Group
+	Stdout *os.File // what the command will print
+	Stderr *os.File
 	notice *notice
 	door   *handover // of the door's listener; nil: its network is the machine's
+	// handedDoor is door once the first process is to make the listener, until
+	// somebody waits for it.
+	handedDoor *handover
 }
 
 // freshFor is how long a container may wait for its attempt: it shows the
@@ -39,26 +42,26 @@ func shape(spec *Spec) Spec {
 	}
 }
 
-// fits reports whether a container was made for such a command, not long ago.
-func (c *container) fits(spec *Spec) bool {
+// Fits reports whether a container was made for such a command, not long ago.
+func (c *Container) Fits(spec *Spec) bool {
 	return time.Since(c.made) < freshFor && reflect.DeepEqual(c.shape, shape(spec))
 }
 
-// newContainer makes a sandbox for commands like the given one.
-func newContainer(like *Spec) (*container, error) {
+// NewContainer makes a sandbox for commands like the given one.
+func NewContainer(like *Spec) (*Container, error) {
 	f, err := newFork()
 	if err != nil {
 		return nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
-	c := &container{shape: shape(like), made: time.Now(), fork: f}
+	c := &Container{shape: shape(like), made: time.Now(), fork: f}
 	if err := c.make(); err != nil {
-		c.discard()
+		c.Discard()
 		return nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
 	return c, nil
 }
 
-func (c *container) make() error {
+func (c *Container) make() error {
 	var theirs []*os.File // what only the first process needs
 	own := func(f *os.File) *os.File {
 		theirs = append(theirs, f)
@@ -70,16 +73,16 @@ func (c *container) make() error {
 		}
 	}()
 	ahead, command := &c.fork.firstAhead, &c.fork.commandAhead
-	c.group = newCgroup()
+	c.Group = newCgroup()
 	ahead.call("living no longer than the shim", unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, int(unix.SIGKILL))
-	group, err := c.group.enter(ahead)
+	group, err := c.Group.enter(ahead)
 	for _, f := range group {
 		own(f)
 	}
 	if err != nil {
 		return err
 	}
-	for i, to := range []**os.File{&c.stdout, &c.stderr} {
+	for i, to := range []**os.File{&c.Stdout, &c.Stderr} {
 		read, write, err := os.Pipe()
 		if err != nil {
 			return err
@@ -90,7 +93,7 @@ func (c *container) make() error {
 	command.call("becoming a session", unix.SYS_SETSID)
 	if c.shape.Isolation != Strict {
 		ahead.call("becoming the reaper", unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1)
-		return c.fork.start(0, c.group.born(group), func(int) error { return nil })
+		return c.fork.start(0, c.Group.born(group), func(int) error { return nil })
 	}
 	if c.notice, err = newNotice(); err != nil {
 		return err
@@ -108,7 +111,7 @@ func (c *container) make() error {
 	if err := planGiveUp(command, c.notice); err != nil {
 		return err
 	}
-	if ownNetwork(&c.shape) {
+	if OwnNetwork(&c.shape) {
 		if c.door, err = newHandover("door"); err != nil {
 			return err
 		}
@@ -117,12 +120,12 @@ func (c *container) make() error {
 	if err := planMachine(ahead, &c.shape); err != nil {
 		return err
 	}
-	return c.fork.start(namespaces(&c.shape), c.group.born(group), mapUsers)
+	return c.fork.start(namespaces(&c.shape), c.Group.born(group), mapUsers)
 }
 
-// begin starts the command of an attempt in it. wait gives how it ended.
-func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func() childEnd, err error) {
-	if err := c.group.limit(spec.Limits); err != nil {
+// Begin starts the command of an attempt in it. wait gives how it ended.
+func (c *Container) Begin(folder string, spec *Spec) (wait func() End, err error) {
+	if err := c.Group.limit(spec.Limits); err != nil {
 		return nil, err
 	}
 	f := c.fork
@@ -138,12 +141,11 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 		if err := planBox(first, spec, folder); err != nil {
 			return nil, fmt.Errorf("isolating the attempt: %w", err)
 		}
-		if door != nil && c.door != nil {
-			if err := door.plan(first, c.door); err != nil {
+		if spec.Door != nil && c.door != nil {
+			if err := planDoor(first, c.door); err != nil {
 				return nil, fmt.Errorf("isolating the attempt: %w", err)
 			}
-			door.receive(c.door)
-			c.door = nil
+			c.door, c.handedDoor = nil, c.door
 		}
 	}
 	command.call("entering the working folder", unix.SYS_CHDIR, work)
@@ -165,34 +167,36 @@ func (c *container) begin(folder string, spec *Spec, door *doorway) (wait func()
 	if err := f.proceed(); err != nil {
 		return nil, fmt.Errorf("starting the sandbox: %w", err)
 	}
-	return func() childEnd {
+	return func() End {
 		e := f.end(spec)
 		e.Refused = c.notice.refused
 		return e
 	}, nil
 }
 
-// pid is the first process.
-func (c *container) pid() int { return c.fork.pid }
+// PID is the first process.
+func (c *Container) PID() int { return c.fork.pid }
 
-// discard ends a container that no command runs in.
-func (c *container) discard() {
+// Discard ends a container that no command runs in.
+func (c *Container) Discard() {
 	if pid := c.fork.pid; pid > 0 {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
-		reap(pid)
+		Reap(pid)
 	}
-	for _, f := range []*os.File{c.stdout, c.stderr} {
+	for _, f := range []*os.File{c.Stdout, c.Stderr} {
 		_ = f.Close() // nil where there was no getting that far
 	}
-	c.remove()
+	c.Remove()
 }
 
-// remove takes away what is left of a container whose processes are gone.
-func (c *container) remove() {
+// Remove takes away what is left of a container whose processes are gone.
+func (c *Container) Remove() {
 	c.fork.close()
 	c.notice.close()
-	if c.door != nil {
-		_ = c.door.ours.Close()
+	for _, h := range []*handover{c.door, c.handedDoor} {
+		if h != nil {
+			_ = h.ours.Close()
+		}
 	}
-	c.group.remove()
+	c.Group.remove()
 }

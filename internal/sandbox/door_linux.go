@@ -13,10 +13,10 @@ import (
 // until the shim has it.
 const doorFD = 203
 
-// plan has the first process make the listener in the command's network, and
+// planDoor has the first process make the listener in the command's network, and
 // hand it over.
-func (d *doorway) plan(p *plan, h *handover) error {
-	at, err := net.ResolveTCPAddr("tcp", doorAddress)
+func planDoor(p *plan, h *handover) error {
+	at, err := net.ResolveTCPAddr("tcp", DoorAddress)
 	if err != nil {
 		return err
 	}
@@ -33,20 +33,23 @@ func (d *doorway) plan(p *plan, h *handover) error {
 	return nil
 }
 
-// receive opens the door with the listener that the first process made.
-func (d *doorway) receive(h *handover) {
-	d.wait.Go(func() {
+// DoorListener gives what waits for the listener of the door that the first process
+// makes; nil: it makes none, or somebody waits for it already.
+func (c *Container) DoorListener() (take func() (net.Listener, error)) {
+	h := c.handedDoor
+	if h == nil {
+		return nil
+	}
+	c.handedDoor = nil
+	return func() (net.Listener, error) {
 		fd, err := h.take()
 		if err != nil {
-			return // it ended before; its report says why
+			return nil, err
 		}
 		f := os.NewFile(uintptr(fd), "door")
-		l, err := net.FileListener(f)
-		_ = f.Close() // the listener has its own
-		if err == nil {
-			d.listen(l)
-		}
-	})
+		defer f.Close() // the listener has its own
+		return net.FileListener(f)
+	}
 }
 
 // handover is the way of a file descriptor from the first process, or the

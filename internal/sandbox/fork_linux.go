@@ -318,21 +318,21 @@ func (o *orders) tell(stage int64, step uintptr, errno syscall.Errno) {
 }
 
 // end waits for the report and says how the command ended.
-func (f *fork) end(spec *Spec) childEnd {
+func (f *fork) end(spec *Spec) End {
 	var r forkReport
 	if err := binary.Read(f.report, binary.NativeEndian, &r); err != nil {
-		return childEnd{Exit: -1, Signal: "killed"} // with its sandbox
+		return End{Exit: -1, Signal: "killed"} // with its sandbox
 	}
 	errno := syscall.Errno(r.Errno)
 	plans := map[int64]*plan{stageFirstAhead: &f.firstAhead, stageCommandAhead: &f.commandAhead, stageFirst: &f.first, stageCommand: &f.command}
 	if failed := plans[r.Stage]; failed != nil {
-		return childEnd{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", failed.said(r.Step), errno), Exit: -1}
+		return End{SetUp: fmt.Sprintf("isolating the attempt: %s: %v", failed.said(r.Step), errno), Exit: -1}
 	}
 	if r.Stage == stageExec {
-		return childEnd{SetUp: notExecuted(spec, errno, syscall.Errno(r.Stat), fs.FileMode(r.Mode)), Missing: true, Exit: -1}
+		return End{SetUp: notExecuted(spec, errno, syscall.Errno(r.Stat), fs.FileMode(r.Mode)), Missing: true, Exit: -1}
 	}
 	status := syscall.WaitStatus(r.Status)
-	e := childEnd{Exit: status.ExitStatus(), CPU: float64(r.CPU) / 1e6, Memory: r.Memory << 10}
+	e := End{Exit: status.ExitStatus(), CPU: float64(r.CPU) / 1e6, Memory: r.Memory << 10}
 	if status.Signaled() {
 		e.Exit, e.Signal = -1, unix.SignalName(status.Signal())
 	}

@@ -69,7 +69,7 @@ func planMachine(p *plan, shape *Spec) error {
 	v.mount("", viewRoot, "", unix.MS_REC|unix.MS_PRIVATE, "")
 	const name = "ratchet"
 	v.call("naming the host", unix.SYS_SETHOSTNAME, name, len(name))
-	if shape.sharesNetwork() {
+	if shape.SharesNetwork() {
 		return nil
 	}
 	return v.loopback()
@@ -125,7 +125,7 @@ func (v *view) system(spec *Spec) error {
 	if spec.Limits.GPUs > 0 {
 		paths = append(paths, "/sys/bus/pci", "/sys/devices")
 	}
-	if spec.sharesNetwork() {
+	if spec.SharesNetwork() {
 		// What names the machine's name servers is often a link out of /etc.
 		if servers, err := filepath.EvalSymlinks("/etc/resolv.conf"); err == nil {
 			paths = append(paths, servers)
@@ -239,7 +239,7 @@ func (v *view) devices(spec *Spec) error {
 // box binds what the command may write to: its box, its checkpoint folder and
 // a /tmp of its own, all counted as its disk use; and its inputs.
 func (v *view) box(folder string, spec *Spec) error {
-	writable := []Bind{{Source: Box(folder), Target: boxMount}, {Source: filepath.Join(folder, tmpFolder), Target: "/tmp"}}
+	writable := []Bind{{Source: Box(folder), Target: boxMount}, {Source: filepath.Join(folder, TmpFolder), Target: "/tmp"}}
 	if spec.Checkpoint != "" {
 		writable = append(writable, Bind{Source: spec.Checkpoint, Target: boxMount + "/" + CheckpointFolder})
 		if spec.CheckpointAt != "" {

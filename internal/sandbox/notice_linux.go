@@ -36,8 +36,8 @@ type notice struct {
 	calls []string // each once
 }
 
-// noticing reports whether the kernel can ask about system calls.
-var noticing = sync.OnceValue(func() bool {
+// Noticing reports whether the kernel can ask about system calls.
+var Noticing = sync.OnceValue(func() bool {
 	const getActionAvail = 2 // SECCOMP_GET_ACTION_AVAIL
 	action := uint32(unix.SECCOMP_RET_USER_NOTIF)
 	_, _, errno := unix.Syscall(unix.SYS_SECCOMP, getActionAvail, 0, uintptr(unsafe.Pointer(&action)))
@@ -46,7 +46,7 @@ var noticing = sync.OnceValue(func() bool {
 
 // newNotice makes the way for the listener; nil where the kernel has none.
 func newNotice() (*notice, error) {
-	if !noticing() {
+	if !Noticing() {
 		return nil, nil
 	}
 	way, err := newHandover("notice")

@@ -66,8 +66,8 @@ const (
 	landlockFirst = 1<<13 - 1 // of the first version of its interface
 )
 
-// landlockVersion is the version of the kernel's Landlock; 0: there is none.
-func landlockVersion() int {
+// LandlockVersion is the version of the kernel's Landlock; 0: there is none.
+func LandlockVersion() int {
 	v, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 {
 		return 0
@@ -79,7 +79,7 @@ func landlockVersion() int {
 // wall, and one around signals and abstract sockets. On a kernel with less of
 // Landlock, or none, the first one stands alone.
 func planFiles(p *plan) {
-	version := landlockVersion()
+	version := LandlockVersion()
 	if version == 0 {
 		return
 	}
@@ -150,7 +150,7 @@ var callFilter = sync.OnceValues(func() ([]unix.SockFilter, error) {
 		if _, ok := known.SyscallNames[name]; !ok {
 			continue
 		}
-		if noticing() && slices.Contains(alarming, name) {
+		if Noticing() && slices.Contains(alarming, name) {
 			asked = append(asked, name)
 		} else {
 			refused = append(refused, name)

@@ -2,7 +2,7 @@ package sandbox
 
 import (
 	"fmt"
-	"time"
+	"path/filepath"
 
 	"ratchet/study"
 )
@@ -72,6 +72,22 @@ type Spec struct {
 	Halt *Halt
 }
 
+// Door leads a command's connections to a socket of this machine, from an
+// address that only the command has where it has a network of its own. It is
+// the shim that carries them, so that the address stays while who listens
+// behind it is started anew: connections wait for it, and a request that it has
+// not begun to answer is made again (see line).
+type Door struct {
+	// Socket is the path of the Unix socket behind the door.
+	Socket string
+	// Env are variables, NAME=value, in which ADDRESS stands for the door's
+	// host and port, and BOX for the box as the command sees it.
+	Env []string
+}
+
+// DoorAddress is where the door is in a network of the command's own.
+const DoorAddress = "127.0.0.1:8377"
+
 // Bind is a file or folder of this machine.
 type Bind struct {
 	Source string // absolute
@@ -101,8 +117,8 @@ func (i Isolation) ClosesNetwork(l study.AttemptLimits) bool {
 	return i == Strict && l.Network != study.NetworkHost
 }
 
-// sharesNetwork reports whether the command has the machine's network.
-func (s *Spec) sharesNetwork() bool { return s.Limits.Network == study.NetworkHost }
+// SharesNetwork reports whether the command has the machine's network.
+func (s *Spec) SharesNetwork() bool { return s.Limits.Network == study.NetworkHost }
 
 // Path is where a command in a sandbox finds a name of its box. folder is the
 // attempt's folder on this machine.
@@ -113,59 +129,20 @@ func (s *Spec) Path(folder, name string) string {
 	return Box(folder) + "/" + name
 }
 
-// Why a shim ended a command.
+// The folders of an attempt's folder that the command writes to.
 const (
-	ByItself  = ""          // it did not
-	ByTime    = "time"      // limits.attempt.time
-	ByStall   = "stall"     // limits.attempt.stall
-	ByMemory  = "memory"    // limits.attempt.memory
-	ByDisk    = "disk"      // limits.attempt.disk
-	ByDepth   = "depth"     // folders nested too deep for what they hold to be counted
-	ByHalving = "halving"   // see Halt
-	ByRequest = "requested" // Handle.Stop
+	boxFolder = "box"
+	TmpFolder = "tmp"
 )
 
-// Reached is a limit that a command has reached.
-type Reached struct {
-	Limit string // as in limits.attempt
-	Times int64  // how often something was refused for it; 0: nobody counted
-}
+// Box is the folder of an attempt that its command may write to.
+func Box(folder string) string { return filepath.Join(folder, boxFolder) }
 
-// Ending is how a command ended, as its shim wrote it down.
-type Ending struct {
-	// SetUp is why the command could not be started; all else is then empty
-	// but the times.
-	SetUp string `json:",omitempty"`
-	// Missing is set with SetUp where the command itself was not found or
-	// could not be executed: the study's fault, not the machine's.
-	Missing   bool   `json:",omitempty"`
-	Exit      int    // exit status; -1 after a signal
-	Signal    string `json:",omitempty"`
-	EndedBy   string `json:",omitempty"` // one of the By constants
-	Started   time.Time
-	Ended     time.Time
-	Wall      float64 // seconds, by a clock that nobody sets
-	CPU       float64 // seconds, the process tree together
-	Memory    int64   // bytes at most
-	Disk      int64   // bytes of blocks at the end
-	Read      int64   `json:",omitempty"` // bytes from disks, as last seen
-	Written   int64   `json:",omitempty"` // bytes to disks, as last seen
-	OOMKilled bool    `json:",omitempty"` // the kernel killed for the memory limit
-	// Refused are the system calls that the walls refused and that no program
-	// makes by accident; each once.
-	Refused []string `json:",omitempty"`
-	// ForksRefused: the command met the limit of its processes, where a control
-	// group tells.
-	ForksRefused bool `json:",omitempty"`
-	// Reached are the limits that the command has reached, whatever became of it.
-	Reached []Reached `json:",omitempty"`
-	CutOut  int64     `json:",omitempty"` // bytes of stdout that were not kept
-	CutErr  int64     `json:",omitempty"` // bytes of stderr that were not kept
-	// Sizes at the end of the main program: what its children wrote to the
-	// metrics file afterwards does not count.
-	MetricsSize int64
-	// Boot is the boot of the machine within which this holds, since neither
-	// it nor what the command left was synced: the engine that started the
-	// attempt was there to collect it. "": all of it was.
-	Boot string `json:",omitempty"`
+// Writable are the folders that an attempt's command writes to.
+func Writable(folder string, spec *Spec) []string {
+	dirs := []string{Box(folder), filepath.Join(folder, TmpFolder)}
+	if spec.Checkpoint != "" {
+		dirs = append(dirs, spec.Checkpoint)
+	}
+	return dirs
 }

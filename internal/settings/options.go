@@ -11,10 +11,10 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/diskspace"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/node"
 	"ratchet/internal/report"
-	"ratchet/internal/sandbox"
 	"ratchet/internal/watching"
 	"ratchet/study"
 )
@@ -56,7 +56,7 @@ func (s *Settings) Node() (o node.Options, err error) {
 			m, err := mem.VirtualMemory()
 			return int64(value(m)), err == nil
 		},
-		"disk": func() (int64, bool) { return sandbox.TotalSpace(filepath.Dir(s.home)) },
+		"disk": func() (int64, bool) { return diskspace.Total(filepath.Dir(s.home)) },
 	}
 	for name, to := range map[string]*float64{"cpu": &o.Limits.CPU, "memory": &o.Limits.Memory, "disk": &o.Limits.Disk, "gpu_memory": &o.Limits.GPUMemory} {
 		v := s.Get("machine." + name)

@@ -14,7 +14,9 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
+	"ratchet/internal/processes"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // access is the cluster as an engine has it, with its store.
@@ -77,7 +79,7 @@ type job struct {
 	nth   int     // execution of this id
 	ends  time.Time
 	lost  bool
-	ended sandbox.Ending
+	ended shim.Ending
 	stop  chan struct{} // closed when it is asked to stop
 }
 
@@ -113,13 +115,13 @@ func (c *cluster) start(ctx context.Context, j executor.Job) (*job, error) {
 
 // plan is how a job will end: by its trial alone where it comes to its own
 // end, so that every history has the same results.
-func (c *cluster) plan(j executor.Job, took time.Duration) sandbox.Ending {
-	e := sandbox.Ending{Started: time.Now().UTC(), Wall: took.Seconds(), CPU: 0.5, Memory: 1 << 20, Disk: 4096}
+func (c *cluster) plan(j executor.Job, took time.Duration) shim.Ending {
+	e := shim.Ending{Started: time.Now().UTC(), Wall: took.Seconds(), CPU: 0.5, Memory: 1 << 20, Disk: 4096}
 	switch {
 	case c.w.below(12, "program fails", j.Trial) == 0:
 		e.Exit = 3
 	case j.Attempt == 1 && c.w.chance("hangs", j.Trial) < 0.05:
-		e.Exit, e.Signal, e.EndedBy = -1, "killed", sandbox.ByTime
+		e.Exit, e.Signal, e.EndedBy = -1, "killed", shim.ByTime
 	}
 	return e
 }
@@ -219,7 +221,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	out := executor.Outcome{Ending: h.j.ended, Lost: h.j.lost, Host: "simulated", Series: metrics.NewSeries()}
 	if out.Ended = h.j.ends.UTC(); stopped {
 		out.Ended = time.Now().UTC()
-		out.Exit, out.Signal, out.EndedBy = -1, "terminated", sandbox.ByRequest
+		out.Exit, out.Signal, out.EndedBy = -1, "terminated", shim.ByRequest
 	}
 	texts := map[string]string{"stdout": "output of " + h.j.id + "\n"}
 	switch {
@@ -265,4 +267,4 @@ func (h *handle) Stop(bool) error {
 func (h *handle) Snapshot(context.Context) (string, int64, error) { return "", 0, nil }
 
 // Using implements executor.Handle.
-func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Usage{}, false }
+func (h *handle) Using() (processes.Usage, bool) { return processes.Usage{}, false }

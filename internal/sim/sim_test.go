@@ -16,11 +16,11 @@ import (
 	"go.uber.org/goleak"
 
 	"ratchet/internal/proof"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 

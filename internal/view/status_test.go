@@ -12,12 +12,12 @@ import (
 	"ratchet/internal/engine"
 	"ratchet/internal/engine/enginetest"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/view"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 

@@ -16,12 +16,12 @@ import (
 	"time"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/diskspace"
 	"ratchet/internal/forecast"
 	"ratchet/internal/monitor"
 	"ratchet/internal/node"
 	"ratchet/internal/notify"
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 	"ratchet/study"
 )
 
@@ -117,7 +117,7 @@ func New(run Run, o Options) (*Watcher, error) {
 		o.AlertFrom = research.Warning
 	}
 	w := &Watcher{run: run, options: o}
-	if !sandbox.SameDisk(run.Folder, run.Output) {
+	if !diskspace.Same(run.Folder, run.Output) {
 		w.output = run.Output
 	}
 	var open []research.AlertRaised

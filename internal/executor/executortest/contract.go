@@ -12,7 +12,7 @@ import (
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
-	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // Place is where jobs run, for the tests.
@@ -214,7 +214,7 @@ func stopped(t *testing.T, p *Place) {
 	if err := h.Stop(false); err != nil {
 		t.Error(err)
 	}
-	if out := wait(t, h); out.EndedBy != sandbox.ByRequest || out.Exit == 0 {
+	if out := wait(t, h); out.EndedBy != shim.ByRequest || out.Exit == 0 {
 		t.Errorf("it ended as %+v", out)
 	}
 	clean(t, p, job.ID)

@@ -13,8 +13,10 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/metrics"
 	"ratchet/internal/objects"
+	"ratchet/internal/processes"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 )
 
 // Memory executes jobs in memory: the twin of those that execute them somewhere. A
@@ -150,10 +152,10 @@ func (m *Memory) play(p *played) {
 		p.out = executor.Outcome{Lost: true, Host: "memory", Series: metrics.NewSeries()}
 		return
 	case <-p.stop:
-		how.Exit, p.out.Signal, p.out.EndedBy = -1, "terminated", sandbox.ByRequest
+		how.Exit, p.out.Signal, p.out.EndedBy = -1, "terminated", shim.ByRequest
 	case <-end.C:
 		if how.Waits || asked(m.Faults.Hang, p.job.ID) {
-			how.Exit, p.out.Signal, p.out.EndedBy = -1, "killed", sandbox.ByTime
+			how.Exit, p.out.Signal, p.out.EndedBy = -1, "killed", shim.ByTime
 		}
 	}
 	p.out.Exit, p.out.Ended, p.out.LastOut = how.Exit, time.Now().UTC(), how.Prints
@@ -248,4 +250,4 @@ func (h *memoryHandle) Stop(bool) error {
 func (h *memoryHandle) Snapshot(context.Context) (string, int64, error) { return "", 0, nil }
 
 // Using implements executor.Handle.
-func (h *memoryHandle) Using() (sandbox.Usage, bool) { return sandbox.Usage{}, false }
+func (h *memoryHandle) Using() (processes.Usage, bool) { return processes.Usage{}, false }

@@ -15,8 +15,10 @@ import (
 	"ratchet/internal/executor"
 	"ratchet/internal/home"
 	"ratchet/internal/node"
+	"ratchet/internal/processes"
 	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/internal/untrusted"
 )
 
@@ -26,7 +28,7 @@ type Executor struct {
 	run      string
 	node     *node.Node
 	secrets  *redact.Redactor
-	launcher sandbox.Launcher
+	launcher shim.Launcher
 }
 
 // New returns the executor of a run.
@@ -38,7 +40,7 @@ func New(h *home.Home, run string, n *node.Node, secrets *redact.Redactor) *Exec
 func (e *Executor) Close() { e.launcher.Close() }
 
 // Probe implements executor.Executor.
-func (e *Executor) Probe(level sandbox.Isolation) error { return sandbox.Probe(level) }
+func (e *Executor) Probe(level sandbox.Isolation) error { return shim.Probe(level) }
 
 // Admit implements executor.Executor. A job that was started by an earlier engine
 // has its room already.
@@ -49,7 +51,7 @@ func (e *Executor) Admit(ctx context.Context, job *executor.Job, r executor.Rese
 	}
 	claim := node.Claim{Run: job.Run, Attempt: job.ID, Memory: r.Memory, CPUs: job.Limits.CPUs, GPUMemory: r.GPUMemory}
 	if there {
-		spec, err := sandbox.ReadSpec(e.home.AttemptFolder(e.run, job.ID))
+		spec, err := shim.ReadSpec(e.home.AttemptFolder(e.run, job.ID))
 		if err != nil {
 			return func() {}, err
 		}
@@ -65,7 +67,7 @@ func (e *Executor) Admit(ctx context.Context, job *executor.Job, r executor.Rese
 
 // Started implements executor.Executor.
 func (e *Executor) Started(_ context.Context, id string) (bool, error) {
-	return sandbox.Began(e.home.AttemptFolder(e.run, id))
+	return shim.Began(e.home.AttemptFolder(e.run, id))
 }
 
 // Start implements executor.Executor.
@@ -122,9 +124,9 @@ func (e *Executor) Jobs() ([]string, error) {
 
 // Output implements executor.Executor.
 func (e *Executor) Output(id, name string) (io.ReadCloser, error) {
-	path := sandbox.Stdout(e.home.AttemptFolder(e.run, id))
+	path := shim.Stdout(e.home.AttemptFolder(e.run, id))
 	if name == "stderr" {
-		path = sandbox.Stderr(e.home.AttemptFolder(e.run, id))
+		path = shim.Stderr(e.home.AttemptFolder(e.run, id))
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) { // it has just begun
@@ -135,13 +137,13 @@ func (e *Executor) Output(id, name string) (io.ReadCloser, error) {
 
 type handle struct {
 	attempt *attempt.Attempt
-	shim    *sandbox.Handle
+	shim    *shim.Handle
 }
 
 // Wait implements executor.Handle.
 func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	end, err := h.shim.Wait(ctx)
-	if errors.Is(err, sandbox.ErrLost) {
+	if errors.Is(err, shim.ErrLost) {
 		return attempt.Gone(), nil
 	}
 	if err != nil {
@@ -168,4 +170,4 @@ func (h *handle) Snapshot(context.Context) (digest string, size int64, err error
 }
 
 // Using implements executor.Handle.
-func (h *handle) Using() (sandbox.Usage, bool) { return sandbox.Using(h.attempt.Folder) }
+func (h *handle) Using() (processes.Usage, bool) { return shim.Using(h.attempt.Folder) }

@@ -24,11 +24,12 @@ import (
 	"ratchet/internal/objects"
 	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
+	"ratchet/internal/shim"
 	"ratchet/study"
 )
 
 func TestMain(m *testing.M) {
-	sandbox.Main()
+	shim.Main()
 	goleak.VerifyTestMain(m)
 }
 
@@ -129,7 +130,7 @@ func TestContract(t *testing.T) {
 			Lose: func(id string) {
 				pid, err := 0, errors.New("not yet")
 				for err != nil { // it says who it is a moment after it was started
-					pid, err = sandbox.ShimOf(l.home.AttemptFolder("run-1", id))
+					pid, err = shim.ShimOf(l.home.AttemptFolder("run-1", id))
 				}
 				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 					t.Error(err)
