@@ -148,8 +148,8 @@ type (
 	InputsError        = engine.InputsError         // inputs are not what they were
 	NewerError         = maintenance.NewerError     // a restore would undo what a run has done since
 	ConflictError      = journal.ConflictError      // somebody else has written to the journal
-	DamageError        = journal.DamageError        // a record is not what was written
-	ObjectDamageError  = objects.DamageError        // an object is not what was stored
+	RecordDamageError  = journal.RecordDamageError  // a record is not what was written
+	ObjectDamageError  = objects.ObjectDamageError  // an object is not what was stored
 	UnknownEventError  = research.UnknownEventError // this release cannot read an event
 	UnknownTrialError  = view.UnknownTrialError
 	UnknownRuleError   = watching.UnknownRuleError
@@ -158,7 +158,7 @@ type (
 	NoBackupsError     = backup.NoBackupsError
 	UnknownBackupError = backup.UnknownBackupError
 	BackupHeldError    = backup.HeldError // somebody else works on the backups in a place
-	BackupDamageError  = backup.DamageError
+	BackupDamageError  = backup.BackupDamageError
 )
 
 // Payload is what happened, in an Event: one of the types below.

@@ -217,7 +217,7 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		if !filepath.IsLocal(f) {
 			continue // complained about already
 		}
-		err := folder.Take([]string{f}, func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
+		err := folder.VisitFiles([]string{f}, func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
 		var unfit *untrusted.UnfitError
 		switch {
 		case errors.As(err, &unfit):

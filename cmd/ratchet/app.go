@@ -88,7 +88,7 @@ func statusOf(err error) int {
 		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
 		is[*ratchet.NoBackupsError](err), is[*ratchet.UnknownBackupError](err), is[*ratchet.BackupHeldError](err), is[*ratchet.NewerError](err):
 		return exitUsage
-	case is[*ratchet.DamageError](err), is[*ratchet.ObjectDamageError](err), is[*ratchet.BackupDamageError](err):
+	case is[*ratchet.RecordDamageError](err), is[*ratchet.ObjectDamageError](err), is[*ratchet.BackupDamageError](err):
 		return exitDamaged
 	}
 	return exitInternal

@@ -76,7 +76,7 @@ func Run(ctx context.Context, folder string, secrets *redact.Redactor) (*executo
 }
 
 // end waits for the job and makes its outcome.
-func (a *Attempt) end(ctx context.Context, h *shim.Handle) (*executor.Outcome, error) {
+func (a *Attempt) end(ctx context.Context, h *shim.Process) (*executor.Outcome, error) {
 	ending, err := h.Wait(ctx)
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		ctx = context.WithoutCancel(ctx)

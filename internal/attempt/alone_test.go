@@ -161,7 +161,7 @@ func TestAloneAltered(t *testing.T) {
 		t.Fatal(err)
 	}
 	home := store(t)
-	if _, err := attempt.Unpack(folder, home); !errors.As(err, new(*objects.DamageError)) {
+	if _, err := attempt.Unpack(folder, home); !errors.As(err, new(*objects.ObjectDamageError)) {
 		t.Errorf("unpacking gives %v", err)
 	}
 	for _, err := range home.All() {

@@ -34,7 +34,7 @@ type Attempt struct {
 const evaluatedFolder = "evaluated"
 
 // Start starts the job under a shim, or attaches to it if it was started before.
-func (a *Attempt) Start(l *shim.Launcher) (*shim.Handle, error) {
+func (a *Attempt) Start(l *shim.Launcher) (*shim.Process, error) {
 	if err := a.restore(); err != nil {
 		return nil, fmt.Errorf("attempt %s: restoring its checkpoint: %w", a.Job.ID, err)
 	}

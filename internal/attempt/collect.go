@@ -38,7 +38,7 @@ func (a *Attempt) Collect(ctx context.Context, end shim.Ending) (executor.Outcom
 		return out, err
 	}
 	defer box.Close()
-	files, notes, err := a.keep(box)
+	files, notes, err := a.store(box)
 	if err != nil {
 		return out, err
 	}
@@ -77,7 +77,7 @@ func host() string {
 // were mounted on.
 func (a *Attempt) keepWork(box *untrusted.Folder) (string, error) {
 	k := keeper{put: a.put}
-	if err := k.keep(box, sandbox.WorkFolder, "."); err != nil {
+	if err := k.store(box, sandbox.WorkFolder, "."); err != nil {
 		return "", err
 	}
 	files := slices.DeleteFunc(k.files, func(f objects.File) bool { return a.isInput(f.Path) })

@@ -54,9 +54,9 @@ const (
 	mostNotes        = 20
 )
 
-// keep stores what the job printed and reported and, unless it keeps texts alone,
+// store stores what the job printed and reported and, unless it keeps texts alone,
 // its artifacts.
-func (a *Attempt) keep(box *untrusted.Folder) (objects.Tree, []string, error) {
+func (a *Attempt) store(box *untrusted.Folder) (objects.Tree, []string, error) {
 	files, err := a.keepTexts(box)
 	if err != nil || a.Job.Keep != executor.KeepOutput {
 		return files, nil, err
@@ -64,7 +64,7 @@ func (a *Attempt) keep(box *untrusted.Folder) (objects.Tree, []string, error) {
 	s := &stash{a: a}
 	defer s.discard()
 	k := keeper{put: s.put}
-	if err := k.keep(box, sandbox.OutputFolder, strings.TrimSuffix(research.OutputFiles, "/")); err != nil {
+	if err := k.store(box, sandbox.OutputFolder, strings.TrimSuffix(research.OutputFiles, "/")); err != nil {
 		return nil, nil, err
 	}
 	outputs, notes, err := a.keepOutputs(box, s)
@@ -155,7 +155,7 @@ func (a *Attempt) keepOutputs(box *untrusted.Folder, s *stash) (objects.Tree, []
 	var notes []string
 	take := func(in *untrusted.Folder, name, prefix string, skip func(string) bool) error {
 		k := keeper{put: s.put}
-		err := k.keep(in, name, prefix)
+		err := k.store(in, name, prefix)
 		notes = append(notes, k.said()...)
 		for _, f := range k.files {
 			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, research.WorkFiles)) {
@@ -192,9 +192,9 @@ type keeper struct {
 	skipped, beyond int
 }
 
-// keep stores what is at a name: a file, or all in a folder. What is not there
+// store stores what is at a name: a file, or all in a folder. What is not there
 // is passed over. prefix is the name by which it is kept.
-func (k *keeper) keep(in *untrusted.Folder, name, prefix string) error {
+func (k *keeper) store(in *untrusted.Folder, name, prefix string) error {
 	info, err := in.Lstat(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -86,7 +86,7 @@ type instant struct {
 func (m *instant) catch(box *untrusted.Folder) error {
 	for range mostPasses {
 		last := m.files
-		if err := m.look(box); err != nil {
+		if err := m.scan(box); err != nil {
 			return err
 		}
 		if last != nil && maps.Equal(m.files, last) {
@@ -96,7 +96,7 @@ func (m *instant) catch(box *untrusted.Folder) error {
 	return executor.ErrChanging
 }
 
-func (m *instant) look(box *untrusted.Folder) error {
+func (m *instant) scan(box *untrusted.Folder) error {
 	m.files = map[string]untrusted.Info{}
 	err := box.Walk(func(e *untrusted.Entry, err error) error {
 		if untrusted.Theirs(err) {

@@ -470,7 +470,7 @@ func atMostTheTruth(t *testing.T, r *Repository, m *Manifest, h *home) {
 			return err
 		}
 		if h.objects.CheckStored(d, bytes.NewReader(b)) != nil {
-			return &objects.DamageError{Digest: d, Why: "damaged"}
+			return &objects.ObjectDamageError{Digest: d, Why: "damaged"}
 		}
 		return nil
 	})

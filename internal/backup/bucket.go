@@ -22,7 +22,7 @@ type bucket struct {
 	leasing
 }
 
-func openBucket(ctx context.Context, dest string) (Store, error) {
+func openBucket(ctx context.Context, dest string) (store, error) {
 	b, err := blob.OpenBucket(ctx, quiet(dest))
 	if err != nil {
 		return nil, fmt.Errorf("opening the place for backups: %w", err)
@@ -82,8 +82,8 @@ func (b *bucket) Open(ctx context.Context, name string) (io.ReadCloser, error) {
 }
 
 // List implements Store.
-func (b *bucket) List(ctx context.Context, prefix string) ([]Blob, error) {
-	var out []Blob
+func (b *bucket) List(ctx context.Context, prefix string) ([]blobInfo, error) {
+	var out []blobInfo
 	for it := b.b.List(&blob.ListOptions{Prefix: prefix}); ; {
 		o, err := it.Next(ctx)
 		if errors.Is(err, io.EOF) {
@@ -92,7 +92,7 @@ func (b *bucket) List(ctx context.Context, prefix string) ([]Blob, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, Blob{o.Key, o.Size, o.ModTime})
+		out = append(out, blobInfo{o.Key, o.Size, o.ModTime})
 	}
 }
 

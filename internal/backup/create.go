@@ -147,7 +147,7 @@ func (c *creation) run(ctx context.Context, chain journal.Chain, earlier *Run, d
 	s := &segmenting{creation: c, run: &out, add: add}
 	if from <= head.Seq {
 		for r, err := range c.src.Journal.Read(ctx, chain, from) {
-			var damage *journal.DamageError
+			var damage *journal.RecordDamageError
 			if errors.As(err, &damage) {
 				// What stands before it is worth keeping.
 				c.damaged(err.Error())
@@ -336,7 +336,7 @@ func (r *Repository) writePack(ctx context.Context, from *objects.Store, first o
 		var offset int64
 		for d, ok := first, true; ok; {
 			n, err := from.CopyStored(sealed, d)
-			var damage *objects.DamageError
+			var damage *objects.ObjectDamageError
 			switch {
 			case errors.As(err, &damage):
 				damaged(err)

@@ -22,7 +22,7 @@ type folder struct{ dir string }
 
 const unfinished = ".unfinished-"
 
-func openFolder(dir string) (Store, error) {
+func openFolder(dir string) (store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (f *folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 	defer dir.Close()
 	file, _, err := dir.Open(name)
 	if untrusted.Theirs(err) && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
-		return nil, &DamageError{name, "it is not a regular file"}
+		return nil, &BackupDamageError{name, "it is not a regular file"}
 	}
 	if err != nil {
 		return nil, err
@@ -93,8 +93,8 @@ func (f *folder) Open(_ context.Context, name string) (io.ReadCloser, error) {
 }
 
 // List implements Store.
-func (f *folder) List(ctx context.Context, prefix string) ([]Blob, error) {
-	var out []Blob
+func (f *folder) List(ctx context.Context, prefix string) ([]blobInfo, error) {
+	var out []blobInfo
 	root := f.path(prefix[:strings.LastIndex(prefix, "/")+1])
 	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
@@ -116,11 +116,11 @@ func (f *folder) List(ctx context.Context, prefix string) ([]Blob, error) {
 			return nil
 		}
 		if err == nil {
-			out = append(out, Blob{name, info.Size(), info.ModTime()})
+			out = append(out, blobInfo{name, info.Size(), info.ModTime()})
 		}
 		return err
 	})
-	slices.SortFunc(out, func(a, b Blob) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b blobInfo) int { return strings.Compare(a.Name, b.Name) })
 	return out, err
 }
 
@@ -142,7 +142,7 @@ func (f *folder) Lock(_ context.Context, holder string) (func(), error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := filelock.Take(file); err != nil {
+	if err := filelock.Lock(file); err != nil {
 		defer file.Close()
 		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("locking %s: %w", f.dir, err)

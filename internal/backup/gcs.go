@@ -31,7 +31,7 @@ type gcs struct {
 	leasing
 }
 
-func openGCS(ctx context.Context, dest string) (Store, error) {
+func openGCS(ctx context.Context, dest string) (store, error) {
 	u, err := url.Parse(dest)
 	if err != nil {
 		return nil, fmt.Errorf("the place for backups: %w", err)
@@ -96,15 +96,15 @@ func isStatus(err error, code int) bool {
 }
 
 // List implements Store.
-func (g *gcs) List(ctx context.Context, prefix string) ([]Blob, error) {
-	var out []Blob
+func (g *gcs) List(ctx context.Context, prefix string) ([]blobInfo, error) {
+	var out []blobInfo
 	err := g.service.Objects.List(g.bucket).Prefix(g.prefix+prefix).Pages(ctx, func(page *storage.Objects) error {
 		for _, o := range page.Items {
 			t, err := time.Parse(time.RFC3339, o.Updated)
 			if err != nil {
 				return err
 			}
-			out = append(out, Blob{strings.TrimPrefix(o.Name, g.prefix), int64(o.Size), t})
+			out = append(out, blobInfo{strings.TrimPrefix(o.Name, g.prefix), int64(o.Size), t})
 		}
 		return nil
 	})

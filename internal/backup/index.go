@@ -80,7 +80,7 @@ func (r *Repository) index(ctx context.Context) (*index, error) {
 	ix := &index{packs: map[string]*indexEntry{}, where: map[objects.Digest]*indexEntry{}}
 	for _, b := range blobs {
 		if !named(b.Name, indexes) {
-			ix.bad = append(ix.bad, &DamageError{clip(b.Name), "this is not the name of an index"})
+			ix.bad = append(ix.bad, &BackupDamageError{clip(b.Name), "this is not the name of an index"})
 			continue
 		}
 		content, err := r.getNamed(ctx, b.Name)
@@ -91,7 +91,7 @@ func (r *Repository) index(ctx context.Context) (*index, error) {
 		var entries jsonlist.List[indexEntry, *indexEntry]
 		if err == nil {
 			if err = json.Unmarshal(content, &entries); err != nil {
-				err = &DamageError{b.Name, err.Error()}
+				err = &BackupDamageError{b.Name, err.Error()}
 			}
 		}
 		if err != nil {

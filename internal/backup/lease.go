@@ -21,7 +21,7 @@ var leases = leasing{renew: time.Minute, dead: 10 * time.Minute}
 
 // leaser is a Store that can make a blob only if there is none.
 type leaser interface {
-	Store
+	store
 	// putLease writes the lock's blob; with fresh, the error is fs.ErrExist if
 	// there is one already.
 	putLease(ctx context.Context, content []byte, fresh bool) error
@@ -72,7 +72,7 @@ func (l leasing) lock(ctx context.Context, s leaser, holder string) (func(), err
 }
 
 // evict removes a dead holder's lock, or says who is alive.
-func (l leasing) evict(ctx context.Context, s Store) error {
+func (l leasing) evict(ctx context.Context, s store) error {
 	there, err := s.List(ctx, lockName)
 	if err != nil {
 		return err

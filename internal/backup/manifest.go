@@ -132,7 +132,7 @@ func (r *Repository) List(ctx context.Context) ([]*Manifest, []error) {
 
 func (r *Repository) manifest(ctx context.Context, name string) (*Manifest, error) {
 	if !named(name, backupsDir) {
-		return nil, &DamageError{clip(name), "this is not the name of a backup"}
+		return nil, &BackupDamageError{clip(name), "this is not the name of a backup"}
 	}
 	b, err := r.getNamed(ctx, name)
 	if err != nil {
@@ -140,7 +140,7 @@ func (r *Repository) manifest(ctx context.Context, name string) (*Manifest, erro
 	}
 	m := &Manifest{name: name}
 	if err := json.Unmarshal(b, m); err != nil {
-		return nil, &DamageError{name, err.Error()}
+		return nil, &BackupDamageError{name, err.Error()}
 	}
 	m.ID = idOf(m.Time, name)
 	return m, nil

@@ -128,7 +128,7 @@ func (r *Repository) Prune(ctx context.Context, keep Keep) (*Pruned, error) {
 	if err := r.reindex(ctx, ix, used); err != nil {
 		return out, err
 	}
-	out.Bytes, err = r.sweep(ctx, func(b Blob) bool {
+	out.Bytes, err = r.sweep(ctx, func(b blobInfo) bool {
 		switch {
 		case strings.HasPrefix(b.Name, journals):
 			return segments[b.Name]
@@ -175,7 +175,7 @@ func (r *Repository) reindex(ctx context.Context, ix *index, used map[string]boo
 }
 
 // sweep removes the blobs that are not to stay.
-func (r *Repository) sweep(ctx context.Context, stays func(Blob) bool) (int64, error) {
+func (r *Repository) sweep(ctx context.Context, stays func(blobInfo) bool) (int64, error) {
 	blobs, err := r.store.List(ctx, "")
 	if err != nil {
 		return 0, err

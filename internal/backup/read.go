@@ -30,7 +30,7 @@ func (r *Repository) Records(ctx context.Context, run *Run) iter.Seq2[journal.Re
 			}
 			for _, rec := range records {
 				if err := journal.Verify(run.Chain(), head, rec); err != nil {
-					yield(journal.Record{}, &DamageError{s.Name, err.Error()})
+					yield(journal.Record{}, &BackupDamageError{s.Name, err.Error()})
 					return
 				}
 				head = journal.Head{Seq: rec.Seq, Hash: rec.Hash}
@@ -40,7 +40,7 @@ func (r *Repository) Records(ctx context.Context, run *Run) iter.Seq2[journal.Re
 			}
 		}
 		if head.Seq != run.Seq || head.Hash.String() != run.Hash {
-			yield(journal.Record{}, &DamageError{"the journal of run " + run.Run, fmt.Sprintf("it ends at record %d, and should at %d", head.Seq, run.Seq)})
+			yield(journal.Record{}, &BackupDamageError{"the journal of run " + run.Run, fmt.Sprintf("it ends at record %d, and should at %d", head.Seq, run.Seq)})
 		}
 	}
 }
@@ -52,7 +52,7 @@ func (r *Repository) segment(ctx context.Context, s Segment) ([]journal.Record, 
 	}
 	records, needs, err := decodeSegment(content)
 	if err != nil {
-		return nil, nil, &DamageError{s.Name, err.Error()}
+		return nil, nil, &BackupDamageError{s.Name, err.Error()}
 	}
 	return records, needs, nil
 }
@@ -88,7 +88,7 @@ func (r *Repository) Objects(ctx context.Context, want map[objects.Digest]bool, 
 	for d := range want {
 		e := ix.where[d]
 		if e == nil {
-			lost[d] = &objects.DamageError{Digest: d, Why: "the backup does not have it"}
+			lost[d] = &objects.ObjectDamageError{Digest: d, Why: "the backup does not have it"}
 			continue
 		}
 		i := slices.IndexFunc(e.Objects, func(p placed) bool { return p.Digest == d })
@@ -104,7 +104,7 @@ func (r *Repository) Objects(ctx context.Context, want map[objects.Digest]bool, 
 			for e := range queue {
 				err := r.unpack(ctx, e, byPack[e], func(d objects.Digest, stored io.Reader) error {
 					err := put(d, stored)
-					if errors.As(err, new(*objects.DamageError)) {
+					if errors.As(err, new(*objects.ObjectDamageError)) {
 						mu.Lock()
 						lost[d] = err
 						mu.Unlock()
@@ -139,9 +139,9 @@ func (r *Repository) unpack(ctx context.Context, e *indexEntry, want []placed, p
 	slices.SortFunc(want, func(a, b placed) int { return cmp.Compare(a.Offset, b.Offset) })
 	rc, err := r.store.Open(ctx, e.Pack)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &DamageError{e.Pack, "it is missing"}
+		err = &BackupDamageError{e.Pack, "it is missing"}
 	}
-	if errors.As(err, new(*DamageError)) {
+	if errors.As(err, new(*BackupDamageError)) {
 		for _, p := range want {
 			lost(p.Digest, err)
 		}
@@ -165,7 +165,7 @@ func (r *Repository) unpack(ctx context.Context, e *indexEntry, want []placed, p
 		}
 		if err != nil {
 			for _, p := range want[i:] {
-				lost(p.Digest, &DamageError{e.Pack, "it cannot be read: " + err.Error()})
+				lost(p.Digest, &BackupDamageError{e.Pack, "it cannot be read: " + err.Error()})
 			}
 			return ctx.Err()
 		}
@@ -177,7 +177,7 @@ func (r *Repository) unpack(ctx context.Context, e *indexEntry, want []placed, p
 			_, err = io.Copy(io.Discard, part)
 		}
 		if err != nil {
-			lost(p.Digest, &DamageError{e.Pack, "it cannot be read: " + err.Error()})
+			lost(p.Digest, &BackupDamageError{e.Pack, "it cannot be read: " + err.Error()})
 		}
 		at = p.Offset + p.Size
 	}

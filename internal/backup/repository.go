@@ -40,7 +40,7 @@ type marker struct {
 
 // Repository is a place with backups. It is safe for concurrent use.
 type Repository struct {
-	store  Store
+	store  store
 	keys   Keys
 	dest   string
 	marker marker
@@ -57,15 +57,15 @@ func (n *NoBackupsError) Error() string {
 	return fmt.Sprintf("there are no backups in %s; `ratchet backup create --to %s` makes one", n.Dest, n.Dest)
 }
 
-// DamageError says that something in a repository is not what was written.
-type DamageError struct{ Name, Why string }
+// BackupDamageError says that something in a repository is not what was written.
+type BackupDamageError struct{ Name, Why string }
 
-func (d *DamageError) Error() string { return fmt.Sprintf("%s of the backup: %s", d.Name, d.Why) }
+func (d *BackupDamageError) Error() string { return fmt.Sprintf("%s of the backup: %s", d.Name, d.Why) }
 
 // Open opens a place with backups. With create, it is made one if it is empty.
 // cache is a folder for Repository.cache.
 func Open(ctx context.Context, dest string, keys Keys, cache string, create bool) (*Repository, error) {
-	store, err := OpenStore(ctx, dest)
+	store, err := openStore(ctx, dest)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (r *Repository) open(ctx context.Context, create bool) error {
 		return fmt.Errorf("opening the backups in %s: %w", r.dest, err)
 	}
 	if json.Unmarshal(b, &r.marker) != nil || r.marker.Format == 0 || !plainName(r.marker.ID) {
-		return &DamageError{markerName, "it does not say what this place is"}
+		return &BackupDamageError{markerName, "it does not say what this place is"}
 	}
 	if r.marker.Format != format {
 		return fmt.Errorf("the backups in %s have format %d and this release reads format %d; use the release that wrote them, or a newer one", r.dest, r.marker.Format, format)
@@ -147,7 +147,7 @@ func (r *Repository) get(ctx context.Context, name string) ([]byte, error) {
 	most := mostOf(name)
 	b, err := io.ReadAll(io.LimitReader(rc, most+1))
 	if err = errors.Join(err, rc.Close()); err == nil && int64(len(b)) > most {
-		err = &DamageError{name, fmt.Sprintf("it has more than %d bytes", most)}
+		err = &BackupDamageError{name, fmt.Sprintf("it has more than %d bytes", most)}
 	}
 	return b, err
 }
@@ -194,23 +194,23 @@ func (r *Repository) getNamed(ctx context.Context, name string) ([]byte, error) 
 	}
 	blob, err := r.get(ctx, name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &DamageError{name, "it is missing"}
+		return nil, &BackupDamageError{name, "it is missing"}
 	}
-	if errors.As(err, new(*DamageError)) {
+	if errors.As(err, new(*BackupDamageError)) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the backup: %w", err)
 	}
 	if sum := sha256.Sum256(blob); !strings.HasSuffix(name, hex.EncodeToString(sum[:])) {
-		return nil, &DamageError{name, "its content does not match its name"}
+		return nil, &BackupDamageError{name, "its content does not match its name"}
 	}
 	content, err := r.keys.unsealed(blob, r.marker.Encrypted, mostOf(name))
 	if errors.Is(err, ErrLocked) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, &DamageError{name, err.Error()}
+		return nil, &BackupDamageError{name, err.Error()}
 	}
 	r.remember(name, content)
 	return content, nil

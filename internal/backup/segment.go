@@ -49,23 +49,23 @@ var errSegment = errors.New("it is not a whole segment")
 // chain is not its matter.
 func decodeSegment(b []byte) ([]journal.Record, []objects.Digest, error) {
 	c := cutter{b: b}
-	if string(c.take(len(segmentForm))) != segmentForm {
+	if string(c.next(len(segmentForm))) != segmentForm {
 		return nil, nil, fmt.Errorf("%w: its form is not known to this release", errSegment)
 	}
 	n := int(c.uint32())
 	var needs []objects.Digest
 	for i := 0; i < n && !c.short; i++ {
-		needs = append(needs, objects.DigestFrom(c.take(32)))
+		needs = append(needs, objects.DigestFrom(c.next(32)))
 	}
 	var records []journal.Record
 	for len(c.b) > 0 && !c.short {
 		r := journal.Record{Seq: int64(c.uint64())}
 		r.Time = time.UnixMicro(int64(c.uint64())).UTC()
-		r.Type = string(c.take(int(c.uint32())))
+		r.Type = string(c.next(int(c.uint32())))
 		r.Version = int(c.uint32())
-		r.Payload = append([]byte(nil), c.take(int(c.uint32()))...)
-		copy(r.Prev[:], c.take(len(r.Prev)))
-		copy(r.Hash[:], c.take(len(r.Hash)))
+		r.Payload = append([]byte(nil), c.next(int(c.uint32()))...)
+		copy(r.Prev[:], c.next(len(r.Prev)))
+		copy(r.Hash[:], c.next(len(r.Hash)))
 		records = append(records, r)
 	}
 	if c.short {
@@ -80,7 +80,7 @@ type cutter struct {
 	short bool
 }
 
-func (c *cutter) take(n int) []byte {
+func (c *cutter) next(n int) []byte {
 	if c.short || n < 0 || n > len(c.b) {
 		c.short = true
 		return nil
@@ -91,14 +91,14 @@ func (c *cutter) take(n int) []byte {
 }
 
 func (c *cutter) uint32() uint32 {
-	if b := c.take(4); b != nil {
+	if b := c.next(4); b != nil {
 		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }
 
 func (c *cutter) uint64() uint64 {
-	if b := c.take(8); b != nil {
+	if b := c.next(8); b != nil {
 		return binary.BigEndian.Uint64(b)
 	}
 	return 0

@@ -10,16 +10,16 @@ import (
 	"time"
 )
 
-// Store is where backups are kept: named blobs, written once. Names have
+// store is where backups are kept: named blobs, written once. Names have
 // slashes. Its methods are safe for concurrent use.
-type Store interface {
+type store interface {
 	// Write stores what write gives under a name. The blob is there whole and
 	// durably on return, or it is not there. Writing a name again replaces it.
 	Write(ctx context.Context, name string, write func(io.Writer) error) error
 	// Open opens a blob; the error is fs.ErrNotExist if there is none.
 	Open(ctx context.Context, name string) (io.ReadCloser, error)
 	// List gives all blobs whose names begin with a prefix, by name.
-	List(ctx context.Context, prefix string) ([]Blob, error)
+	List(ctx context.Context, prefix string) ([]blobInfo, error)
 	// Delete removes a blob; one that is not there is no error.
 	Delete(ctx context.Context, name string) error
 	// Lock keeps others from writing until unlock. The error is a HeldError if
@@ -28,8 +28,8 @@ type Store interface {
 	Close() error
 }
 
-// Blob is a stored blob.
-type Blob struct {
+// blobInfo is a stored blob.
+type blobInfo struct {
 	Name string
 	Size int64 // bytes
 	Time time.Time
@@ -42,9 +42,9 @@ func (h *HeldError) Error() string {
 	return fmt.Sprintf("%s writes to this backup; try again when it is done", h.Holder)
 }
 
-// OpenStore opens a place for backups: the path of a folder, or a URL with the
+// openStore opens a place for backups: the path of a folder, or a URL with the
 // scheme file, s3, gs or azblob, as gocloud.dev/blob reads it.
-func OpenStore(ctx context.Context, dest string) (Store, error) {
+func openStore(ctx context.Context, dest string) (store, error) {
 	scheme, _, isURL := strings.Cut(dest, "://")
 	switch {
 	case dest == "":

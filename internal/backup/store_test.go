@@ -177,7 +177,7 @@ func gcsServer(t *testing.T) string {
 	return "gs://backups?prefix=mine/"
 }
 
-func put(t *testing.T, s Store, name string, content []byte) {
+func put(t *testing.T, s store, name string, content []byte) {
 	t.Helper()
 	err := s.Write(t.Context(), name, func(w io.Writer) error {
 		_, err := w.Write(content)
@@ -188,7 +188,7 @@ func put(t *testing.T, s Store, name string, content []byte) {
 	}
 }
 
-func read(t *testing.T, s Store, name string) string {
+func read(t *testing.T, s store, name string) string {
 	t.Helper()
 	r, err := s.Open(t.Context(), name)
 	if err != nil {
@@ -205,7 +205,7 @@ func read(t *testing.T, s Store, name string) string {
 func TestStores(t *testing.T) {
 	for kind, dest := range locations(t) {
 		t.Run(kind, func(t *testing.T) {
-			s, err := OpenStore(t.Context(), dest)
+			s, err := openStore(t.Context(), dest)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -254,7 +254,7 @@ func TestStores(t *testing.T) {
 }
 
 // lock: one holds it, the other is told who does.
-func lock(t *testing.T, s Store) {
+func lock(t *testing.T, s store) {
 	unlock, err := s.Lock(t.Context(), "process 7 on here")
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +275,7 @@ func lock(t *testing.T, s Store) {
 // renewed is not.
 func TestLeaseOfADeadHolder(t *testing.T) {
 	for _, dest := range []string{s3Server(t), gcsServer(t)} {
-		s, err := OpenStore(t.Context(), dest)
+		s, err := openStore(t.Context(), dest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -302,7 +302,7 @@ func TestLeaseOfADeadHolder(t *testing.T) {
 	}
 }
 
-func stat(t *testing.T, s Store, name string) time.Time {
+func stat(t *testing.T, s store, name string) time.Time {
 	t.Helper()
 	blobs, err := s.List(t.Context(), name)
 	if err != nil || len(blobs) != 1 {

@@ -82,11 +82,11 @@ func (r *Repository) Verify(ctx context.Context, which ...*Manifest) (*Verificat
 // indexes.
 func (r *Repository) verifyPacks(ctx context.Context, ix *index, damaged func(error)) error {
 	for _, name := range ix.gone {
-		damaged(&DamageError{name, "it is missing, or has another size than it had"})
+		damaged(&BackupDamageError{name, "it is missing, or has another size than it had"})
 	}
 	for _, name := range slices.Sorted(maps.Keys(ix.packs)) {
 		rc, err := r.store.Open(ctx, name)
-		if errors.As(err, new(*DamageError)) {
+		if errors.As(err, new(*BackupDamageError)) {
 			damaged(err)
 			continue
 		}
@@ -99,7 +99,7 @@ func (r *Repository) verifyPacks(ctx context.Context, ix *index, damaged func(er
 			return err
 		}
 		if c.digest() != ix.packs[name].Digest {
-			damaged(&DamageError{name, "its content does not match its digest"})
+			damaged(&BackupDamageError{name, "its content does not match its digest"})
 		}
 	}
 	return nil
@@ -123,7 +123,7 @@ func (r *Repository) verifyRun(ctx context.Context, run *Run, need map[objects.D
 		}
 		for _, rec := range records {
 			if err := journal.Verify(run.Chain(), head, rec); err != nil {
-				return &DamageError{s.Name, err.Error()}
+				return &BackupDamageError{s.Name, err.Error()}
 			}
 			head = journal.Head{Seq: rec.Seq, Hash: rec.Hash}
 		}
@@ -136,7 +136,7 @@ func (r *Repository) verifyRun(ctx context.Context, run *Run, need map[objects.D
 		}
 	}
 	if head.Seq != run.Seq || head.Hash.String() != run.Hash {
-		return &DamageError{"the journal", fmt.Sprintf("it ends at record %d, and should at %d", head.Seq, run.Seq)}
+		return &BackupDamageError{"the journal", fmt.Sprintf("it ends at record %d, and should at %d", head.Seq, run.Seq)}
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 		}
 		d.head = head
 		if len(d.state.Checkpoints) > marks {
-			d.engine.Keep(d.run, d.state, head)
+			d.engine.KeepState(d.run, d.state, head)
 		}
 		d.models.committed(d.state.Stage)
 		d.options.Observe(d.state, all)
@@ -68,7 +68,7 @@ func (d *driver) follow(ctx context.Context, events []research.Payload) ([]resea
 	for len(events) > 0 || all == nil {
 		for _, p := range events {
 			if end, ok := p.(research.RunCompleted); ok {
-				end.Models = d.models.use("")
+				end.Models = d.models.usage("")
 				p = end
 			}
 			now := d.clock.Now()

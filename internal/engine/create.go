@@ -98,7 +98,7 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if kind := e.secrets.Has(string(data)); kind != "" {
 		return "", &SecretError{file, kind}
 	}
-	done, err := e.Use()
+	done, err := e.LockShared()
 	if err != nil {
 		return "", err
 	}

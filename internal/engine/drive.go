@@ -110,7 +110,7 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 		return nil, err
 	}
 	defer unlock()
-	done, err := e.Use()
+	done, err := e.LockShared()
 	if err != nil {
 		return nil, err
 	}
@@ -316,7 +316,7 @@ func (d *driver) loop(ctx context.Context) error {
 		}
 		select {
 		case r := <-d.results:
-			if err := d.take(ctx, r); err != nil {
+			if err := d.commitResult(ctx, r); err != nil {
 				return d.leave(ctx, err)
 			}
 			if err := d.voided(ctx); err != nil {
@@ -371,8 +371,8 @@ func (d *driver) forget() error {
 	return d.executor.Forget(func(trial string) bool { return slices.Contains(trials, trial) })
 }
 
-// take commits what came of an effect.
-func (d *driver) take(ctx context.Context, r result) error {
+// commitResult commits what came of an effect.
+func (d *driver) commitResult(ctx context.Context, r result) error {
 	delete(d.flying, r.action)
 	if r.void != "" {
 		d.changed = research.InputsChanged{Attempt: r.action, What: r.void}

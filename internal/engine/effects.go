@@ -79,7 +79,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
 	job.Checkpoint = d.state.Trial(a.Trial).Checkpoint
-	d.models.lead(&job)
+	d.models.attach(&job)
 	if a.Limits != nil {
 		job.Limits = *a.Limits
 	}
@@ -167,7 +167,7 @@ func (d *driver) try(ctx context.Context, t trying) result {
 		return result{err: fmt.Errorf("the outcome of attempt %s: %w", a.ID, err)}
 	}
 	attempt.GPUs, attempt.Usage.GPUMemory = t.job.GPUs, d.watch.GPUMemory(a.ID)
-	attempt.Lost, attempt.Models = out.Lost, d.models.use(a.ID)
+	attempt.Lost, attempt.Models = out.Lost, d.models.usage(a.ID)
 	var kept []research.Payload
 	if attempt.Class != research.Succeeded { // a next one may follow
 		if kept, err = d.snapshot(ctx, a, h, stored); err != nil && !errors.Is(err, executor.ErrChanging) {

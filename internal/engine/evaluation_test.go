@@ -62,7 +62,7 @@ func TestEvaluation(t *testing.T) {
 			if last.Metrics["score"] != want || last.Reported["score"] != 100 {
 				t.Errorf("%s: measured %v, reported %v", trial.ID, last.Metrics, last.Reported)
 			}
-			streams, err := e.Streams(s, trial.ID)
+			streams, err := e.Logs(s, trial.ID)
 			if err != nil {
 				t.Fatal(err)
 			}

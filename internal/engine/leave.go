@@ -31,7 +31,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	if err != nil {
 		return err
 	}
-	d.engine.Keep(d.run, d.state, d.head)
+	d.engine.KeepState(d.run, d.state, d.head)
 	_, err = d.engine.Journal.Append(context.WithoutCancel(ctx), journal.Of(d.run), d.head, entry)
 	if errors.As(err, new(*journal.ConflictError)) {
 		return nil // whoever wrote last knows more
@@ -47,7 +47,7 @@ func (d *driver) discard(ctx context.Context) error {
 	for len(d.flying) > 0 {
 		r := <-d.results
 		if !r.stopped {
-			if err := d.take(ctx, r); err != nil {
+			if err := d.commitResult(ctx, r); err != nil {
 				return err
 			}
 			continue

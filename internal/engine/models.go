@@ -225,9 +225,9 @@ const (
 //go:embed sitecustomize.py
 var sitecustomize []byte
 
-// lead gives a job its way to the gateway, by the variables that the official
+// attach gives a job its way to the gateway, by the variables that the official
 // clients read. No real key is among them.
-func (w *door) lead(job *executor.Job) {
+func (w *door) attach(job *executor.Job) {
 	if w == nil {
 		return
 	}
@@ -287,9 +287,9 @@ func trusted(tools gateway.Tools) []byte {
 	return own
 }
 
-// use is what an attempt's calls were, or with "" all calls; nil: there were
+// usage is what an attempt's calls were, or with "" all calls; nil: there were
 // none.
-func (w *door) use(attempt string) *research.ModelUse {
+func (w *door) usage(attempt string) *research.ModelUse {
 	if w == nil {
 		return nil
 	}
@@ -314,12 +314,12 @@ func (w *door) committed(stage string) {
 	}
 	w.gateway.SetStage(stage)
 	if w.ledger.Head().Seq-w.kept > sumsDrive {
-		w.keep()
+		w.saveSums()
 	}
 }
 
-// keep keeps what the calls come to.
-func (w *door) keep() {
+// saveSums keeps what the calls come to.
+func (w *door) saveSums() {
 	body, head := w.ledger.Kept()
 	w.d.engine.KeepFold(journal.CallsOf(w.d.run), sumsFile, sumsForm, head, body)
 	w.kept = head.Seq
@@ -341,6 +341,6 @@ func (w *door) close() {
 	<-w.serving
 	w.ledger.Close()
 	if w.ledger.Head().Seq > w.kept+sumsEvery {
-		w.keep()
+		w.saveSums()
 	}
 }

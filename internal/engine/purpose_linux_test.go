@@ -42,7 +42,7 @@ func TestNobodyKnowsTheTrialsPurpose(t *testing.T) {
 	}
 	mount := regexp.MustCompile(`(?m)^\d+ \d+ \d+:\d+ `) // numbers that the kernel gives to mounts as they come
 	for _, trial := range best.Trials {
-		streams, err := e.Streams(s, trial.ID)
+		streams, err := e.Logs(s, trial.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

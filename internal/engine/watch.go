@@ -11,7 +11,7 @@ import (
 
 // Watched is how a run goes, as whoever drives it saw it last; nil if nobody
 // ever did.
-func (e *Engine) Watched(run string) (*watching.Watch, error) {
+func (e *Engine) Watched(run string) (*watching.Snapshot, error) {
 	return watching.Read(e.RunFolder(run))
 }
 
@@ -46,7 +46,7 @@ func (d *driver) using() []monitor.Attempt {
 		if !ok {
 			continue // it has just begun
 		}
-		a.Usage = u
+		a.Reading = u
 		out = append(out, a)
 	}
 	slices.SortFunc(out, func(a, b monitor.Attempt) int { return strings.Compare(a.ID, b.ID) })

@@ -109,7 +109,7 @@ esac
 	for _, x := range s.Experiments {
 		for _, trial := range x.Trials {
 			all = append(all, *trial.Last())
-			streams, err := e.Streams(s, trial.ID)
+			streams, err := e.Logs(s, trial.ID)
 			if err != nil || len(streams) == 0 {
 				t.Fatal(err)
 			}

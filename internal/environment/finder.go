@@ -28,21 +28,21 @@ func (f *finder) find(name string) (found string, err error) {
 	if name == "" || strings.Contains(name, "/") && !filepath.IsAbs(name) {
 		return "", nil // nothing, or a file of the program itself
 	}
-	if found = f.look(name); found == "" || inSystem(found) && !filepath.IsAbs(name) {
+	if found = f.lookPath(name); found == "" || inSystem(found) && !filepath.IsAbs(name) {
 		return found, nil
 	}
 	resolved, err := filepath.EvalSymlinks(found)
 	if err != nil {
 		return "", fmt.Errorf("looking up %s: %w", name, err)
 	}
-	f.lead(filepath.Dir(found))
+	f.prependPath(filepath.Dir(found))
 	f.show(prefixOf(found))
 	f.show(prefixOf(resolved))
 	return found, nil
 }
 
-// look finds a program in the study's environment or the user's PATH.
-func (f *finder) look(name string) string {
+// lookPath finds a program in the study's environment or the user's PATH.
+func (f *finder) lookPath(name string) string {
 	paths := []string{name}
 	if !filepath.IsAbs(name) {
 		paths = nil
@@ -65,8 +65,8 @@ func isExecutable(path string) bool {
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
 
-// lead puts a folder in front of PATH.
-func (f *finder) lead(dir string) {
+// prependPath puts a folder in front of PATH.
+func (f *finder) prependPath(dir string) {
 	if !slices.Contains(f.path, dir) && !slices.Contains(filepath.SplitList(standardPath), dir) {
 		f.path = append(f.path, dir)
 	}
@@ -75,14 +75,14 @@ func (f *finder) lead(dir string) {
 // show makes a folder visible, unless it is already, or is too much to show.
 func (f *finder) show(path string) {
 	home, _ := os.UserHomeDir() // "" where there is none
-	if path == "" || f.sees(path) || path == "/" || path == home || filepath.Dir(path) == "/" {
+	if path == "" || f.visible(path) || path == "/" || path == home || filepath.Dir(path) == "/" {
 		return
 	}
 	f.shown = append(f.shown, path)
 }
 
-// sees reports whether a path is visible.
-func (f *finder) sees(path string) bool {
+// visible reports whether a path is visible.
+func (f *finder) visible(path string) bool {
 	return inSystem(path) || slices.ContainsFunc(f.shown, func(s string) bool { return within(path, s) })
 }
 

@@ -55,7 +55,7 @@ print(json.dumps({"executable": sys.executable, "version": sys.version.split()[0
 		return ctx.Err() // not a Python that answers: taken as any other program
 	}
 	var p Interpreter
-	if json.Unmarshal(bytes.TrimSpace(out), &p) != nil || !f.sees(filepath.Clean(p.Executable)) {
+	if json.Unmarshal(bytes.TrimSpace(out), &p) != nil || !f.visible(filepath.Clean(p.Executable)) {
 		return nil // it ran, and is not where it says
 	}
 	for _, text := range []*string{&p.Executable, &p.Version, &p.Prefix, &p.BasePrefix} {
@@ -66,7 +66,7 @@ print(json.dumps({"executable": sys.executable, "version": sys.version.split()[0
 	// user's home, may choose another.
 	if bin := filepath.Dir(p.Executable); bin != filepath.Dir(path) {
 		f.path = slices.DeleteFunc(f.path, func(dir string) bool { return dir == filepath.Dir(path) })
-		f.lead(bin)
+		f.prependPath(bin)
 	}
 	return nil
 }

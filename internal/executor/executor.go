@@ -142,5 +142,5 @@ type Handle interface {
 	// and its size in bytes; "": nothing. It is durable on return.
 	Snapshot(ctx context.Context) (digest string, size int64, err error)
 	// Using is what the job uses now; false where that is not known.
-	Using() (processes.Usage, bool)
+	Using() (processes.Reading, bool)
 }

@@ -12,9 +12,9 @@ import (
 // one has opened, holds it.
 var ErrHeld error = syscall.EWOULDBLOCK
 
-// Take has an open file hold what it is, or says ErrHeld at once. A child process
+// Lock has an open file hold what it is, or says ErrHeld at once. A child process
 // that is given the file holds it, too.
-func Take(f *os.File) error {
+func Lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	for errors.Is(err, ErrHeld) && !Held(f) {
 		// Somebody looks at this moment whether it is held.

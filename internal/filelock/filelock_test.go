@@ -46,11 +46,11 @@ func TestWhatIsLetGoIsFree(t *testing.T) {
 	}
 	for range 500 {
 		f, other := open(), open()
-		if err := filelock.Take(f); err != nil {
+		if err := filelock.Lock(f); err != nil {
 			t.Errorf("nobody holds it: %v", err)
 			break
 		}
-		if err := filelock.Take(other); !errors.Is(err, filelock.ErrHeld) || !held() {
+		if err := filelock.Lock(other); !errors.Is(err, filelock.ErrHeld) || !held() {
 			t.Errorf("it is held: %v", err)
 		}
 		filelock.Release(other) // it never held it

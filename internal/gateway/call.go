@@ -12,12 +12,12 @@ import (
 	"ratchet/internal/research"
 )
 
-// take begins a call: it looks for secrets, keeps what the call may cost and
+// startCall begins a call: it looks for secrets, keeps what the call may cost and
 // journals that it leaves. When it returns, the call is durable, and fly carries
 // it out to its end.
-func (g *Gateway) take(ctx context.Context, c *ledger.Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
+func (g *Gateway) startCall(ctx context.Context, c *ledger.Call, r *request, targets []target, attempt, stage string) (f *flight, fly func(), err error) {
 	if kind := g.leaks(r); kind != "" {
-		return nil, nil, &LeakError{kind}
+		return nil, nil, &leakError{kind}
 	}
 	most, err := g.most(r, targets)
 	if err != nil {

@@ -235,15 +235,15 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 		return
 	default:
 		var fly func()
-		if f, fly, err = g.take(hr.Context(), c, r, targets, attempt, stage); err != nil {
+		if f, fly, err = g.startCall(hr.Context(), c, r, targets, attempt, stage); err != nil {
 			var spent *ledger.BudgetError
 			switch {
-			case errors.As(err, new(*LeakError)):
+			case errors.As(err, new(*leakError)):
 				g.refuse(w, r, attempt, research.Security, 0, err.Error())
 			case errors.As(err, &spent):
 				g.refuse(w, r, attempt, research.Quota, 0, err.Error())
 				g.Trouble(research.Quota, err.Error())
-			case errors.As(err, new(*UnpricedError)), errors.As(err, new(*UnboundedError)):
+			case errors.As(err, new(*unpricedError)), errors.As(err, new(*unboundedError)):
 				g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 			case hr.Context().Err() == nil:
 				g.answerError(w, r.protocol, research.Transient, 0, err.Error())

@@ -89,7 +89,7 @@ func (u *upstream) leaveAlone(t target, a *answer) {
 	if wait <= 0 || wait > mostWait {
 		return
 	}
-	_ = u.shared.hold(t.name(), u.shared.now().Add(wait)) // they find out themselves, too
+	_ = u.shared.blockUntil(t.name(), u.shared.now().Add(wait)) // they find out themselves, too
 }
 
 // obey reads the headers in which providers say how much is left. Where nothing
@@ -112,7 +112,7 @@ func (u *upstream) obey(t target, h http.Header) {
 			until = t
 		}
 		if until.After(now) && until.Before(now.Add(mostWait)) {
-			_ = u.shared.hold(t.name(), until) // a 429 would say it once more
+			_ = u.shared.blockUntil(t.name(), until) // a 429 would say it once more
 		}
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// LeakError says that a request has a secret in it.
-type LeakError struct{ Kind string }
+// leakError says that a request has a secret in it.
+type leakError struct{ Kind string }
 
-func (e *LeakError) Error() string {
+func (e *leakError) Error() string {
 	return fmt.Sprintf("the request has a secret in it (%s), which must not leave this machine", e.Kind)
 }
 

@@ -99,7 +99,7 @@ func (g *Gateway) closedTo(host, port string) string {
 		return fmt.Sprintf("the network is closed to %s; --allow-network, or tools.hosts in the study, opens it to single hosts", shown)
 	}
 	if a, err := netip.ParseAddr(host); err == nil && !g.Tools.mayReach(a) {
-		return (&ClosedError{a}).Error()
+		return (&closedError{a}).Error()
 	}
 	return ""
 }
@@ -140,7 +140,7 @@ func (g *Gateway) tunnel(w http.ResponseWriter, hr *http.Request) {
 }
 
 func statusOfDial(err error) int {
-	if errors.As(err, new(*ClosedError)) {
+	if errors.As(err, new(*closedError)) {
 		return http.StatusForbidden
 	}
 	return http.StatusBadGateway

@@ -62,10 +62,10 @@ func NamesPrivate(entry string) bool {
 	return pattern == "localhost" || err == nil && !onInternet(a.Unmap())
 }
 
-// ClosedError says that a name leads to where programs may not get.
-type ClosedError struct{ Address netip.Addr }
+// closedError says that a name leads to where programs may not get.
+type closedError struct{ Address netip.Addr }
 
-func (e *ClosedError) Error() string {
+func (e *closedError) Error() string {
 	return fmt.Sprintf("this leads to %s, which is this machine, or not on the internet; name the address itself, with its port, in tools.hosts, or with --allow-network, to open it", e.Address)
 }
 
@@ -124,7 +124,7 @@ func (t Tools) dialer() *net.Dialer {
 	return &net.Dialer{Timeout: dialTime, ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err == nil && !t.mayReach(at.Addr()) {
-			return &ClosedError{at.Addr()}
+			return &closedError{at.Addr()}
 		}
 		return err
 	}}

@@ -139,8 +139,8 @@ func (s *Shared) change(f func(*sharedState) error) error {
 	return err
 }
 
-// look reads the holds anew if somebody wrote.
-func (s *Shared) look() {
+// reload reads the holds anew if somebody wrote.
+func (s *Shared) reload() {
 	info, err := os.Stat(s.path)
 	if err != nil {
 		return // nobody has written yet
@@ -213,7 +213,7 @@ func (s *Shared) enter(ctx context.Context, p *provider.Provider, model string, 
 }
 
 func (s *Shared) try(p *provider.Provider, model string, tokens int64) (time.Duration, error) {
-	s.look()
+	s.reload()
 	now := s.now()
 	s.mu.Lock()
 	until := s.holds[p.Name]
@@ -257,8 +257,8 @@ func (s *Shared) try(p *provider.Provider, model string, tokens int64) (time.Dur
 	return wait, nil
 }
 
-// hold leaves a provider, or one of its models, alone until a time.
-func (s *Shared) hold(what string, until time.Time) error {
+// blockUntil leaves a provider, or one of its models, alone until a time.
+func (s *Shared) blockUntil(what string, until time.Time) error {
 	return s.change(func(st *sharedState) error {
 		if until.After(st.Holds[what]) {
 			st.Holds[what] = until

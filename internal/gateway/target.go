@@ -22,10 +22,10 @@ type target struct {
 
 func (t target) name() string { return t.provider.Name + "/" + t.model }
 
-// NoModelError says that a call names no model that may be called.
-type NoModelError struct{ Why string }
+// noModelError says that a call names no model that may be called.
+type noModelError struct{ Why string }
 
-func (e *NoModelError) Error() string { return e.Why }
+func (e *noModelError) Error() string { return e.Why }
 
 // targets are where a call may go, in order.
 func (g *Gateway) targets(r *request) ([]target, error) {
@@ -37,7 +37,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 		return []target{{provider: g.Settings.Providers[own], model: "models", priced: true}}, nil
 	}
 	if r.Model == "" {
-		return nil, &NoModelError{"the request names no model"}
+		return nil, &noModelError{"the request names no model"}
 	}
 	names, alias := g.Settings.Aliases[r.Model]
 	if !alias {
@@ -50,10 +50,10 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 			t.provider, t.model = g.Settings.Providers[p], model
 		}
 		if t.provider.URL == "" {
-			return nil, &NoModelError{fmt.Sprintf("the provider %s has no address; set models.providers.%s.url in config.yaml", t.provider.Name, t.provider.Name)}
+			return nil, &noModelError{fmt.Sprintf("the provider %s has no address; set models.providers.%s.url in config.yaml", t.provider.Name, t.provider.Name)}
 		}
 		if !g.allowed(t.name()) {
-			return nil, &NoModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
+			return nil, &noModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
 		}
 		t.price, t.source, t.priced = g.Settings.PriceOf(t.provider, t.model)
 		if r.endpoint == protocol.CountTokens {
@@ -79,17 +79,17 @@ func (g *Gateway) allowed(name string) bool {
 	return false
 }
 
-// UnpricedError says that nobody knows what a call would cost.
-type UnpricedError struct{ Model string }
+// unpricedError says that nobody knows what a call would cost.
+type unpricedError struct{ Model string }
 
-func (e *UnpricedError) Error() string {
+func (e *unpricedError) Error() string {
 	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; set models.prices.%q: {in: …, out: …} in config.yaml, or models.allow_unpriced: true", e.Model, e.Model)
 }
 
-// UnboundedError says that what a call may cost has no bound.
-type UnboundedError struct{ Tool string }
+// unboundedError says that what a call may cost has no bound.
+type unboundedError struct{ Tool string }
 
-func (e *UnboundedError) Error() string {
+func (e *unboundedError) Error() string {
 	return fmt.Sprintf("the request has its provider run a tool (%s), and nobody knows beforehand what that costs, so that no budget could hold; set models.allow_unpriced: true in config.yaml, or leave the tool out", research.Printable(e.Tool, 60))
 }
 
@@ -108,11 +108,11 @@ func (g *Gateway) bounds() bool {
 func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
 	most := ledger.Spending{Calls: 1}
 	if r.Runs != "" && g.bounds() && !g.Settings.AllowUnpriced {
-		return most, &UnboundedError{r.Runs}
+		return most, &unboundedError{r.Runs}
 	}
 	for _, t := range targets {
 		if !t.priced && !g.Settings.AllowUnpriced {
-			return most, &UnpricedError{t.name()}
+			return most, &unpricedError{t.name()}
 		}
 		out := r.Out
 		switch {

@@ -93,7 +93,7 @@ type answer struct {
 	header  http.Header
 	body    []byte
 	first   time.Duration // until its first byte
-	use     protocol.Usage
+	use     protocol.TokenUse
 	retries []ledger.Retry
 	// What ended it without an answer that counts; the provider's own words are
 	// in status and body where it said any.
@@ -259,7 +259,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	key, _ := t.provider.Secret() // there is one, or outgoing had failed
 	keys := u.knows(key)
 	resp, err := client.Do(req)
-	if errors.As(err, new(*ClosedError)) {
+	if errors.As(err, new(*closedError)) {
 		a.class, a.why = research.ProgramFault, err.Error()
 		return nil
 	}

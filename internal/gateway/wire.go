@@ -30,10 +30,10 @@ type request struct {
 	protocol.Asked
 }
 
-// NoEndpointError says that a path is none that the gateway carries.
-type NoEndpointError struct{ Method, Path string }
+// noEndpointError says that a path is none that the gateway carries.
+type noEndpointError struct{ Method, Path string }
 
-func (e *NoEndpointError) Error() string {
+func (e *noEndpointError) Error() string {
 	return fmt.Sprintf("the gateway does not carry %s %s; it carries chat/completions, completions, responses, embeddings, models, messages and messages/count_tokens, since it can count what those cost", e.Method, e.Path)
 }
 
@@ -45,24 +45,24 @@ func parseTarget(method string, u *url.URL, names func(string) bool) (*request, 
 	if rest, ok := strings.CutPrefix(path, "p/"); ok {
 		name, below, _ := strings.Cut(rest, "/")
 		if !names(name) {
-			return nil, &NoEndpointError{method, u.Path}
+			return nil, &noEndpointError{method, u.Path}
 		}
 		r.provider, path = name, below
 	}
 	path = strings.TrimPrefix(path, "v1/")
 	if !fs.ValidPath(path) { // nothing leads out of the provider's own paths
-		return nil, &NoEndpointError{method, u.Path}
+		return nil, &noEndpointError{method, u.Path}
 	}
 	if r.protocol, r.endpoint, r.path = protocol.Route(method, path, r.provider != ""); r.endpoint == "" {
-		return nil, &NoEndpointError{method, u.Path}
+		return nil, &noEndpointError{method, u.Path}
 	}
 	return r, nil
 }
 
-// BodyError says that a request's body cannot be a call.
-type BodyError struct{ Why string }
+// bodyError says that a request's body cannot be a call.
+type bodyError struct{ Why string }
 
-func (e *BodyError) Error() string { return e.Why }
+func (e *bodyError) Error() string { return e.Why }
 
 // read reads what counts of a body, and gives it in canonical form.
 func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
@@ -74,10 +74,10 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 	d.UseNumber()
 	var v map[string]any
 	if err := d.Decode(&v); err != nil {
-		return nil, &BodyError{fmt.Sprintf("the body is not a JSON object: %v", err)}
+		return nil, &bodyError{fmt.Sprintf("the body is not a JSON object: %v", err)}
 	}
 	if d.More() {
-		return nil, &BodyError{"there is something behind the body's JSON object"}
+		return nil, &bodyError{"there is something behind the body's JSON object"}
 	}
 	// Which of two a provider would take, nobody knows.
 	seen := map[string]bool{}
@@ -90,7 +90,7 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 		return true
 	})
 	if twice != "" {
-		return nil, &BodyError{fmt.Sprintf("the body has the key %q twice", twice)}
+		return nil, &bodyError{fmt.Sprintf("the body has the key %q twice", twice)}
 	}
 	r.Asked = protocol.ReadRequest(r.endpoint, v, len(body))
 	rules.apply(v)

@@ -52,7 +52,7 @@ func (h *History) checkpoints(ctx context.Context, run string, digests bool) ([]
 					continue
 				}
 				found[c.Seq] = true
-				point := Checkpoint{Checkpoint: c, Superseded: !Counts(spans, c.Seq)}
+				point := Checkpoint{Checkpoint: c, Superseded: !counts(spans, c.Seq)}
 				if digests {
 					point.Digest = s.Digest()
 				}

@@ -31,7 +31,7 @@ func (a *AmendError) Unwrap() error { return a.Err }
 // from there. It shares all objects with it. When Fork returns the new run's
 // id, the run is durable and waits to be driven.
 func (h *History) Fork(ctx context.Context, origin string, at int64, o ForkOptions) (string, error) {
-	done, err := h.home.Use()
+	done, err := h.home.LockShared()
 	if err != nil {
 		return "", err
 	}

@@ -56,7 +56,7 @@ func (h *History) fold(ctx context.Context, run string, at int64) (*research.Sta
 			if err != nil {
 				return s, head, err
 			}
-			s, head = h.cached(ctx, run, func(seq int64) bool { return Counts(spans, seq) })
+			s, head = h.cached(ctx, run, func(seq int64) bool { return counts(spans, seq) })
 			return h.foldOn(ctx, run, s, head, spans, nil)
 		}
 		if err := apply(s, r); err != nil {
@@ -65,7 +65,7 @@ func (h *History) fold(ctx context.Context, run string, at int64) (*research.Sta
 		head = journal.Head{Seq: r.Seq, Hash: r.Hash}
 	}
 	if at == 0 && s.Seq-began > foldsLong {
-		h.Keep(run, s, head)
+		h.KeepState(run, s, head)
 	}
 	return s, head, nil
 }
@@ -74,8 +74,8 @@ func (h *History) fold(ctx context.Context, run string, at int64) (*research.Sta
 // better spared it.
 const foldsLong = 5000
 
-// Counts reports whether a record is one of a timeline's.
-func Counts(spans []research.Span, seq int64) bool {
+// counts reports whether a record is one of a timeline's.
+func counts(spans []research.Span, seq int64) bool {
 	return slices.ContainsFunc(spans, func(s research.Span) bool { return s.First <= seq && seq <= s.Last })
 }
 
@@ -161,5 +161,5 @@ func (h *History) Superseded(ctx context.Context, run string, at int64) (func(se
 	if err != nil {
 		return nil, fmt.Errorf("run %s: %w", run, err)
 	}
-	return func(seq int64) bool { return !Counts(spans, seq) }, nil
+	return func(seq int64) bool { return !counts(spans, seq) }, nil
 }

@@ -106,9 +106,9 @@ func (h *History) readState(ctx context.Context, run string, seq int64) (*resear
 	return s, head, err
 }
 
-// Keep keeps a state if it is far enough from those that are kept. It is
+// KeepState keeps a state if it is far enough from those that are kept. It is
 // a courtesy to whoever folds next: that it cannot be written is no error.
-func (h *History) Keep(run string, s *research.State, head journal.Head) {
+func (h *History) KeepState(run string, s *research.State, head journal.Head) {
 	if h.home.Folder == "" {
 		return
 	}
@@ -226,7 +226,7 @@ func (h *History) KeptDigests(ctx context.Context, run string, spans []research.
 		case errors.Is(err, errStale), errors.Is(err, fs.ErrNotExist):
 		case err != nil:
 			damaged("run %s, the kept state of record %d: %v; it is not used", run, seq, err)
-		case Counts(spans, seq):
+		case counts(spans, seq):
 			out[seq] = s.Digest()
 		}
 	}

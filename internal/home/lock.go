@@ -40,7 +40,7 @@ func (h *Home) LockRun(run string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := filelock.Take(f); err != nil {
+	if err := filelock.Lock(f); err != nil {
 		defer f.Close()
 		if !errors.Is(err, filelock.ErrHeld) {
 			return nil, fmt.Errorf("locking run %s: %w", run, err)
@@ -89,9 +89,9 @@ func (h *Home) Driven(run string) *DrivenError {
 // ErrInUse is the error of Exclusive where another process works in the home.
 var ErrInUse = errors.New("another process works in this home")
 
-// Use says that this process stores objects that no record names yet, until
+// LockShared says that this process stores objects that no record names yet, until
 // done is called. It waits for the end of a garbage collection.
-func (h *Home) Use() (done func(), err error) { return h.flock(syscall.LOCK_SH) }
+func (h *Home) LockShared() (done func(), err error) { return h.flock(syscall.LOCK_SH) }
 
 // Exclusive makes this process the only one that works in the home, until done
 // is called, or fails at once with ErrInUse.

@@ -55,7 +55,7 @@ type haunted struct {
 // output is what the last attempt wrote to stdout and stderr, as it is kept.
 func (h *haunted) output(t *testing.T) string {
 	t.Helper()
-	streams, err := h.engine.Streams(h.state, h.trial.ID)
+	streams, err := h.engine.Logs(h.state, h.trial.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,15 +119,15 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("run %s: expected to append behind record %d, but its last record is %d", e.Chain, e.Expected.Seq, e.Actual.Seq)
 }
 
-// DamageError says that a record is not what was written; without a chain, that
+// RecordDamageError says that a record is not what was written; without a chain, that
 // the whole journal is not.
-type DamageError struct {
+type RecordDamageError struct {
 	Chain Chain
 	Seq   int64
 	Why   string
 }
 
-func (e *DamageError) Error() string {
+func (e *RecordDamageError) Error() string {
 	if e.Chain == (Chain{}) {
 		return e.Why
 	}
@@ -189,11 +189,11 @@ func Link(c Chain, head Head, entries []Entry) ([]Record, error) {
 func Verify(c Chain, before Head, r Record) error {
 	switch {
 	case r.Seq != before.Seq+1:
-		return &DamageError{c, before.Seq + 1, fmt.Sprintf("it is missing; the next one there is %d", r.Seq)}
+		return &RecordDamageError{c, before.Seq + 1, fmt.Sprintf("it is missing; the next one there is %d", r.Seq)}
 	case r.Prev != before.Hash:
-		return &DamageError{c, r.Seq, "it does not follow the record before it"}
+		return &RecordDamageError{c, r.Seq, "it does not follow the record before it"}
 	case Sum(c, r) != r.Hash:
-		return &DamageError{c, r.Seq, "its content does not match its hash"}
+		return &RecordDamageError{c, r.Seq, "its content does not match its hash"}
 	}
 	return nil
 }

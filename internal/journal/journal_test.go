@@ -60,7 +60,7 @@ func TestVerify(t *testing.T) {
 	} {
 		r := records[1]
 		change(&r)
-		var damage *journal.DamageError
+		var damage *journal.RecordDamageError
 		if err := journal.Verify(journal.Of("a"), before, r); !errors.As(err, &damage) || damage.Chain != journal.Of("a") {
 			t.Errorf("another %s: %v", name, err)
 		}

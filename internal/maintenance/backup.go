@@ -54,7 +54,7 @@ func Of(h *home.Home, publisher *publish.Publisher, executor func(run string) ex
 // Backup makes a backup of runs, of all if none is named. See
 // backup.Repository.Create.
 func (m *Maintenance) Backup(ctx context.Context, p BackupPlace, runs []string) (*backup.Manifest, error) {
-	done, err := m.home.Use()
+	done, err := m.home.LockShared()
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (m *Maintenance) Restore(ctx context.Context, p BackupPlace, o RestoreOptio
 	if err != nil {
 		return nil, err
 	}
-	done, err := m.home.Use()
+	done, err := m.home.LockShared()
 	if err != nil {
 		return nil, err
 	}

@@ -124,7 +124,7 @@ func (m *Maintenance) verifyChain(ctx context.Context, c journal.Chain, v *Verif
 	var last int64
 	for r, err := range m.home.Journal.Read(ctx, c, 1) {
 		if err != nil {
-			var known *journal.DamageError
+			var known *journal.RecordDamageError
 			if errors.As(err, &known) && known.Chain == (journal.Chain{}) {
 				known.Chain, known.Seq = c, last+1
 			}

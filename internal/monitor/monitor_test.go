@@ -55,7 +55,7 @@ func TestGPUs(t *testing.T) {
 func TestMachine(t *testing.T) {
 	m := monitor.Machine{Folders: map[string]string{"home": t.TempDir()}}
 	first, rates := m.Sample(t.Context()), monitor.Rates{}
-	a := monitor.Attempt{ID: "a", Usage: processes.Usage{Time: time.Now(), CPU: 1, Memory: 5}}
+	a := monitor.Attempt{ID: "a", Reading: processes.Reading{Time: time.Now(), CPU: 1, Memory: 5}}
 	rates.Of([]monitor.Attempt{a})
 	a.Time, a.CPU = a.Time.Add(2*time.Second), 4
 	s := m.Sample(t.Context())
@@ -157,7 +157,7 @@ func TestHealth(t *testing.T) {
 		{"error trend", monitor.Degraded, func(f *monitor.Facts) { f.Outcomes = bad }},
 		{"latency", monitor.Healthy, func(f *monitor.Facts) { f.SlowestAppend = 5 * time.Second }},
 		{"stalled attempts", monitor.Healthy, func(f *monitor.Facts) {
-			f.Sample.Attempts = []monitor.Attempt{{ID: "a", Usage: processes.Usage{Alive: f.Now.Add(-2 * time.Minute)}}}
+			f.Sample.Attempts = []monitor.Attempt{{ID: "a", Reading: processes.Reading{Alive: f.Now.Add(-2 * time.Minute)}}}
 		}},
 		{"dependencies", monitor.Degraded, func(f *monitor.Facts) { f.Dependencies = []monitor.Dependency{{Name: "x", Open: true, Why: "y"}} }},
 		{"age", monitor.Healthy, func(f *monitor.Facts) { f.LastEvent, f.InFlight = f.Now.Add(-time.Hour), 0 }},

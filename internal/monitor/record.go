@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// Record keeps samples in a folder of their own: the last ones as they are,
+// SampleLog keeps samples in a folder of their own: the last ones as they are,
 // and of all a line a minute. Losing it loses nothing of a run.
 //
 // recent.jsonl and history.jsonl have a JSON document a line. When one is
 // full, it takes the place of its .old, so that at most two of each are there.
-type Record struct {
+type SampleLog struct {
 	recent  segment
 	history segment
 	minute  []Sample
@@ -28,20 +28,20 @@ const (
 )
 
 // NewRecord keeps samples in a folder, which it makes.
-func NewRecord(dir string) (*Record, error) {
+func NewRecord(dir string) (*SampleLog, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("keeping samples: %w", err)
 	}
-	return &Record{
+	return &SampleLog{
 		recent:  segment{path: filepath.Join(dir, "recent.jsonl"), most: recentLines},
 		history: segment{path: filepath.Join(dir, "history.jsonl"), most: historyLines},
 	}, nil
 }
 
 // Add keeps a sample.
-func (r *Record) Add(s Sample) error {
+func (r *SampleLog) Add(s Sample) error {
 	if len(r.minute) > 0 && s.Time.Truncate(time.Minute) != r.minute[0].Time.Truncate(time.Minute) {
-		if err := r.history.add(Summarise(r.minute)); err != nil {
+		if err := r.history.add(summarise(r.minute)); err != nil {
 			return err
 		}
 		r.minute = r.minute[:0]
@@ -51,10 +51,10 @@ func (r *Record) Add(s Sample) error {
 }
 
 // Close keeps what is left of the last minute.
-func (r *Record) Close() error {
+func (r *SampleLog) Close() error {
 	var err error
 	if len(r.minute) > 0 {
-		err = r.history.add(Summarise(r.minute))
+		err = r.history.add(summarise(r.minute))
 	}
 	return errors.Join(err, r.recent.close(), r.history.close())
 }
@@ -96,8 +96,8 @@ func (r *Range) add(v float64) {
 	r.Mean += (v - r.Mean) / float64(r.n)
 }
 
-// Summarise makes a minute of its samples.
-func Summarise(samples []Sample) Minute {
+// summarise makes a minute of its samples.
+func summarise(samples []Sample) Minute {
 	m := Minute{Time: samples[0].Time.Truncate(time.Minute), Samples: len(samples), DiskFree: map[string]int64{}}
 	gpus := map[int]*Range{}
 	for _, s := range samples {

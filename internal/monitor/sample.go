@@ -100,7 +100,7 @@ type Self struct {
 // Attempt is one that runs. Rates are since the sample before.
 type Attempt struct {
 	ID string `json:"id"`
-	processes.Usage
+	processes.Reading
 	CPURate     float64 `json:"cpu_rate"` // processors
 	MemoryLimit int64   `json:"memory_limit"`
 	GPUs        []int   `json:"gpus,omitempty"`

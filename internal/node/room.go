@@ -158,7 +158,7 @@ func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, str
 			return want, why, nil
 		}
 	}
-	if err := r.keep(want); failure.ClassOf(err) == research.Resource {
+	if err := r.saveClaim(want); failure.ClassOf(err) == research.Resource {
 		return want, err.Error(), nil
 	} else if err != nil {
 		return want, "", err
@@ -166,8 +166,8 @@ func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, str
 	return want, "", nil
 }
 
-// keep writes a claim down.
-func (r *room) keep(c Claim) error {
+// saveClaim writes a claim down.
+func (r *room) saveClaim(c Claim) error {
 	b, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (r *room) attach(c Claim) error {
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return err
 	}
-	return r.keep(c)
+	return r.saveClaim(c)
 }
 
 // leave gives a claim back.

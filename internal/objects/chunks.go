@@ -73,7 +73,7 @@ func (s *Store) CopyFile(w io.Writer, f File) error {
 		}
 	}
 	if got := Digest(hex.EncodeToString(whole.Sum(nil))); got != f.Digest {
-		return &DamageError{f.Digest, "its chunks together have the digest " + string(got)}
+		return &ObjectDamageError{f.Digest, "its chunks together have the digest " + string(got)}
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (d Digest) Valid() bool {
 // Bytes are the 32 bytes of a digest.
 func (d Digest) Bytes() ([]byte, error) {
 	if !d.Valid() {
-		return nil, &DamageError{d, "this is not a digest"}
+		return nil, &ObjectDamageError{d, "this is not a digest"}
 	}
 	return hex.DecodeString(string(d))
 }
@@ -55,13 +55,13 @@ func DigestOf(content []byte) Digest {
 	return Digest(hex.EncodeToString(sum[:]))
 }
 
-// DamageError says that an object is missing or is not what its name says.
-type DamageError struct {
+// ObjectDamageError says that an object is missing or is not what its name says.
+type ObjectDamageError struct {
 	Digest Digest
 	Why    string
 }
 
-func (e *DamageError) Error() string { return fmt.Sprintf("object %s: %s", e.Digest, e.Why) }
+func (e *ObjectDamageError) Error() string { return fmt.Sprintf("object %s: %s", e.Digest, e.Why) }
 
 // window bounds the memory of compression and decompression, in bytes.
 const window = 1 << 20
@@ -182,11 +182,11 @@ func (s *Store) syncFolder(dir string) error {
 // has seen the true content.
 func (s *Store) Open(d Digest) (io.ReadCloser, error) {
 	if !d.Valid() {
-		return nil, &DamageError{d, "this is not a digest"}
+		return nil, &ObjectDamageError{d, "this is not a digest"}
 	}
 	f, err := os.Open(s.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &DamageError{d, "it is missing"}
+		return nil, &ObjectDamageError{d, "it is missing"}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening object %s: %w", d, err)
@@ -204,7 +204,7 @@ func (s *Store) reading(d Digest, f *os.File) (io.ReadCloser, error) {
 		}
 	}
 	if err := dec.Reset(f); err != nil {
-		return nil, errors.Join(&DamageError{d, err.Error()}, f.Close())
+		return nil, errors.Join(&ObjectDamageError{d, err.Error()}, f.Close())
 	}
 	return &reader{store: s, digest: d, file: f, dec: dec, sum: sha256.New()}, nil
 }
@@ -227,10 +227,10 @@ func (r *reader) Read(p []byte) (int, error) {
 	switch {
 	case errors.Is(err, io.EOF):
 		if got := Digest(hex.EncodeToString(r.sum.Sum(nil))); got != r.digest {
-			return n, &DamageError{r.digest, "its content has the digest " + string(got)}
+			return n, &ObjectDamageError{r.digest, "its content has the digest " + string(got)}
 		}
 	case err != nil:
-		return n, &DamageError{r.digest, "it cannot be read: " + err.Error()}
+		return n, &ObjectDamageError{r.digest, "it cannot be read: " + err.Error()}
 	}
 	return n, err
 }
@@ -260,7 +260,7 @@ func (s *Store) Get(d Digest) ([]byte, error) {
 func getAll(d Digest, r io.ReadCloser) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, mostWhole+1))
 	if err = errors.Join(err, r.Close()); err == nil && len(b) > mostWhole {
-		err = &DamageError{d, fmt.Sprintf("it has more than %d bytes, and should be a document", mostWhole)}
+		err = &ObjectDamageError{d, fmt.Sprintf("it has more than %d bytes, and should be a document", mostWhole)}
 	}
 	return b, err
 }

@@ -162,7 +162,7 @@ func TestAnyFlippedByteIsNoticed(t *testing.T) {
 				t.Fatal(err)
 			}
 			got, err := s.Get(d)
-			var damage *objects.DamageError
+			var damage *objects.ObjectDamageError
 			if err == nil && bytes.Equal(got, content) {
 				continue // a bit that zstd does not read: the content is whole
 			}
@@ -175,7 +175,7 @@ func TestAnyFlippedByteIsNoticed(t *testing.T) {
 		if err := os.WriteFile(path, whole[:size], 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Verify(d); !errors.As(err, new(*objects.DamageError)) {
+		if err := s.Verify(d); !errors.As(err, new(*objects.ObjectDamageError)) {
 			t.Errorf("cut to %d bytes: %v", size, err)
 		}
 	}
@@ -185,7 +185,7 @@ func TestMissing(t *testing.T) {
 	s, _ := open(t)
 	for _, d := range []objects.Digest{objects.DigestOf([]byte("nobody")), "", "../../etc/passwd", "BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD"} {
 		_, err := s.Open(d)
-		if !errors.As(err, new(*objects.DamageError)) {
+		if !errors.As(err, new(*objects.ObjectDamageError)) {
 			t.Errorf("%q: %v", d, err)
 		}
 	}
@@ -264,7 +264,7 @@ func TestChunks(t *testing.T) {
 		t.Errorf("%d bytes came back of %d (%v)", back.Len(), len(changed), err)
 	}
 	second.Chunks[0], second.Chunks[1] = second.Chunks[1], second.Chunks[0]
-	if err := s.CopyFile(io.Discard, second); !errors.As(err, new(*objects.DamageError)) {
+	if err := s.CopyFile(io.Discard, second); !errors.As(err, new(*objects.ObjectDamageError)) {
 		t.Errorf("swapped chunks: %v", err)
 	}
 	for _, small := range [][]byte{nil, []byte("x"), noise(300_000)} {
@@ -334,7 +334,7 @@ func TestHostileManifests(t *testing.T) {
 		`[{"path":"../x","digest":"` + string(ok) + `"}]`, `[{"path":"/etc/x","digest":"` + string(ok) + `"}]`,
 		`[{"path":"x","digest":"y"}]`, `{}`, `nonsense`,
 	} {
-		if _, err := s.Tree(put(t, s, []byte(text))); !errors.As(err, new(*objects.DamageError)) {
+		if _, err := s.Tree(put(t, s, []byte(text))); !errors.As(err, new(*objects.ObjectDamageError)) {
 			t.Errorf("%s: %v", text, err)
 		}
 	}

@@ -23,11 +23,11 @@ const mostHeld = 8 << 20
 // name says; of a large object, something may have been written by then.
 func (s *Store) CopyStored(w io.Writer, d Digest) (int64, error) {
 	if !d.Valid() {
-		return 0, &DamageError{d, "this is not a digest"}
+		return 0, &ObjectDamageError{d, "this is not a digest"}
 	}
 	f, err := os.Open(s.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, &DamageError{d, "it is missing"}
+		return 0, &ObjectDamageError{d, "it is missing"}
 	}
 	if err != nil {
 		return 0, err
@@ -45,7 +45,7 @@ func (s *Store) CopyStored(w io.Writer, d Digest) (int64, error) {
 	var held bytes.Buffer
 	held.Grow(int(info.Size()) + 1)
 	if _, err := held.ReadFrom(f); err != nil {
-		return 0, &DamageError{d, "it cannot be read: " + err.Error()}
+		return 0, &ObjectDamageError{d, "it cannot be read: " + err.Error()}
 	}
 	if err := s.check(d, bytes.NewReader(held.Bytes())); err != nil {
 		return 0, err
@@ -88,13 +88,13 @@ func (s *Store) check(d Digest, stored io.Reader) error {
 	case source.err != nil:
 		return source.err
 	case err != nil:
-		return &DamageError{d, "it cannot be read: " + err.Error()}
+		return &ObjectDamageError{d, "it cannot be read: " + err.Error()}
 	}
 	if _, err := io.Copy(io.Discard, source); err != nil {
 		return err
 	}
 	if got := Digest(hex.EncodeToString(sum.Sum(nil))); got != d {
-		return &DamageError{d, "its content has the digest " + string(got)}
+		return &ObjectDamageError{d, "its content has the digest " + string(got)}
 	}
 	return nil
 }
@@ -137,7 +137,7 @@ func (s *Store) Intake() (*Intake, error) {
 // its name says.
 func (in *Intake) Put(d Digest, stored io.Reader) error {
 	if !d.Valid() {
-		return &DamageError{d, "this is not a digest"}
+		return &ObjectDamageError{d, "this is not a digest"}
 	}
 	f, err := os.OpenFile(filepath.Join(in.dir, string(d)), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -152,11 +152,11 @@ func (in *Intake) Put(d Digest, stored io.Reader) error {
 // Copy takes an object of another store.
 func (in *Intake) Copy(from *Store, d Digest) error {
 	if !d.Valid() {
-		return &DamageError{d, "this is not a digest"}
+		return &ObjectDamageError{d, "this is not a digest"}
 	}
 	f, err := os.Open(from.path(d))
 	if errors.Is(err, fs.ErrNotExist) {
-		return &DamageError{d, "it is missing"}
+		return &ObjectDamageError{d, "it is missing"}
 	}
 	if err != nil {
 		return err

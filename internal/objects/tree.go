@@ -59,7 +59,7 @@ func (s *Store) Tree(d Digest) (Tree, error) {
 func parseTree(d Digest, b []byte) (Tree, error) {
 	var t jsonlist.List[File, *File]
 	if err := json.Unmarshal(b, &t); err != nil {
-		return nil, &DamageError{d, err.Error()}
+		return nil, &ObjectDamageError{d, err.Error()}
 	}
 	return Tree(t), nil
 }
@@ -68,7 +68,7 @@ func parseTree(d Digest, b []byte) (Tree, error) {
 // folders in it, as a tree; see untrusted.Folder.Take.
 func (s *Store) PutPaths(dir *untrusted.Folder, names []string) (Tree, error) {
 	t := Tree{}
-	err := dir.Take(names, func(path string, open func() (*os.File, untrusted.Info, error)) error {
+	err := dir.VisitFiles(names, func(path string, open func() (*os.File, untrusted.Info, error)) error {
 		f, info, err := open()
 		if err != nil {
 			return err

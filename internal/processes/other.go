@@ -26,7 +26,7 @@ func Identify(pid int) (Identity, error) {
 	return Identity{PID: pid, Start: fmt.Sprintf("%d.%06d", start.Sec, start.Usec)}, nil
 }
 
-func Use(int, int64, bool, int64) (float64, int64) { return 0, 0 }
+func Measure(int, int64, bool, int64) (float64, int64) { return 0, 0 }
 
 func Held(int, ...string) (disk, memory int64) { return 0, 0 }
 
@@ -38,7 +38,7 @@ func ReapOrphans() {}
 
 type Meter struct{}
 
-func (*Meter) Look(int, bool, *Usage) {}
+func (*Meter) Read(int, bool, *Reading) {}
 
 func Diagnose(int) []byte { return nil }
 

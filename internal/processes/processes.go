@@ -9,9 +9,9 @@ type Identity struct {
 	Start string `json:"start"` // opaque: boot and start time within it
 }
 
-// Usage is what a command uses now, its process tree together, as its shim
+// Reading is what a command uses now, its process tree together, as its shim
 // sees it. The shim writes it down once a second.
-type Usage struct {
+type Reading struct {
 	Time      time.Time `json:"time"`
 	CPU       float64   `json:"cpu_s"`        // seconds so far
 	Memory    int64     `json:"memory_bytes"` // now; shared pages are counted once, where the kernel says

@@ -75,12 +75,12 @@ func childrenOf(pid int) []int {
 	return out
 }
 
-// Use is the processor time in seconds and the memory in bytes of the
+// Measure is the processor time in seconds and the memory in bytes of the
 // processes below the sandbox's first one. Memory is the sum of what each has
 // resident; where that, with what they hold beside it, is over the limit and
 // nobody else watches it, pages that processes share are counted once (PSS), and
 // so is what they hold; see held.
-func Use(pid int, limit int64, watched bool, held int64) (cpu float64, memory int64) {
+func Measure(pid int, limit int64, watched bool, held int64) (cpu float64, memory int64) {
 	const ticks = 100 // USER_HZ, fixed on Linux's user interface
 	pids := Descendants(pid)
 	for _, p := range pids {

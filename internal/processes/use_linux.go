@@ -24,8 +24,8 @@ type Meter struct {
 // times this.
 const pssShare = 500
 
-// Look fills in what the processes below pid use now.
-func (t *Meter) Look(pid int, network bool, u *Usage) {
+// Read fills in what the processes below pid use now.
+func (t *Meter) Read(pid int, network bool, u *Reading) {
 	pids := Descendants(pid)
 	u.Processes = len(pids)
 	seen := make(map[int][2]int64, len(pids))

@@ -50,7 +50,7 @@ type Results struct {
 	// anything that counts was measured.
 	InputChanges []string        `json:"input_changes,omitempty"`
 	Cost         Cost            `json:"cost"`
-	Usage        Usage           `json:"usage"`
+	Usage        Totals          `json:"usage"`
 	Environment  json.RawMessage `json:"environment"`
 	Journal      Journal         `json:"journal"`
 	// Digest is the SHA-256 of everything here that does not depend on time,
@@ -193,8 +193,8 @@ type Cost struct {
 	Replayed int     `json:"replayed,omitempty"` // answered out of the record
 }
 
-// Usage is what the attempts used together.
-type Usage struct {
+// Totals is what the attempts used together.
+type Totals struct {
 	Experiments int     `json:"experiments"`
 	Trials      int     `json:"trials"`
 	Attempts    int     `json:"attempts"`
@@ -219,7 +219,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Environment: environment, Journal: head,
-		Usage: Usage{
+		Usage: Totals{
 			Experiments: len(s.Experiments), Trials: s.Tally.Trials, Attempts: s.Tally.Attempts,
 			Wall: s.Tally.Wall, CPU: s.Tally.CPU, Elapsed: s.Time.Sub(s.Began).Seconds(),
 		},
@@ -246,7 +246,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		}
 		r.Stages = append(r.Stages, stage)
 	}
-	r.Outlook = stats.Look(s)
+	r.Outlook = stats.OutlookOf(s)
 	r.Digest = r.digest()
 	return r
 }
@@ -391,7 +391,7 @@ func best(s *research.State) *Best {
 func (r *Results) digest() string {
 	c := *r
 	c.Origin = nil
-	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Usage{}, ""
+	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Totals{}, ""
 	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
 	c.Plan, c.Outlook, c.Cost = nil, nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)

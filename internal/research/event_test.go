@@ -94,7 +94,7 @@ func samples() []research.Payload {
 		research.RunCompleted{Status: research.Failed, Why: "w"},
 		research.ActionDecided{Action: research.Action{
 			ID: "e0001-s1-a3", Kind: research.Try, Experiment: "e0001", Trial: "e0001-s1", Seed: 1, Purpose: research.ForSearch, Attempt: 3,
-			Remedy:     &research.Remedy{Name: research.Less, For: research.Resource, Record: research.Record{Cured: 3, Failed: 1}, Chance: 0.5},
+			Remedy:     &research.Remedy{Name: research.Less, For: research.Resource, RemedyStats: research.RemedyStats{Cured: 3, Failed: 1}, Chance: 0.5},
 			Parameters: study.Params{"size": 1.0}, Limits: &study.AttemptLimits{Memory: 1 << 30, GPUMemory: 1 << 30, Network: study.NetworkNone},
 		}},
 		research.AttemptEnded{Action: "e0001-s1-a3", Attempt: research.Attempt{

@@ -305,7 +305,7 @@ func (s *State) completed(d TrialCompleted) error {
 		x.summarise(s.Created.Study.Objective.Metric)
 	}
 	for s.Frontier < len(s.Experiments) && s.Experiments[s.Frontier].waiting == 0 {
-		var before map[string]Record
+		var before map[string]RemedyStats
 		if s.Frontier > 0 {
 			before = s.Experiments[s.Frontier-1].Learned
 		}

@@ -13,9 +13,9 @@ type Reference struct {
 	Tree   bool // the object is a manifest of others
 }
 
-// References are the objects that an event speaks of: without them the run is
+// references are the objects that an event speaks of: without them the run is
 // not whole.
-func References(p Payload) []Reference {
+func references(p Payload) []Reference {
 	var out []Reference
 	add := func(what, digest string, tree bool) {
 		if digest != "" {
@@ -63,7 +63,7 @@ func ReferencesIn(kind string, version int, payload json.RawMessage) ([]Referenc
 		if err != nil {
 			return nil, err
 		}
-		return References(p), nil
+		return references(p), nil
 	}
 	if version != 1 {
 		return nil, &UnknownEventError{kind, version}

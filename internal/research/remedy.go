@@ -26,14 +26,14 @@ const (
 type Remedy struct {
 	Name string `json:"name"`
 	For  Class  `json:"for"` // of the attempt that failed
-	Record
+	RemedyStats
 	// Chance is the mean of the posterior that this remedy helps.
 	Chance float64 `json:"chance"`
 }
 
-// Record is how often a remedy helped, and how often the same class of failure
+// RemedyStats is how often a remedy helped, and how often the same class of failure
 // came again.
-type Record struct {
+type RemedyStats struct {
 	Cured  int `json:"cured"`
 	Failed int `json:"failed"`
 }
@@ -49,16 +49,16 @@ const (
 )
 
 // chance is the posterior mean, under the uniform prior.
-func (r Record) chance() float64 { return float64(r.Cured+1) / float64(r.Cured+r.Failed+2) }
+func (r RemedyStats) chance() float64 { return float64(r.Cured+1) / float64(r.Cured+r.Failed+2) }
 
-func (r Record) hopeless() bool { return r.below(hopelessBelow) > sure }
+func (r RemedyStats) hopeless() bool { return r.below(hopelessBelow) > sure }
 
-func (r Record) useful() bool { return 1-r.below(usefulAbove) > sure }
+func (r RemedyStats) useful() bool { return 1-r.below(usefulAbove) > sure }
 
 // below is the posterior probability that the chance is below x: the
 // regularised incomplete beta function I_x(a, b) with whole a and b, a
 // binomial tail (DLMF 8.17.5).
-func (r Record) below(x float64) float64 {
+func (r RemedyStats) below(x float64) float64 {
 	a, b := r.Cured+1, r.Failed+1
 	n := a + b - 1
 	term := 1.0 // of k = 0: (1−x)^n
@@ -75,7 +75,7 @@ func (r Record) below(x float64) float64 {
 	return min(sum, 1)
 }
 
-func (r Record) String() string {
+func (r RemedyStats) String() string {
 	return fmt.Sprintf("helped %d of %d times", r.Cured, r.Cured+r.Failed)
 }
 
@@ -88,7 +88,7 @@ func (r *Remedy) Say() string {
 	if r.Cured+r.Failed == 0 {
 		return what
 	}
-	return fmt.Sprintf("%s; in this run that %s, a chance of %.0f %%", what, r.Record, 100*r.Chance)
+	return fmt.Sprintf("%s; in this run that %s, a chance of %.0f %%", what, r.RemedyStats, 100*r.Chance)
 }
 
 // remedyKey names a remedy for a class in what is learned.
@@ -122,10 +122,10 @@ func (s *State) remedy(t *Trial) (*Remedy, string) {
 		return nil, "two attempts failed in the same way"
 	}
 	r := &Remedy{Name: s.remedyName(t), For: last.Class}
-	r.Record = s.learned(t)[remedyKey(r.For, r.Name)]
+	r.RemedyStats = s.learned(t)[remedyKey(r.For, r.Name)]
 	r.Chance = r.chance()
 	if r.hopeless() {
-		return nil, fmt.Sprintf("%s after %s %s in this run", r.Name, r.For, r.Record)
+		return nil, fmt.Sprintf("%s after %s %s in this run", r.Name, r.For, r.RemedyStats)
 	}
 	switch last.Class {
 	case Timeout, InvalidOutput, Resource:
@@ -183,7 +183,7 @@ func (s *State) lessened(t *Trial) (study.Params, *study.AttemptLimits, bool) {
 // know it: like a proposal, it depends only on experiments that are complete
 // whatever finishes first, so that what is tried again does not depend on
 // timing.
-func (s *State) learned(t *Trial) map[string]Record {
+func (s *State) learned(t *Trial) map[string]RemedyStats {
 	last := s.Frontier - 1
 	if t.Purpose == ForSearch {
 		last = s.experiments[t.Experiment].Index - s.Created.Study.Parallel
@@ -196,7 +196,7 @@ func (s *State) learned(t *Trial) map[string]Record {
 
 // learn adds what the remedies of an experiment's search trials did to what
 // was learned before it.
-func (x *Experiment) learn(before map[string]Record) {
+func (x *Experiment) learn(before map[string]RemedyStats) {
 	x.Learned = before
 	for _, t := range x.Trials {
 		if t.Purpose != ForSearch {
@@ -219,7 +219,7 @@ func (x *Experiment) learn(before map[string]Record) {
 			}
 			next := maps.Clone(x.Learned) // the experiments before keep theirs
 			if next == nil {
-				next = map[string]Record{}
+				next = map[string]RemedyStats{}
 			}
 			next[key] = r
 			x.Learned = next

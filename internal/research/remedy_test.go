@@ -100,31 +100,31 @@ func TestLess(t *testing.T) {
 // only what is known whatever finishes first counts.
 func TestLearning(t *testing.T) {
 	st := &study.Study{Retries: study.Retries{Max: 5}, Parallel: 1}
-	second := func(r Record, c Class, n int) (*Remedy, string) {
+	second := func(r RemedyStats, c Class, n int) (*Remedy, string) {
 		s, trial := tried(st)
 		for range n {
 			trial.Attempts = append(trial.Attempts, fail(c, "x"))
 		}
-		before := &Experiment{Learned: map[string]Record{"timeout/retry": r}}
+		before := &Experiment{Learned: map[string]RemedyStats{"timeout/retry": r}}
 		s.Experiments = []*Experiment{before, s.Experiments[0]}
 		s.Experiments[1].Index, s.Frontier = 1, 1
 		return s.remedy(trial)
 	}
-	if r, why := second(Record{Failed: 9}, Timeout, 1); r == nil {
+	if r, why := second(RemedyStats{Failed: 9}, Timeout, 1); r == nil {
 		t.Errorf("nine failures are too few to give up: %s", why)
 	}
-	r, why := second(Record{Failed: 10}, Timeout, 1)
+	r, why := second(RemedyStats{Failed: 10}, Timeout, 1)
 	if r != nil || !strings.Contains(why, "helped 0 of 10 times") {
 		t.Errorf("ten failures in a row: %+v %q", r, why)
 	}
-	if r, why := second(Record{Cured: 3}, Timeout, 3); r == nil || r.Chance != 0.8 {
+	if r, why := second(RemedyStats{Cured: 3}, Timeout, 3); r == nil || r.Chance != 0.8 {
 		t.Errorf("three cures are enough to go on: %+v %q", r, why)
 	}
-	if r, _ := second(Record{Cured: 2, Failed: 2}, Timeout, 2); r != nil {
+	if r, _ := second(RemedyStats{Cured: 2, Failed: 2}, Timeout, 2); r != nil {
 		t.Errorf("half of the time is not enough for a second retry: %+v", r)
 	}
 	s, trial := tried(st, fail(Timeout, "x"))
-	s.Experiments[0].Learned = map[string]Record{"timeout/retry": {Failed: 99}}
+	s.Experiments[0].Learned = map[string]RemedyStats{"timeout/retry": {Failed: 99}}
 	if r, why := s.remedy(trial); r == nil {
 		t.Errorf("an experiment learns from itself: %s", why)
 	}
@@ -133,7 +133,7 @@ func TestLearning(t *testing.T) {
 // TestBeta: the posterior is the integral of its density.
 func TestBeta(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := Record{rapid.IntRange(0, 40).Draw(t, "cured"), rapid.IntRange(0, 40).Draw(t, "failed")}
+		r := RemedyStats{rapid.IntRange(0, 40).Draw(t, "cured"), rapid.IntRange(0, 40).Draw(t, "failed")}
 		x := rapid.Float64Range(0.01, 0.99).Draw(t, "x")
 		const n = 20_000
 		part, whole := 0.0, 0.0

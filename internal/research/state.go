@@ -160,9 +160,9 @@ type Experiment struct {
 	Means map[string]float64
 	// Learned is what the remedies of the search trials of this experiment and
 	// of those before it did, by class and remedy; nil: nothing yet.
-	Learned map[string]Record `json:",omitempty"`
-	waiting int               // search trials that are not complete
-	sum     []byte            // digest of all this, where it has not changed since; see State.Digest
+	Learned map[string]RemedyStats `json:",omitempty"`
+	waiting int                    // search trials that are not complete
+	sum     []byte                 // digest of all this, where it has not changed since; see State.Digest
 }
 
 // Why a trial is run.

@@ -42,7 +42,7 @@ func (c *Container) DoorListener() (take func() (net.Listener, error)) {
 	}
 	c.handedDoor = nil
 	return func() (net.Listener, error) {
-		fd, err := h.take()
+		fd, err := h.receive()
 		if err != nil {
 			return nil, err
 		}
@@ -78,8 +78,8 @@ func (h *handover) plan(p *plan, what string, fd int) {
 	p.call(what, unix.SYS_SENDMSG, h.at, address(header), 0)
 }
 
-// take waits for the file descriptor; an error says that none came.
-func (h *handover) take() (int, error) {
+// receive waits for the file descriptor; an error says that none came.
+func (h *handover) receive() (int, error) {
 	defer h.ours.Close()
 	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	for {

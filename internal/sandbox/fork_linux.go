@@ -210,7 +210,7 @@ func (o *orders) beFirst() {
 	}
 	pid, _, errno := syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
 	if errno != 0 {
-		o.tell(stageFirstAhead, uintptr(len(o.firstAhead)), errno)
+		o.reportStage(stageFirstAhead, uintptr(len(o.firstAhead)), errno)
 		return
 	}
 	if pid == 0 {
@@ -240,7 +240,7 @@ func (o *orders) beFirst() {
 	o.out.Status = int64(o.status)
 	o.out.CPU = (o.use.Utime.Sec+o.use.Stime.Sec)*1_000_000 + o.use.Utime.Usec + o.use.Stime.Usec
 	o.out.Memory = o.use.Maxrss
-	o.tell(stageEnded, 0, 0)
+	o.reportStage(stageEnded, 0, 0)
 }
 
 // beCommand is all that the command's process does until it is the command.
@@ -283,7 +283,7 @@ func (o *orders) become() {
 	atCwd := unix.AT_FDCWD
 	_, _, errno := syscall.RawSyscall6(unix.SYS_STATX, uintptr(atCwd), o.paths[at], 0, unix.STATX_MODE|unix.STATX_TYPE, uintptr(unsafe.Pointer(&o.stat)), 0)
 	o.out.Stat, o.out.Mode = int64(errno), int64(o.stat.Mode)
-	o.tell(stageExec, uintptr(at), failure)
+	o.reportStage(stageExec, uintptr(at), failure)
 }
 
 // perform carries out a plan, up to the first step that fails.
@@ -301,7 +301,7 @@ func (o *orders) perform(steps []step, stage int64) bool {
 		}
 		r, _, errno := syscall.RawSyscall6(s.call, first, s.args[1], s.args[2], s.args[3], s.args[4], s.args[5])
 		if errno != 0 {
-			o.tell(stage, uintptr(i), errno)
+			o.reportStage(stage, uintptr(i), errno)
 			return false
 		}
 		last = r
@@ -312,7 +312,7 @@ func (o *orders) perform(steps []step, stage int64) bool {
 //go:noinline
 //go:norace
 //go:nosplit
-func (o *orders) tell(stage int64, step uintptr, errno syscall.Errno) {
+func (o *orders) reportStage(stage int64, step uintptr, errno syscall.Errno) {
 	o.out.Stage, o.out.Step, o.out.Errno = stage, int64(step), int64(errno)
 	syscall.RawSyscall(syscall.SYS_WRITE, o.report, uintptr(unsafe.Pointer(&o.out)), unsafe.Sizeof(o.out))
 }

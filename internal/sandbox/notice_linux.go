@@ -70,7 +70,7 @@ func (n *notice) listen() {
 		return
 	}
 	n.wait.Go(func() {
-		fd, err := n.way.take()
+		fd, err := n.way.receive()
 		if err != nil {
 			return // it ended before; its report says why
 		}

@@ -27,7 +27,7 @@ import (
 // environment ($RATCHET_ and the key in capitals, with underscores for dots)
 // can give, besides flags. One without a dot is the flag of that name with
 // hyphens for underscores.
-var Keys = []Key{
+var keys = []key{
 	{Name: "isolation", Default: "strict", Choices: []string{"strict", "process"}},
 	{Name: "log_level", Default: "warn", Choices: []string{"debug", "info", "warn", "error"}},
 	{Name: "on_interrupt", Default: "leave", Choices: []string{"leave", "stop"}},
@@ -59,8 +59,8 @@ var Keys = []Key{
 	{Name: "log.keep", Default: "5", Check: wholeNumber},
 }
 
-// Key is a setting that can be given.
-type Key struct {
+// key is a setting that can be given.
+type key struct {
 	Name    string
 	Default string   // empty: none
 	Choices []string // any text if empty
@@ -144,7 +144,7 @@ func Read(home string, o Options) (*Settings, error) {
 			return nil, err
 		}
 	}
-	for _, k := range Keys {
+	for _, k := range keys {
 		name := "RATCHET_" + strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_"))
 		v, set := os.LookupEnv(name)
 		if !set {
@@ -170,7 +170,7 @@ func (s *Settings) Given() map[string]Setting { return maps.Clone(s.set) }
 // All are all settings, the defaults included, without secrets.
 func (s *Settings) All() []Setting {
 	var out []Setting
-	for _, k := range Keys {
+	for _, k := range keys {
 		one, ok := s.set[k.Name]
 		if !ok {
 			one = Setting{k.Name, k.Default, "default"}
@@ -207,7 +207,7 @@ func readConfig(file string, data []byte, out map[string]Setting, models *provid
 // readKeys reads the settings whose keys begin with a prefix, besides those
 // that handlers read.
 func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map[string]Setting, handlers map[string]func(ast.Node)) {
-	for _, k := range Keys {
+	for _, k := range keys {
 		rest, below := strings.CutPrefix(k.Name, prefix)
 		if !below {
 			continue
@@ -223,7 +223,7 @@ func readKeys(r *yamlfile.Reader, n ast.Node, what, prefix, file string, out map
 }
 
 // checkAll checks a value that came as one text.
-func (k Key) checkAll(v string) error {
+func (k key) checkAll(v string) error {
 	if k.Check == nil {
 		return nil
 	}
@@ -238,7 +238,7 @@ func (k Key) checkAll(v string) error {
 	return nil
 }
 
-func (k Key) read(r *yamlfile.Reader, n ast.Node) string {
+func (k key) read(r *yamlfile.Reader, n ast.Node) string {
 	switch {
 	case k.List:
 		texts := r.Texts(n, k.Name)

@@ -42,7 +42,7 @@ func (c *capture) drain(r *os.File) {
 	for {
 		n, err := r.Read(buf)
 		c.bytes.Add(int64(n))
-		c.keep(f, buf[:n])
+		c.write(f, buf[:n])
 		if err != nil {
 			break
 		}
@@ -50,7 +50,7 @@ func (c *capture) drain(r *os.File) {
 	c.finish(f)
 }
 
-func (c *capture) keep(f *os.File, b []byte) {
+func (c *capture) write(f *os.File, b []byte) {
 	if n := min(int64(len(b)), c.head); n > 0 {
 		if _, err := f.Write(b[:n]); err != nil {
 			c.cut += n

@@ -101,9 +101,9 @@ func (d *doorway) carry(from net.Conn) {
 	l.forget() // nobody else has it any more
 }
 
-// keep counts bytes of requests that are kept; false: there would be too many,
+// reserve counts bytes of requests that are kept; false: there would be too many,
 // and they are not counted.
-func (d *doorway) keep(n int) bool {
+func (d *doorway) reserve(n int) bool {
 	if d.kept.Add(int64(n)) <= mostKeptInAll || n < 0 {
 		return true
 	}

@@ -545,11 +545,11 @@ func TestStoppedButAlive(t *testing.T) {
 	t.Parallel()
 	var h throttle
 	now := time.Now()
-	h.hold(os.Getpid(), 1, 0, now)
-	if h.hold(os.Getpid(), 1, 5, now.Add(time.Second)); !h.stopped {
+	h.enforce(os.Getpid(), 1, 0, now)
+	if h.enforce(os.Getpid(), 1, 5, now.Add(time.Second)); !h.stopped {
 		t.Error("five seconds in one, and it goes on")
 	}
-	if h.hold(os.Getpid(), 1, 5, now.Add(10*time.Second)); h.stopped {
+	if h.enforce(os.Getpid(), 1, 5, now.Add(10*time.Second)); h.stopped {
 		t.Error("its share has caught up, and it stands still")
 	}
 	for _, level := range levels {

@@ -42,10 +42,10 @@ func (l *Launcher) Close() {
 }
 
 // launch gives an attempt to a shim.
-func (l *Launcher) launch(folder string, record *os.File) (*Handle, error) {
+func (l *Launcher) launch(folder string, record *os.File) (*Process, error) {
 	if l != nil {
 		defer l.replenish()
-		for s := l.take(); s != nil; s = l.take() {
+		for s := l.idleShim(); s != nil; s = l.idleShim() {
 			if h, err := l.give(s, folder, record); err == nil {
 				return h, nil
 			}
@@ -65,7 +65,7 @@ func (l *Launcher) launch(folder string, record *os.File) (*Handle, error) {
 }
 
 // give gives an attempt to a shim.
-func (l *Launcher) give(s *shimProcess, folder string, record *os.File) (*Handle, error) {
+func (l *Launcher) give(s *shimProcess, folder string, record *os.File) (*Process, error) {
 	if err := s.send(folder, record); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (l *Launcher) give(s *shimProcess, folder string, record *os.File) (*Handle
 			s.close()
 		}
 	}()
-	return &Handle{folder: folder, ended: ended}, nil
+	return &Process{folder: folder, ended: ended}, nil
 }
 
 // begun notes that a shim is at work.
@@ -112,7 +112,7 @@ func (l *Launcher) ended(s *shimProcess, stays bool) bool {
 	return true
 }
 
-func (l *Launcher) take() *shimProcess {
+func (l *Launcher) idleShim() *shimProcess {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.spares) == 0 {

@@ -31,7 +31,7 @@ func newInTurn(t *testing.T) *inTurn {
 	return l
 }
 
-func (l *inTurn) start(level sandbox.Isolation, script string, change ...func(*sandbox.Spec)) (*Handle, string) {
+func (l *inTurn) start(level sandbox.Isolation, script string, change ...func(*sandbox.Spec)) (*Process, string) {
 	l.t.Helper()
 	l.n++
 	folder := filepath.Join(l.dir, fmt.Sprint(l.n))
@@ -143,8 +143,8 @@ func TestMadeAhead(t *testing.T) {
 func TestARequestIsForOneAttempt(t *testing.T) {
 	for _, level := range levels {
 		l := newInTurn(t)
-		before := map[int]*Handle{}
-		var h, old *Handle
+		before := map[int]*Process{}
+		var h, old *Process
 		for old == nil { // until a shim is at work that was at work before
 			first, folder := l.start(level, "true")
 			wait(t, first)
@@ -225,7 +225,7 @@ func TestWhoSyncs(t *testing.T) {
 	l := &Launcher{}
 	folder := func() string { return filepath.Join(t.TempDir(), "attempt") }
 	spec := &sandbox.Spec{Command: []string{"sh", "-c", "echo ready; sleep 1"}, Env: []string{"PATH=/usr/bin:/bin"}, Isolation: sandbox.Strict, Limits: limits()}
-	start := func(l *Launcher, folder string) *Handle {
+	start := func(l *Launcher, folder string) *Process {
 		h, err := l.Start(folder, spec, func(string) error { return nil })
 		if err != nil {
 			t.Fatal(err)
@@ -272,7 +272,7 @@ func TestEndingsAfterAPowerCut(t *testing.T) {
 		{"synced", ending(""), false}, {"of this boot", ending(processes.Boot()), false}, {"of an earlier boot", ending("earlier"), true},
 		{"cut", cut, true}, {"none", t.TempDir(), true},
 	} {
-		e, err := (&Handle{folder: c.folder}).Wait(context.Background())
+		e, err := (&Process{folder: c.folder}).Wait(context.Background())
 		if errors.Is(err, ErrLost) != c.lost || !c.lost && (err != nil || e.Exit != 3) {
 			t.Errorf("%s: %+v, %v", c.what, e, err)
 		}

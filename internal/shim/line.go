@@ -64,7 +64,7 @@ func (l *line) say(part []byte) {
 		l.answered, l.long = false, false
 	}
 	l.tunnel = l.tunnel || len(l.request) == 0 && bytes.HasPrefix(part, []byte("CONNECT "))
-	l.long = l.long || len(l.request)+len(part) > mostKept || !l.door.keep(len(part))
+	l.long = l.long || len(l.request)+len(part) > mostKept || !l.door.reserve(len(part))
 	long := l.long
 	if !long {
 		l.request = append(l.request, part...)
@@ -94,7 +94,7 @@ func (l *line) connected() bool {
 
 // forget lets go of a request. The caller holds send and mu.
 func (l *line) forget() {
-	l.door.keep(-len(l.request))
+	l.door.reserve(-len(l.request))
 	l.request, l.sent = nil, 0
 }
 

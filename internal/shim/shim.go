@@ -117,7 +117,7 @@ func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) 
 		return true, err
 	}
 	leaves = alone || s.attempts >= attemptsPerShim
-	leaves = s.tell(!leaves) != nil || leaves
+	leaves = s.reportEnd(!leaves) != nil || leaves
 	if c != nil {
 		c.Remove()
 	}
@@ -148,7 +148,7 @@ func (s *shim) supervise(folder string, spec *sandbox.Spec) (Ending, *sandbox.Co
 	if err != nil {
 		return finish(err), nil
 	}
-	w := &watch{folder: folder, spec: spec, child: child, group: c.Group, outside: s.outside, wakes: s.wakes, began: began}
+	w := &supervision{folder: folder, spec: spec, child: child, group: c.Group, outside: s.outside, wakes: s.wakes, began: began}
 	e.EndedBy = w.run()
 	e.MetricsSize = fileSize(filepath.Join(sandbox.Box(folder), sandbox.MetricsFile))
 	end := child.wait()

@@ -43,7 +43,7 @@ func limits() study.AttemptLimits {
 var levels = []sandbox.Isolation{sandbox.Strict, sandbox.Process}
 
 // begin starts a command; change changes its spec before.
-func begin(t *testing.T, level sandbox.Isolation, command []string, change ...func(*sandbox.Spec)) (*Handle, string) {
+func begin(t *testing.T, level sandbox.Isolation, command []string, change ...func(*sandbox.Spec)) (*Process, string) {
 	t.Helper()
 	folder := filepath.Join(t.TempDir(), "attempt")
 	spec := &sandbox.Spec{
@@ -66,7 +66,7 @@ func begin(t *testing.T, level sandbox.Isolation, command []string, change ...fu
 }
 
 // wait waits for the end of what was begun.
-func wait(t *testing.T, h *Handle) Ending {
+func wait(t *testing.T, h *Process) Ending {
 	t.Helper()
 	e, err := h.Wait(context.Background())
 	if err != nil {
@@ -277,7 +277,7 @@ func TestStopAndKill(t *testing.T) {
 func TestStartIsIdempotent(t *testing.T) {
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", "echo once; sleep 0.3"})
-		again := func() *Handle {
+		again := func() *Process {
 			h, err := (*Launcher)(nil).Start(folder, &sandbox.Spec{Command: []string{"false"}}, func(string) error { return errors.New("it is prepared twice") })
 			if err != nil {
 				t.Fatal(err)
@@ -355,7 +355,7 @@ func TestReusedProcessID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Handle{folder: folder}
+	h := &Process{folder: folder}
 	if err := h.Kill(); err != nil { // would interrupt this very process
 		t.Fatal(err)
 	}
@@ -507,7 +507,7 @@ func TestUsageIsPublished(t *testing.T) {
 	t.Parallel()
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", `x=$(head -c 30000000 /dev/zero | tr '\0' a); head -c 5000000 /dev/zero > f; (sleep 50 & sleep 50 & wait)`})
-		var u processes.Usage
+		var u processes.Reading
 		eventually(t, "its use is published", func() bool {
 			var ok bool
 			u, ok = Using(folder)

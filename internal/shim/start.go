@@ -53,8 +53,8 @@ func requested(folder string) (string, bool) {
 // down.
 var ErrLost = errors.New("the process that watched the attempt is gone, and the attempt with it")
 
-// Handle is a shim that was started, by this process or another.
-type Handle struct {
+// Process is a shim that was started, by this process or another.
+type Process struct {
 	folder string
 	ended  <-chan struct{} // closed when a shim of this process has ended the attempt, or itself; else nil
 }
@@ -62,7 +62,7 @@ type Handle struct {
 // Start starts a command's shim in an attempt's folder. prepare fills the box
 // first. Start is idempotent by the folder: where a shim is there or has
 // ended, it attaches to it and prepares nothing.
-func (l *Launcher) Start(folder string, spec *sandbox.Spec, prepare func(box string) error) (*Handle, error) {
+func (l *Launcher) Start(folder string, spec *sandbox.Spec, prepare func(box string) error) (*Process, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
@@ -71,15 +71,15 @@ func (l *Launcher) Start(folder string, spec *sandbox.Spec, prepare func(box str
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	defer record.Close() // the shim holds its own copy
-	if err := filelock.Take(record); err != nil {
+	if err := filelock.Lock(record); err != nil {
 		if errors.Is(err, filelock.ErrHeld) {
-			return &Handle{folder: folder}, nil
+			return &Process{folder: folder}, nil
 		}
 		return nil, fmt.Errorf("starting an attempt: locking %s: %w", record.Name(), err)
 	}
 	if _, began, err := noted[processes.Identity](folder, keyShim); began || err != nil {
 		filelock.Release(record)
-		return &Handle{folder: folder}, err // and has ended, or was lost: Wait says so
+		return &Process{folder: folder}, err // and has ended, or was lost: Wait says so
 	}
 	if err := lay(folder, record, spec, prepare); err != nil {
 		filelock.Release(record)
@@ -237,7 +237,7 @@ func End(ctx context.Context, folder string) error {
 	if !Live(folder) {
 		return nil
 	}
-	h := &Handle{folder: folder}
+	h := &Process{folder: folder}
 	if err := h.Kill(); err != nil {
 		return err
 	}
@@ -250,7 +250,7 @@ func End(ctx context.Context, folder string) error {
 // Wait waits until the shim is done and returns how the command ended, or
 // ErrLost. Giving up by ctx leaves the shim running. What the command has left
 // is durable only where the shim is on its own; see Ending.Boot.
-func (h *Handle) Wait(ctx context.Context) (Ending, error) {
+func (h *Process) Wait(ctx context.Context) (Ending, error) {
 	if h.ended != nil {
 		select {
 		case <-h.ended:
@@ -273,15 +273,15 @@ func (h *Handle) Wait(ctx context.Context) (Ending, error) {
 // Stop asks the shim to end its command: SIGTERM, then after the grace of its
 // limits SIGKILL, the whole tree. It returns at once; Wait sees the end.
 // Stopping what has ended does nothing.
-func (h *Handle) Stop() error { return h.request(requestStop) }
+func (h *Process) Stop() error { return h.request(requestStop) }
 
 // Kill is Stop without the grace.
-func (h *Handle) Kill() error { return h.request(requestKill) }
+func (h *Process) Kill() error { return h.request(requestKill) }
 
 // request leaves a request in the attempt's folder and wakes its shim. What is
 // asked stands in the folder, since the shim may be with its next attempt by
 // the time that it is woken.
-func (h *Handle) request(what string) error {
+func (h *Process) request(what string) error {
 	if err := os.WriteFile(filepath.Join(h.folder, requestFile), []byte(what), 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("stopping an attempt: %w", err)
 	}

@@ -130,8 +130,8 @@ func (s *shim) alone() bool {
 	return n > 0 || err != nil && !errors.Is(err, unix.EINTR)
 }
 
-// tell says that the attempt has ended.
-func (s *shim) tell(stays bool) error {
+// reportEnd says that the attempt has ended.
+func (s *shim) reportEnd(stays bool) error {
 	say := []byte{saysLeaves}
 	if stays {
 		say[0] = saysStays

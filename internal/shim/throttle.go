@@ -22,8 +22,8 @@ type throttle struct {
 // the share: two looks of the watch.
 const mostCredit = 0.1
 
-// hold looks at what the tree below pid has used by now, in seconds.
-func (t *throttle) hold(pid int, share, used float64, now time.Time) {
+// enforce looks at what the tree below pid has used by now, in seconds.
+func (t *throttle) enforce(pid int, share, used float64, now time.Time) {
 	if t.last.IsZero() {
 		t.last, t.used, t.credit = now, used, mostCredit*share
 		return

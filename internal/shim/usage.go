@@ -17,21 +17,21 @@ const publishEvery = time.Second
 
 // Using is what the command in an attempt's folder uses; false if its shim has
 // not said anything yet.
-func Using(folder string) (processes.Usage, bool) {
+func Using(folder string) (processes.Reading, bool) {
 	b, err := os.ReadFile(filepath.Join(folder, usageFile))
 	if err != nil {
-		return processes.Usage{}, false
+		return processes.Reading{}, false
 	}
-	var u processes.Usage
+	var u processes.Reading
 	if err := json.Unmarshal(b, &u); err != nil {
-		return processes.Usage{}, false
+		return processes.Reading{}, false
 	}
 	return u, true
 }
 
 // publish writes down what the command uses, now and then. What cannot be
 // written, on a full disk say, is not worth ending anything for.
-func (w *watch) publish(now time.Time, disk int64) {
+func (w *supervision) publish(now time.Time, disk int64) {
 	if disk > 0 {
 		w.usage.Disk = disk
 	}
@@ -41,7 +41,7 @@ func (w *watch) publish(now time.Time, disk int64) {
 	w.nextUsage = now.Add(publishEvery)
 	u := &w.usage
 	u.Time, u.CPU, u.Peak, u.Alive = now.UTC(), w.cpu, w.memory, w.since.UTC()
-	w.tree.Look(w.child.pid, w.child.isolated && !w.spec.SharesNetwork(), u)
+	w.tree.Read(w.child.pid, w.child.isolated && !w.spec.SharesNetwork(), u)
 	_ = writeJSON(filepath.Join(w.folder, usageFile), u)
 }
 

@@ -20,8 +20,8 @@ const (
 	diskMaxLoad = 20 // a walk of duration d is repeated after d times this
 )
 
-// watch keeps a command to its limits until it ends.
-type watch struct {
+// supervision keeps a command to its limits until it ends.
+type supervision struct {
 	folder  string
 	spec    *sandbox.Spec
 	child   *contained
@@ -37,7 +37,7 @@ type watch struct {
 
 	share throttle
 
-	usage     processes.Usage // what was published last
+	usage     processes.Reading // what was published last
 	nextUsage time.Time
 	tree      processes.Meter
 
@@ -56,7 +56,7 @@ type sign struct {
 
 // run returns when the main program has ended, with the reason if it was the
 // watch that ended it.
-func (w *watch) run() string {
+func (w *supervision) run() string {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	w.since = w.began
@@ -85,7 +85,7 @@ func (w *watch) run() string {
 				return w.asked(request == requestKill)
 			}
 		case <-tick.C:
-			switch reason := w.look(); reason {
+			switch reason := w.check(); reason {
 			case ByItself:
 			case ByMemory, ByDisk, ByDepth:
 				// Every further moment makes it worse: no grace.
@@ -104,7 +104,7 @@ func (w *watch) run() string {
 }
 
 // asked ends what somebody wants ended.
-func (w *watch) asked(atOnce bool) string {
+func (w *supervision) asked(atOnce bool) string {
 	if atOnce {
 		processes.Kill(w.child.pid, w.child.isolated, w.child.ended)
 	}
@@ -112,7 +112,7 @@ func (w *watch) asked(atOnce bool) string {
 }
 
 // end gives the program its grace, then ends the whole tree.
-func (w *watch) end(reason string) string {
+func (w *supervision) end(reason string) string {
 	processes.Terminate(w.child.pid, w.child.isolated)
 	grace := time.NewTimer(time.Duration(w.spec.Limits.Grace))
 	defer grace.Stop()
@@ -136,11 +136,11 @@ func (w *watch) end(reason string) string {
 	}
 }
 
-func (w *watch) look() string {
-	cpu, memory := processes.Use(w.child.pid, int64(w.spec.Limits.Memory), w.group.LimitsMemory(), w.held)
+func (w *supervision) check() string {
+	cpu, memory := processes.Measure(w.child.pid, int64(w.spec.Limits.Memory), w.group.LimitsMemory(), w.held)
 	w.cpu, w.memory = max(w.cpu, cpu), max(w.memory, memory)
 	if !w.group.LimitsCPU() {
-		w.share.hold(w.child.pid, w.spec.Limits.CPUs, w.cpu, time.Now())
+		w.share.enforce(w.child.pid, w.spec.Limits.CPUs, w.cpu, time.Now())
 	}
 	if memory > int64(w.spec.Limits.Memory) && !w.group.LimitsMemory() {
 		return ByMemory
@@ -175,13 +175,13 @@ func (w *watch) look() string {
 	return ByItself
 }
 
-func (w *watch) metricsPath() string {
+func (w *supervision) metricsPath() string {
 	return filepath.Join(sandbox.Box(w.folder), sandbox.MetricsFile)
 }
 
 // behind reads what is new of the metrics and reports whether the program has
 // passed a rung below its bar.
-func (w *watch) behind() bool {
+func (w *supervision) behind() bool {
 	h := w.spec.Halt
 	if h == nil || len(h.Rungs) == 0 {
 		return false

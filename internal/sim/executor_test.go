@@ -267,4 +267,4 @@ func (h *handle) Stop(bool) error {
 func (h *handle) Snapshot(context.Context) (string, int64, error) { return "", 0, nil }
 
 // Using implements executor.Handle.
-func (h *handle) Using() (processes.Usage, bool) { return processes.Usage{}, false }
+func (h *handle) Using() (processes.Reading, bool) { return processes.Reading{}, false }

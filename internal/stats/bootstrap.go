@@ -9,7 +9,7 @@ import (
 )
 
 // Resamples is how many bootstrap samples an interval rests on.
-const Resamples = 10_000
+const resamples = 10_000
 
 // BCa is the bias-corrected and accelerated bootstrap interval of a statistic
 // at a confidence level (Efron, "Better Bootstrap Confidence Intervals", JASA
@@ -28,7 +28,7 @@ func BCa(x []float64, statistic func([]float64) float64, level float64, r *rand.
 	if !slices.ContainsFunc(x, func(v float64) bool { return v != x[0] }) {
 		return theta, theta
 	}
-	reps := make([]float64, Resamples)
+	reps := make([]float64, resamples)
 	sample := make([]float64, len(x))
 	below := 0.0
 	for i := range reps {
@@ -45,7 +45,7 @@ func BCa(x []float64, statistic func([]float64) float64, level float64, r *rand.
 	}
 	slices.Sort(reps)
 	norm := distuv.UnitNormal
-	share := math.Min(math.Max(below/Resamples, 0.5/Resamples), 1-0.5/Resamples)
+	share := math.Min(math.Max(below/resamples, 0.5/resamples), 1-0.5/resamples)
 	z0, a := norm.Quantile(share), acceleration(x, statistic)
 	end := func(p float64) float64 {
 		z := z0 + norm.Quantile(p)

@@ -23,13 +23,13 @@ func Judge(s *research.State, earlier Looks) []research.Judgment {
 	var tested []int
 	for i, h := range s.Hypotheses {
 		cases[i] = measure(s, h, 1-v.Alpha)
-		cases[i].sees(earlier[h.ID])
+		cases[i].addEarlierLooks(earlier[h.ID])
 		if cases[i].tested {
 			ps = append(ps, cases[i].decision()*cases[i].looks())
 			tested = append(tested, i)
 		}
 	}
-	for k, level := range Levels(ps, v.Correction, v.Alpha) {
+	for k, level := range levels(ps, v.Correction, v.Alpha) {
 		c := &cases[tested[k]]
 		c.Level = level / c.looks()
 	}
@@ -46,9 +46,9 @@ func Judge(s *research.State, earlier Looks) []research.Judgment {
 // twice alpha, however many there are and whatever made somebody look again.
 func (c *comparison) looks() float64 { return math.Ldexp(1, len(c.Earlier)) }
 
-// sees takes over the earlier looks at other data. The same data, after a rollback
+// addEarlierLooks takes over the earlier looks at other data. The same data, after a rollback
 // or in a fork, are no other look: they say the same again.
-func (c *comparison) sees(earlier []research.Look) {
+func (c *comparison) addEarlierLooks(earlier []research.Look) {
 	same := func(a, b research.Look) bool {
 		equal := func(x, y *float64) bool { return x == nil && y == nil || x != nil && y != nil && *x == *y }
 		return a.N == b.N && equal(a.Effect, b.Effect) && equal(a.P, b.P)
@@ -137,7 +137,7 @@ func (c *comparison) infer(level float64) {
 		}
 	}
 	second := research.Opinion{Test: Wilcoxon}
-	second.Statistic, second.P = SignedRank(c.d)
+	second.Statistic, second.P = signedRank(c.d)
 	for _, d := range c.d {
 		switch d := c.turn(d); {
 		case d > 0:

@@ -5,12 +5,12 @@ import (
 	"sort"
 )
 
-// Levels are the levels at which each of several decisions is made, so that all
+// levels are the levels at which each of several decisions is made, so that all
 // together err with a chance of at most alpha: by Holm's step-down method
 // (Scandinavian Journal of Statistics 6, 1979), Bonferroni's, or not at all. p
 // are the p values of what would be decided; a decision falls where its p is at
 // most its level.
-func Levels(p []float64, correction string, alpha float64) []float64 {
+func levels(p []float64, correction string, alpha float64) []float64 {
 	levels := make([]float64, len(p))
 	m := float64(len(p))
 	switch correction {

@@ -28,7 +28,7 @@ type Outlook struct {
 // power is the chance with which Outlook.Smallest is shown.
 const power = 0.8
 
-// Look gives the outlook once validation is designed; nil where nothing can be
+// OutlookOf gives the outlook once validation is designed; nil where nothing can be
 // said: nothing is compared, or the search had one seed.
 //
 // The deviation is the residual one of a two-way layout without interaction, the
@@ -36,7 +36,7 @@ const power = 0.8
 // 1925), times √2: what a seed does to all of them drops out of differences. The
 // smallest difference is the usual approximation of the t test's,
 // (t(1−α/2) + t(power)) · deviation / √n.
-func Look(s *research.State) *Outlook {
+func OutlookOf(s *research.State) *Outlook {
 	if s.Designed == nil || len(s.Hypotheses) == 0 || len(s.Plan.Seeds) < 2 || len(s.Plan.Fresh) < 2 {
 		return nil
 	}

@@ -84,7 +84,7 @@ func TestAgainstR(t *testing.T) {
 		root := math.Sqrt(float64(s.N))
 		q := s.student().Quantile(1-(1-c.level)/2) / root
 		hall := [2]float64{s.Mean - s.uncorrected(q)*s.SD, s.Mean - s.uncorrected(-q)*s.SD}
-		_, ranks := SignedRank(c.x)
+		_, ranks := signedRank(c.x)
 		looks := s.Skewed
 		s.Skewed = false
 		low, high := s.Interval(c.level)

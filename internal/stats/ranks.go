@@ -11,14 +11,14 @@ import (
 // distribution is computed exactly.
 const mostExact = 50
 
-// SignedRank is Wilcoxon's test that the differences are symmetric about zero:
+// signedRank is Wilcoxon's test that the differences are symmetric about zero:
 // the sum of the ranks of the positive ones and its two-sided p (Wilcoxon,
 // Biometrics Bulletin 1, 1945). Zeros are dropped, ties get their mean rank,
 // and the distribution under the null is exact, ties included, up to 50
 // differences; beyond, the normal approximation with correction for ties and
 // continuity (Hollander and Wolfe, Nonparametric Statistical Methods, section
 // 3.1). With no difference but zero, p is 1.
-func SignedRank(d []float64) (v, p float64) {
+func signedRank(d []float64) (v, p float64) {
 	var x []float64
 	for _, e := range d {
 		if e != 0 {

@@ -98,13 +98,13 @@ func TestSignedRank(t *testing.T) {
 	for i := range x {
 		d[i] = x[i] - y[i]
 	}
-	v, p := SignedRank(d)
+	v, p := signedRank(d)
 	near(t, "V", v, 40, 0)
 	near(t, "p", p, 0.0390625, 1e-12)
 	// All nine non-zero differences have one sign: 2 of 2⁹ assignments.
-	_, p = SignedRank(sleep)
+	_, p = signedRank(sleep)
 	near(t, "p of the sleep data", p, 2.0/512, 1e-12)
-	if _, p := SignedRank([]float64{0, 0, 0}); p != 1 {
+	if _, p := signedRank([]float64{0, 0, 0}); p != 1 {
 		t.Errorf("of zeros alone p is %v", p)
 	}
 }
@@ -118,7 +118,7 @@ func TestSignedRankIsContinuous(t *testing.T) {
 		for i := range d {
 			d[i] = r.NormFloat64() + 0.25
 		}
-		v, approximate := SignedRank(d)
+		v, approximate := signedRank(d)
 		ranks, _ := ranked(d)
 		near(t, "the approximate p", approximate, exact(ranks, v), 0.01)
 	}
@@ -128,7 +128,7 @@ func TestSignedRankIsContinuous(t *testing.T) {
 func TestExactIsEnumeration(t *testing.T) {
 	d := []float64{1, -1, 2, 2, -3, 3, 3, 5}
 	ranks, _ := ranked(d)
-	v, p := SignedRank(d)
+	v, p := signedRank(d)
 	middle, far := 0.0, 0
 	for _, r := range ranks {
 		middle += r / 2
@@ -162,7 +162,7 @@ func TestLevels(t *testing.T) {
 		{"none", []float64{0.04, 0.06}, []bool{true, false}, []float64{0.05, 0.05}},
 		{"holm", nil, nil, nil},
 	} {
-		for i, got := range Levels(c.p, c.correction, 0.05) {
+		for i, got := range levels(c.p, c.correction, 0.05) {
 			near(t, c.correction, got, c.levels[i], 1e-12)
 			if (c.p[i] <= got) != c.decided[i] {
 				t.Errorf("%s of %v: %v at %v", c.correction, c.p, c.p[i], got)
@@ -175,7 +175,7 @@ func TestLevels(t *testing.T) {
 func TestLevelsAgreeWithHolm(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := rapid.SliceOfN(rapid.Float64Range(0, 0.2), 1, 20).Draw(t, "p")
-		levels := Levels(p, "holm", 0.05)
+		levels := levels(p, "holm", 0.05)
 		sorted := slices.Sorted(slices.Values(p))
 		adjusted, most := map[float64]float64{}, 0.0
 		for rank, v := range sorted {

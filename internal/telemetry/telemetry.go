@@ -43,7 +43,7 @@ func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	for _, r := range runs {
 		e := emitter{out: out, run: r.State.Created.Run}
 		e.study(r)
-		e.use(r.State.Tally)
+		e.tally(r.State.Tally)
 		e.models(r)
 	}
 }
@@ -118,7 +118,7 @@ func (e emitter) study(r Run) {
 	}
 }
 
-func (e emitter) use(t research.Tally) {
+func (e emitter) tally(t research.Tally) {
 	e.count("ratchet_attempts_wall_seconds_total", "Wall time of all attempts.", t.Wall)
 	e.count("ratchet_attempts_cpu_seconds_total", "Processor time of all attempts.", t.CPU)
 	e.gauge("ratchet_attempts_memory_max_bytes", "The most memory that any attempt used.", float64(t.Memory))

@@ -17,11 +17,11 @@ type UnfitError struct {
 
 func (u *UnfitError) Error() string { return fmt.Sprintf("%q %s", u.Path, u.Why) }
 
-// Take visits the regular files at some names below f, and below those that are
+// VisitFiles visits the regular files at some names below f, and below those that are
 // folders. A link that stays below f stands for the file that it leads to;
 // anything else that is neither a file nor a folder is an UnfitError. open opens
 // the file, to be read.
-func (f *Folder) Take(names []string, visit func(path string, open func() (*os.File, Info, error)) error) error {
+func (f *Folder) VisitFiles(names []string, visit func(path string, open func() (*os.File, Info, error)) error) error {
 	for _, name := range names {
 		info, err := f.Lstat(name)
 		if Theirs(err) { // by a link on the way

@@ -40,8 +40,8 @@ type Calls struct {
 	Summary ledger.Summary       `json:"summary"`
 }
 
-// CallOf is a call as a document.
-func CallOf(c ledger.Call) Call {
+// callOf is a call as a document.
+func callOf(c ledger.Call) Call {
 	d := Call{
 		Call: c.Call, Time: c.Time, Attempt: c.Attempt, Trial: c.Scope, Stage: c.Stage, Path: c.Path, Digest: c.Digest, Nth: c.Nth, Stream: c.Stream,
 		USD: c.Spent().USD(), Lost: c.Lost, Replayed: c.Again, Retries: []ledger.Retry{}, Status: "in flight",
@@ -68,7 +68,7 @@ func CallOf(c ledger.Call) Call {
 func CallsOf(l *ledger.Ledger) Calls {
 	d := Calls{Calls: []Call{}, Refused: append([]ledger.RefusedCall{}, l.Refused()...), Summary: l.Summary()}
 	for _, c := range l.Calls() {
-		d.Calls = append(d.Calls, CallOf(c))
+		d.Calls = append(d.Calls, callOf(c))
 	}
 	return d
 }

@@ -66,7 +66,7 @@ func (l *logs) print(ctx context.Context, e *engine.Engine, yield func(LogLine, 
 		if err != nil {
 			return unless(ctx, err)
 		}
-		streams, err := e.Streams(s, l.trial)
+		streams, err := e.Logs(s, l.trial)
 		if err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func unless(ctx context.Context, err error) error {
 
 // stream yields what is new of a stream. Of one that may still grow, a last line
 // without its end is left for later.
-func (l *logs) stream(st engine.Stream, growing bool, yield func(LogLine, error) bool) error {
+func (l *logs) stream(st engine.Log, growing bool, yield func(LogLine, error) bool) error {
 	r, err := st.Open()
 	if errors.Is(err, os.ErrNotExist) {
 		return nil // collected meanwhile: it is found in the store next time

@@ -25,7 +25,7 @@ func ProgressOf(e *engine.Engine, s *research.State, events []research.Payload) 
 	for _, event := range events {
 		switch event := event.(type) {
 		case research.ValidationDesigned:
-			if o := stats.Look(s); o != nil {
+			if o := stats.OutlookOf(s); o != nil {
 				p.Outlook = o.Text()
 			}
 		case research.TrialCompleted:

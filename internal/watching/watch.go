@@ -35,8 +35,8 @@ type Options struct {
 	AlertFrom string
 }
 
-// Watch is how a run goes, as whoever drives it saw it last.
-type Watch struct {
+// Snapshot is how a run goes, as whoever drives it saw it last.
+type Snapshot struct {
 	Run          string                    `json:"run"`
 	PID          int                       `json:"pid"`
 	Health       monitor.Health            `json:"health"`
@@ -77,12 +77,12 @@ type Watcher struct {
 	options Options
 	rates   monitor.Rates
 	output  string // the folder of the report, if it is on another disk
-	record  *monitor.Record
+	record  *monitor.SampleLog
 	alerts  *monitor.Alerts
 	notify  *notify.Notifier
 
 	trace trace
-	last  Watch
+	last  Snapshot
 
 	mu       sync.Mutex
 	seen     seen
@@ -172,12 +172,12 @@ func (w *Watcher) Committed(s *research.State, events []research.Payload) {
 	}
 	w.mu.Unlock()
 	for _, p := range events {
-		w.tell(s, p)
+		w.send(s, p)
 	}
 }
 
-// tell sends what is durable now to whoever wants to know.
-func (w *Watcher) tell(s *research.State, p research.Payload) {
+// send sends what is durable now to whoever wants to know.
+func (w *Watcher) send(s *research.State, p research.Payload) {
 	title := "run " + s.Created.Run
 	switch e := p.(type) {
 	case research.AlertRaised:
@@ -270,7 +270,7 @@ func (w *Watcher) sample(ctx context.Context) time.Duration {
 	w.mu.Lock()
 	slowest := w.slowest
 	w.slowest = 0
-	w.hold(s)
+	w.noteDeviceMemory(s)
 	w.mu.Unlock()
 	s.JournalMS = float64(slowest.Microseconds()) / 1000
 	s.Waiting, w.last.WaitingFor, s.Parallel = w.run.Node.Standing()
@@ -283,8 +283,8 @@ func (w *Watcher) sample(ctx context.Context) time.Duration {
 	return slowest
 }
 
-// hold notes what attempts that have a device alone hold of it.
-func (w *Watcher) hold(s monitor.Sample) {
+// noteDeviceMemory notes what attempts that have a device alone hold of it.
+func (w *Watcher) noteDeviceMemory(s monitor.Sample) {
 	users := map[int]int{}
 	held := map[string]int64{}
 	for _, a := range s.Attempts {
@@ -389,12 +389,12 @@ func file(folder string) string { return filepath.Join(folder, "health.json") }
 
 // Read is how the run in a folder goes, as whoever drives it saw it last; nil if
 // nobody ever did.
-func Read(folder string) (*Watch, error) {
+func Read(folder string) (*Snapshot, error) {
 	b, err := os.ReadFile(file(folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var w Watch
+	var w Snapshot
 	if err == nil {
 		err = json.Unmarshal(b, &w)
 	}
@@ -408,8 +408,8 @@ func Read(folder string) (*Watch, error) {
 // see package monitor.
 func Samples(folder string) string { return filepath.Join(folder, "monitor") }
 
-// AlertRules are the names of all rules.
-func AlertRules() []string {
+// alertRules are the names of all rules.
+func alertRules() []string {
 	out := []string{research.RulePaused, research.RuleSecurity, research.RuleFailed}
 	for _, r := range monitor.Rules(monitor.Limits{CPU: 1, Memory: 1, Disk: 1, GPUMemory: 1}) {
 		out = append(out, r.Name)
@@ -422,13 +422,13 @@ func AlertRules() []string {
 type UnknownRuleError struct{ Rule string }
 
 func (u *UnknownRuleError) Error() string {
-	return fmt.Sprintf("there is no rule %q; it is * or one of: %s", u.Rule, strings.Join(AlertRules(), ", "))
+	return fmt.Sprintf("there is no rule %q; it is * or one of: %s", u.Rule, strings.Join(alertRules(), ", "))
 }
 
 // CheckRule refuses, with an UnknownRuleError, the name of a rule that there is not;
 // "*" is all of them.
 func CheckRule(name string) error {
-	if name == "*" || slices.Contains(AlertRules(), name) {
+	if name == "*" || slices.Contains(alertRules(), name) {
 		return nil
 	}
 	return &UnknownRuleError{name}

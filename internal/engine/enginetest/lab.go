@@ -181,7 +181,7 @@ func (l *Lab) BackUp(e *Engine) *backup.Manifest {
 }
 
 // TextOf is what attempts have printed.
-func TextOf(t testing.TB, streams []engine.Stream) string {
+func TextOf(t testing.TB, streams []engine.Log) string {
 	t.Helper()
 	var all []byte
 	for _, s := range streams {

@@ -250,4 +250,4 @@ func (h *memoryHandle) Stop(bool) error {
 func (h *memoryHandle) Snapshot(context.Context) (string, int64, error) { return "", 0, nil }
 
 // Using implements executor.Handle.
-func (h *memoryHandle) Using() (processes.Usage, bool) { return processes.Usage{}, false }
+func (h *memoryHandle) Using() (processes.Reading, bool) { return processes.Reading{}, false }

@@ -137,7 +137,7 @@ func (e *Executor) Output(id, name string) (io.ReadCloser, error) {
 
 type handle struct {
 	attempt *attempt.Attempt
-	shim    *shim.Handle
+	shim    *shim.Process
 }
 
 // Wait implements executor.Handle.
@@ -170,4 +170,4 @@ func (h *handle) Snapshot(context.Context) (digest string, size int64, err error
 }
 
 // Using implements executor.Handle.
-func (h *handle) Using() (processes.Usage, bool) { return shim.Using(h.attempt.Folder) }
+func (h *handle) Using() (processes.Reading, bool) { return shim.Using(h.attempt.Folder) }

@@ -219,7 +219,7 @@ func TestStartThatFails(t *testing.T) {
 	x := l.executor()
 	job := l.says(sandbox.Strict, "a1", "true")
 	job.Files = strings.Repeat("0", 64)
-	if _, err := x.Start(context.Background(), job); err == nil || !strings.Contains(err.Error(), "attempt a1") || !errors.As(err, new(*objects.DamageError)) {
+	if _, err := x.Start(context.Background(), job); err == nil || !strings.Contains(err.Error(), "attempt a1") || !errors.As(err, new(*objects.ObjectDamageError)) {
 		t.Errorf("got %v", err)
 	}
 	// Nothing was started: it can be tried again.

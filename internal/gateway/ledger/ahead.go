@@ -64,8 +64,8 @@ const (
 // made at the same time come in about the same order.
 const before = 256
 
-// take gives a record to the one who asks for it.
-func (h *ahead) take(seq int64) (payload json.RawMessage, there bool) {
+// pop gives a record to the one who asks for it.
+func (h *ahead) pop(seq int64) (payload json.RawMessage, there bool) {
 	payload, there = h.answers[seq]
 	delete(h.answers, seq)
 	h.size -= len(payload)
@@ -89,7 +89,7 @@ func (l *Ledger) recorded(ctx context.Context, seq int64) (json.RawMessage, erro
 	h := &l.ready
 	for {
 		l.mu.Lock()
-		payload, there := h.take(seq)
+		payload, there := h.pop(seq)
 		from := h.next
 		if !there {
 			from = max(1, seq-before)

@@ -68,12 +68,12 @@ func (l *Ledger) Reserve(ctx context.Context, b Budgets, stage string, models []
 		l.mu.Lock()
 		why := l.spending.refuses(b, stage, models, most)
 		if why == "" {
-			l.spending.hold(stage, models, most)
+			l.spending.reserve(stage, models, most)
 			l.mu.Unlock()
 			return func() {
 				l.mu.Lock()
 				defer l.mu.Unlock()
-				l.spending.hold(stage, models, most.Times(-1))
+				l.spending.reserve(stage, models, most.Times(-1))
 				l.announce()
 			}, nil
 		}
@@ -91,7 +91,7 @@ func (l *Ledger) Reserve(ctx context.Context, b Budgets, stage string, models []
 	}
 }
 
-func (s *spending) hold(stage string, models []string, most Spending) {
+func (s *spending) reserve(stage string, models []string, most Spending) {
 	if most.Calls > 0 {
 		s.waiting++
 	} else {

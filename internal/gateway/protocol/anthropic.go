@@ -39,7 +39,7 @@ func (anthropic) Join(base, path string) string { return base + "/" + path }
 // ImageTokens is the largest that Anthropic's page on vision gives.
 func (anthropic) ImageTokens() int64 { return 5_000 }
 
-func (anthropic) Read(e Endpoint, answer gjson.Result, u *Usage) bool {
+func (anthropic) Read(e Endpoint, answer gjson.Result, u *TokenUse) bool {
 	if e == CountTokens {
 		return true
 	}

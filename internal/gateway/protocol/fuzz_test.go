@@ -26,7 +26,7 @@ func FuzzAnswers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		for _, p := range protocols {
 			for _, e := range p.Endpoints() {
-				var use Usage
+				var use TokenUse
 				use.Read(e, body)
 				u := use.Tokens
 				if u.In < 0 || u.Out < 0 || u.CacheRead < 0 || u.CacheWrite < 0 || u.CacheHour < 0 || use.Text < 0 {

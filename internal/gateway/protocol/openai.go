@@ -59,7 +59,7 @@ func (openAI) Join(base, path string) string {
 // ImageTokens is the largest that OpenAI's page on vision gives.
 func (openAI) ImageTokens() int64 { return 50_000 }
 
-func (openAI) Read(e Endpoint, answer gjson.Result, u *Usage) bool {
+func (openAI) Read(e Endpoint, answer gjson.Result, u *TokenUse) bool {
 	if e == Models {
 		return true
 	}

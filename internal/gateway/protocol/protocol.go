@@ -44,7 +44,7 @@ type Protocol interface {
 	ImageTokens() int64
 	// Read reads the use out of an answer to an endpoint, or out of an event of one;
 	// found is false where it says nothing of it.
-	Read(e Endpoint, answer gjson.Result, u *Usage) (found bool)
+	Read(e Endpoint, answer gjson.Result, u *TokenUse) (found bool)
 	// Text is how much text is in an answer, or in an event of one, in bytes.
 	Text(e Endpoint, answer gjson.Result) int64
 	// Kind says what an event of a stream is to who passes it on.

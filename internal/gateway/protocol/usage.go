@@ -6,16 +6,16 @@ import (
 	"ratchet/internal/gateway/ledger"
 )
 
-// Usage is what answers say of the tokens that they took. Of the events of a stream
+// TokenUse is what answers say of the tokens that they took. Of the events of a stream
 // the later count more.
-type Usage struct {
+type TokenUse struct {
 	Tokens ledger.Tokens
 	Found  bool
 	Text   int64 // bytes of the answer's text, where the tokens must be estimated
 }
 
 // Read reads an answer to an endpoint, or an event of one.
-func (u *Usage) Read(e Endpoint, data []byte) {
+func (u *TokenUse) Read(e Endpoint, data []byte) {
 	answer := gjson.ParseBytes(data)
 	p := of(e)
 	if p.Read(e, answer, u) {

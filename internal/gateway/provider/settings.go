@@ -100,7 +100,7 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 		"prices": func(n ast.Node) { s.readPrices(r, n) },
 		"budget": func(n ast.Node) {
 			r.Fields(n, "models.budget", map[string]func(ast.Node){
-				"day": func(n ast.Node) { ReadBudget(r, n, "models.budget.day", &s.Day) },
+				"day": func(n ast.Node) { readBudget(r, n, "models.budget.day", &s.Day) },
 			})
 		},
 		"secrets": func(n ast.Node) {
@@ -145,8 +145,8 @@ func readRates(r *yamlfile.Reader, n ast.Node, what string) (out Rates) {
 	return out
 }
 
-// ReadBudget reads the bounds of a budget.
-func ReadBudget(r *yamlfile.Reader, n ast.Node, what string, b *ledger.Budget) {
+// readBudget reads the bounds of a budget.
+func readBudget(r *yamlfile.Reader, n ast.Node, what string, b *ledger.Budget) {
 	r.Fields(n, what, map[string]func(ast.Node){
 		"cost":   func(n ast.Node) { b.Cost = yamlfile.Unit(r, n, what+".cost", study.ParseMoney) },
 		"tokens": func(n ast.Node) { b.Tokens = int64(r.Whole(n, what+".tokens", 1, 1<<50)) },

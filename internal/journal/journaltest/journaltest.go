@@ -73,7 +73,7 @@ func replaced(t *testing.T, j journal.Journal) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := j.Replace(ctx, journal.Of("a"), journal.All(chain[1:])); !errors.As(err, new(*journal.DamageError)) {
+	if err := j.Replace(ctx, journal.Of("a"), journal.All(chain[1:])); !errors.As(err, new(*journal.RecordDamageError)) {
 		t.Errorf("replaced by a chain without its beginning: %v", err)
 	}
 	if got := All(t, j, "a"); len(got) != 5 {

@@ -68,7 +68,7 @@ func headOf(s *sqlite3.Stmt, c journal.Chain) (head journal.Head, id int64, err 
 func headAt(s *sqlite3.Stmt, c journal.Chain, column int) (head journal.Head, err error) {
 	head.Seq = s.ColumnInt64(column)
 	if copy(head.Hash[:], s.ColumnRawBlob(column+1)) != len(head.Hash) {
-		err = &journal.DamageError{Chain: c, Seq: head.Seq, Why: "the table of heads has no whole hash of it"}
+		err = &journal.RecordDamageError{Chain: c, Seq: head.Seq, Why: "the table of heads has no whole hash of it"}
 	}
 	return head, err
 }
@@ -93,7 +93,7 @@ func (r *reader) page(c journal.Chain, from int64, most int) (out []journal.Reco
 			Time: time.UnixMicro(s.ColumnInt64(3)).UTC(), Type: s.ColumnText(4), Version: s.ColumnInt(5), Payload: s.ColumnBlob(6, nil),
 		}}
 		if copy(rec.Prev[:], s.ColumnRawBlob(7)) != len(rec.Prev) || copy(rec.Hash[:], s.ColumnRawBlob(8)) != len(rec.Hash) {
-			return out, head, &journal.DamageError{Chain: c, Seq: rec.Seq, Why: "its hashes are not whole"}
+			return out, head, &journal.RecordDamageError{Chain: c, Seq: rec.Seq, Why: "its hashes are not whole"}
 		}
 		out = append(out, rec)
 	}
@@ -124,7 +124,7 @@ func infoAt(s *sqlite3.Stmt, k journal.Kind) (journal.Info, error) {
 	}
 	i.Seq = s.ColumnInt64(2)
 	if copy(i.Hash[:], s.ColumnRawBlob(4)) != len(i.Hash) {
-		return i, &journal.DamageError{Chain: i.Chain, Seq: i.Seq, Why: "the table of heads has no whole hash of it"}
+		return i, &journal.RecordDamageError{Chain: i.Chain, Seq: i.Seq, Why: "the table of heads has no whole hash of it"}
 	}
 	return i, nil
 }
@@ -145,7 +145,7 @@ func (r *reader) newest(k journal.Kind) (i journal.Info, err error) {
 
 // errHeads is the damage of a table of heads that does not agree with its index
 // or the records.
-var errHeads = &journal.DamageError{Why: "the journal's table of heads is damaged; `ratchet verify --repair` mends it"}
+var errHeads = &journal.RecordDamageError{Why: "the journal's table of heads is damaged; `ratchet verify --repair` mends it"}
 
 // agree compares the table of heads with its index, by which chains are found,
 // and with the chains that there are records of.

@@ -94,7 +94,7 @@ func (s *Salvaged) Close() error {
 	return errors.Join(s.conn.Close(), removeScratch(s.path))
 }
 
-func (s *Salvaged) keep(c journal.Chain, r journal.Record) error {
+func (s *Salvaged) add(c journal.Chain, r journal.Record) error {
 	i := s.insert
 	return run(i, i.BindText(1, c.Name()), i.BindInt64(2, r.Seq), i.BindBlob(3, r.Hash[:]), i.BindInt64(4, r.Time.UnixMicro()),
 		i.BindText(5, r.Type), i.BindInt(6, r.Version), i.BindBlob(7, r.Payload), i.BindBlob(8, r.Prev[:]))
@@ -190,7 +190,7 @@ func (w *carving) record(c cell) error {
 			continue
 		}
 		if chain, ok := w.whose(r, c.rowid>>seqBits, maybe); ok {
-			return w.into.keep(chain, r)
+			return w.into.add(chain, r)
 		}
 	}
 	return nil

@@ -68,7 +68,7 @@ type Journal struct {
 	reader *reader
 	closed bool
 
-	watch watch
+	watch watcher
 
 	appending sync.WaitGroup
 }
@@ -127,12 +127,12 @@ func (j *Journal) open() error {
 // damage is the error of a database that SQLite cannot read; nil: err is of
 // another kind.
 func (j *Journal) damage(err error) error {
-	var known *journal.DamageError
+	var known *journal.RecordDamageError
 	if errors.As(err, &known) {
 		return known
 	}
 	if errors.Is(err, sqlite3.CORRUPT) || errors.Is(err, sqlite3.NOTADB) {
-		return &journal.DamageError{Why: fmt.Sprintf("the database %s is damaged: %v", j.path, err)}
+		return &journal.RecordDamageError{Why: fmt.Sprintf("the database %s is damaged: %v", j.path, err)}
 	}
 	return nil
 }
@@ -370,11 +370,11 @@ func (j *Journal) Read(ctx context.Context, c journal.Chain, from int64) iter.Se
 func hidden(c journal.Chain, last, head journal.Head, next int64) error {
 	switch {
 	case head.Seq > last.Seq:
-		return &journal.DamageError{Chain: c, Seq: max(last.Seq+1, next), Why: fmt.Sprintf("it cannot be found; the last one is %d", head.Seq)}
+		return &journal.RecordDamageError{Chain: c, Seq: max(last.Seq+1, next), Why: fmt.Sprintf("it cannot be found; the last one is %d", head.Seq)}
 	case head.Seq == last.Seq:
-		return &journal.DamageError{Chain: c, Seq: last.Seq, Why: "it is not the one that the table of heads has"}
+		return &journal.RecordDamageError{Chain: c, Seq: last.Seq, Why: "it is not the one that the table of heads has"}
 	}
-	return &journal.DamageError{Chain: c, Seq: head.Seq + 1, Why: fmt.Sprintf("the table of heads ends at record %d", head.Seq)}
+	return &journal.RecordDamageError{Chain: c, Seq: head.Seq + 1, Why: fmt.Sprintf("the table of heads ends at record %d", head.Seq)}
 }
 
 // read runs f with the reading connection. An error of SQLite itself is

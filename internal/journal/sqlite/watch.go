@@ -15,8 +15,8 @@ import (
 // another process has written.
 const lookEvery = 30 * time.Millisecond
 
-// watch knows when there may be more to read.
-type watch struct {
+// watcher knows when there may be more to read.
+type watcher struct {
 	mu          sync.Mutex
 	changed     journal.Signal
 	subscribers int
@@ -25,20 +25,20 @@ type watch struct {
 }
 
 // fire says that this process has written.
-func (w *watch) fire() {
+func (w *watcher) fire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.changed.Fire()
 }
 
-func (w *watch) wait() <-chan struct{} {
+func (w *watcher) wait() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.changed.Wait()
 }
 
 // close ends the looking, and wakes all who wait.
-func (w *watch) close() {
+func (w *watcher) close() {
 	w.fire()
 	w.mu.Lock()
 	w.end()
@@ -47,7 +47,7 @@ func (w *watch) close() {
 }
 
 // end stops the goroutine that looks, if there is one. The caller holds the lock.
-func (w *watch) end() {
+func (w *watcher) end() {
 	if w.stop != nil {
 		close(w.stop)
 		w.stop = nil
@@ -86,7 +86,7 @@ func (j *Journal) enlist() error {
 	w.stop = make(chan struct{})
 	stop := w.stop
 	w.looking.Go(func() {
-		j.look(conn, stop)
+		j.poll(conn, stop)
 		_ = conn.Close() // it has only read
 	})
 	return nil
@@ -101,8 +101,8 @@ func (j *Journal) delist() {
 	}
 }
 
-// look fires when another connection has written, until it is stopped.
-func (j *Journal) look(conn *sqlite3.Conn, stop chan struct{}) {
+// poll fires when another connection has written, until it is stopped.
+func (j *Journal) poll(conn *sqlite3.Conn, stop chan struct{}) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	last := int64(-1)

@@ -8,19 +8,19 @@ import (
 	"ratchet/internal/research"
 )
 
-// Stream is the stdout or stderr of an attempt.
-type Stream struct {
+// Log is the stdout or stderr of an attempt.
+type Log struct {
 	Attempt string
 	Name    string                        // stdout or stderr
 	Live    bool                          // it may still grow
 	Open    func() (io.ReadCloser, error) // without secrets
 }
 
-// Streams lists the outputs of a run's attempts, or of those of an experiment or
+// Logs lists the outputs of a run's attempts, or of those of an experiment or
 // of trials whose ids begin like trial, those that run included, in the order of
 // the journal.
-func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
-	var out []Stream
+func (e *Engine) Logs(s *research.State, trial string) ([]Log, error) {
+	var out []Log
 	for _, x := range s.Experiments {
 		for _, t := range x.Trials {
 			if !names(trial, x.Experiment, t.ID) {
@@ -42,7 +42,7 @@ func (e *Engine) Streams(s *research.State, trial string) ([]Stream, error) {
 			continue
 		}
 		for _, name := range []string{"stdout", "stderr"} {
-			out = append(out, Stream{p.ID, name, true, func() (io.ReadCloser, error) {
+			out = append(out, Log{p.ID, name, true, func() (io.ReadCloser, error) {
 				f, err := x.Output(p.ID, name)
 				if err != nil {
 					return nil, err
@@ -63,7 +63,7 @@ func names(text, experiment, trial string) bool {
 	return text == "" || text == experiment || strings.HasPrefix(text, experiment+"-") && strings.HasPrefix(trial, text)
 }
 
-func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {
+func (e *Engine) keptStreams(a research.Attempt) ([]Log, error) {
 	if a.Evidence == "" {
 		return nil, nil
 	}
@@ -71,10 +71,10 @@ func (e *Engine) keptStreams(a research.Attempt) ([]Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	var out []Stream
+	var out []Log
 	for _, f := range tree {
 		if f.Path == "stdout" || f.Path == "stderr" {
-			out = append(out, Stream{a.ID, f.Path, false, func() (io.ReadCloser, error) { return e.Objects.Open(f.Digest) }})
+			out = append(out, Log{a.ID, f.Path, false, func() (io.ReadCloser, error) { return e.Objects.Open(f.Digest) }})
 		}
 	}
 	return out, nil
