@@ -52,6 +52,9 @@ type OpenOptions struct {
 	Distrust bool
 	// SettingsName is how mistakes in config.yaml name that file; "": by its path.
 	SettingsName string
+	// Announce is told, in words, what takes long on opening, before it begins; nil:
+	// nobody is.
+	Announce func(text string)
 }
 
 // Open opens the home in a folder, and creates it if need be. It reads the settings
@@ -70,7 +73,7 @@ func Open(folder string, o OpenOptions) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := engine.Open(folder, engine.Options{Breakers: breakers, Node: machine})
+	e, err := engine.Open(folder, engine.Options{Options: home.Options{Announce: o.Announce}, Breakers: breakers, Node: machine})
 	if err != nil {
 		return nil, err
 	}

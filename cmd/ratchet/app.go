@@ -253,7 +253,7 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 	if private {
 		syscall.Umask(0o077) // of all that is made from here on
 	}
-	e, err := ratchet.Open(folder, ratchet.OpenOptions{Distrust: a.stranger != nil, SettingsName: settingsName(folder)})
+	e, err := ratchet.Open(folder, ratchet.OpenOptions{Distrust: a.stranger != nil, SettingsName: settingsName(folder), Announce: func(text string) { fmt.Fprintln(a.err, text) }})
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/objects"
@@ -20,8 +21,9 @@ import (
 const (
 	jobFile        = "job.json"
 	outcomeFile    = "outcome.json"
-	objectsFolder  = "objects"    // what the job names, and then what is kept of it
-	checkpointName = "checkpoint" // what the trial keeps for its next attempt
+	objectsFolder  = "objects"       // what the job names, and then what is kept of it
+	checkpointName = "checkpoint"    // what the trial keeps for its next attempt
+	snapshotFile   = "snapshot.json" // the last snapshot of that
 )
 
 // Pack makes a folder from which a job can be run alone, on any machine that has
@@ -68,11 +70,81 @@ func Run(ctx context.Context, folder string, secrets *redact.Redactor) (*executo
 	if err != nil {
 		return nil, err
 	}
+	stop := a.keepSnapshots()
 	made, err := a.end(ctx, h)
-	if err != nil {
+	if err = errors.Join(err, stop()); err != nil {
 		return nil, fmt.Errorf("attempt %s: %w", a.Job.ID, err)
 	}
 	return made, writeJSON(filepath.Join(folder, outcomeFile), made)
+}
+
+// Snapshot is what a trial kept for its next attempt at some moment.
+type Snapshot struct {
+	Digest string `json:"digest"` // of its manifest
+	Size   int64  `json:"size"`   // bytes
+}
+
+// keepSnapshots stores what the trial keeps for its next attempt every so often, as the
+// job says, until stop is called. Each is durable with its file before the next begins.
+// stop gives why one could not be stored.
+func (a *Attempt) keepSnapshots() (stop func() error) {
+	if a.Job.SnapshotEvery <= 0 {
+		return func() error { return nil }
+	}
+	ended, failed := make(chan struct{}), make(chan error, 1)
+	go func() { failed <- a.snapshots(time.Duration(a.Job.SnapshotEvery), ended) }()
+	return func() error {
+		close(ended)
+		return <-failed
+	}
+}
+
+func (a *Attempt) snapshots(every time.Duration, ended <-chan struct{}) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	var last Snapshot
+	for {
+		select {
+		case <-ended:
+			return nil
+		case <-tick.C:
+		}
+		var now Snapshot
+		var err error
+		now.Digest, now.Size, err = a.Snapshot()
+		if err == nil && now.Digest != "" && now != last {
+			err = writeJSON(filepath.Join(a.Folder, snapshotFile), now)
+			last = now
+		}
+		if err != nil && !errors.Is(err, executor.ErrChanging) { // what changes is left for the next time
+			return fmt.Errorf("storing the checkpoint: %w", err)
+		}
+	}
+}
+
+// UnpackSnapshot gives the last snapshot that a job stored while it ran alone in a
+// folder, once that is in a store, durably: of a job whose machine is gone, a next
+// attempt goes on from there. The zero Snapshot: there is none. The folder may say
+// anything, as with Unpack.
+func UnpackSnapshot(folder string, to *objects.Store) (s Snapshot, err error) {
+	b, err := os.ReadFile(filepath.Join(folder, snapshotFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("reading a snapshot: %w", err)
+	}
+	from, err := objects.Open(filepath.Join(folder, objectsFolder))
+	if err == nil {
+		err = carry(from, to, s.Digest)
+	}
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("unpacking a snapshot: %w", err)
+	}
+	return s, nil
 }
 
 // end waits for the job and makes its outcome.

@@ -145,6 +145,56 @@ func TestAloneStopped(t *testing.T) {
 	}
 }
 
+// TestSnapshotsMeanwhile: what a job keeps is stored while it runs, so that nothing is
+// lost with its machine.
+func TestSnapshotsMeanwhile(t *testing.T) {
+	folder, job := packed(t, store(t), `echo "step 1" > "$RATCHET_CHECKPOINT/state"; trap 'exit 7' TERM; while :; do sleep 0.01; done`)
+	job.SnapshotEvery = study.Duration(time.Millisecond)
+	b, err := json.Marshal(job)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "job.json"), b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := store(t)
+	if s, err := attempt.UnpackSnapshot(folder, home); s != (attempt.Snapshot{}) || err != nil {
+		t.Errorf("before it ran there is %+v (%v)", s, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := attempt.Run(ctx, folder, redact.New())
+		ended <- err
+	}()
+	for found := false; !found; {
+		s, err := attempt.UnpackSnapshot(folder, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Digest == "" {
+			<-time.After(time.Millisecond)
+			continue
+		}
+		tree, err := home.Tree(objects.Digest(s.Digest))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range tree {
+			var text strings.Builder
+			if err := home.CopyFile(&text, f); err != nil {
+				t.Fatal(err)
+			}
+			found = found || f.Path == "state" && text.String() == "step 1\n"
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAloneAltered: what a folder says that was altered on its way is not believed.
 func TestAloneAltered(t *testing.T) {
 	from := store(t)

@@ -79,6 +79,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
 	job.Checkpoint = d.state.Trial(a.Trial).Checkpoint
+	job.SnapshotEvery = d.study.Checkpoints.Attempt
 	d.models.attach(&job)
 	if a.Limits != nil {
 		job.Limits = *a.Limits

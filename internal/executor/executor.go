@@ -44,6 +44,9 @@ type Job struct {
 	// CheckpointAt is where in the working folder the checkpoint folder is seen,
 	// besides its own place; "": nowhere.
 	CheckpointAt string `json:"checkpoint_at,omitempty"`
+	// SnapshotEvery is how often a job that runs alone stores what its trial keeps for
+	// the next attempt while it runs; 0: only when it ends without success.
+	SnapshotEvery study.Duration `json:"snapshot_every,omitempty"`
 	// Evaluated is the digest of the manifest of the files that the command finds by
 	// $RATCHET_EVALUATED; "": there are none. Such a job keeps nothing for another.
 	Evaluated string `json:"evaluated,omitempty"`

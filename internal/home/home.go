@@ -46,6 +46,8 @@ type Options struct {
 	Journal journal.Journal // Close closes it
 	Objects *objects.Store
 	Now     func() time.Time
+	// Announce is told, in words, what takes long on opening; nil: nobody is.
+	Announce func(text string)
 }
 
 // Open opens the home in a folder, and creates it if need be.
@@ -67,7 +69,7 @@ func Open(folder string, o Options) (*Home, error) {
 		}
 	}
 	if h.Journal == nil {
-		if h.Journal, err = sqlite.Open(filepath.Join(folder, "journal.db")); err != nil {
+		if h.Journal, err = sqlite.Open(filepath.Join(folder, "journal.db"), sqlite.Announce(o.Announce)); err != nil {
 			return nil, err
 		}
 	}

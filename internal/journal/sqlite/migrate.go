@@ -13,8 +13,9 @@ import (
 // of, the database is of format 1. Records are copied byte for byte, whatever
 // they are.
 //
-// In format 1 there is one table, whose column run has the chain's name.
-func migrate(c *sqlite3.Conn) error {
+// In format 1 there is one table, whose column run has the chain's name. announce is
+// told before the work begins; nil: nobody is.
+func migrate(c *sqlite3.Conn, announce func(string)) error {
 	// For the transaction alone: the names of chains are told apart in one place.
 	if err := c.CreateFunction("chain_run", 1, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {
 		ctx.ResultText(journal.Named(arg[0].Text()).Run)
@@ -31,6 +32,13 @@ func migrate(c *sqlite3.Conn) error {
 		if err != nil || version == format {
 			return err // another process was first
 		}
+		was, err := number(c, `SELECT count(*) FROM records`)
+		if err != nil {
+			return err
+		}
+		if announce != nil {
+			announce(fmt.Sprintf("bringing the journal, %d records, to format %d; if that is interrupted, it is as it was", was, format))
+		}
 		if err := c.Exec(`ALTER TABLE records RENAME TO old; ` + schema); err != nil {
 			return err
 		}
@@ -43,10 +51,6 @@ func migrate(c *sqlite3.Conn) error {
 			UPDATE chains SET (first, time, hash) = (
 				SELECT (SELECT f.time FROM records f WHERE f.key >= chains.id << %[1]d ORDER BY f.key LIMIT 1), l.time, l.hash
 				FROM records l WHERE l.key = (chains.id << %[1]d) + chains.seq)`, seqBits)); err != nil {
-			return err
-		}
-		was, err := number(c, `SELECT count(*) FROM old`)
-		if err != nil {
 			return err
 		}
 		same, err := number(c, fmt.Sprintf(`

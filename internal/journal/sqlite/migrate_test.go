@@ -82,8 +82,12 @@ func TestMigration(t *testing.T) {
 	if got := found(t, path, nil); len(got["a.calls"]) != 4 || len(got["forged"]) != 3 {
 		t.Errorf("of format 1 is salvaged: %v", got)
 	}
-	for range 2 {
-		j := open(t, path)
+	for i := range 2 {
+		var said []string
+		j := open(t, path, sqlite.Announce(func(text string) { said = append(said, text) }))
+		if i == 0 && (len(said) != 1 || !strings.Contains(said[0], "22 records")) || i > 0 && len(said) > 0 {
+			t.Errorf("opened for the %d. time it says %q", i+1, said)
+		}
 		for c, want := range chains {
 			last := want[len(want)-1]
 			if head, err := j.Head(context.Background(), c); err != nil || head != last.At() {

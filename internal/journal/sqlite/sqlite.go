@@ -59,8 +59,9 @@ const busyTimeout = 30 * time.Second
 
 // Journal is a journal on disk. It implements journal.Journal.
 type Journal struct {
-	path string
-	vfs  string
+	path     string
+	vfs      string
+	announce func(text string)
 
 	writer *writer
 
@@ -89,6 +90,10 @@ type Option func(*Journal)
 
 // VFS names the SQLite VFS to use instead of the system's, for fault tests.
 func VFS(name string) Option { return func(j *Journal) { j.vfs = name } }
+
+// Announce has what takes long on opening said before it begins: bringing a database
+// to this release's format.
+func Announce(say func(text string)) Option { return func(j *Journal) { j.announce = say } }
 
 // Open opens the database at path, and creates it if need be.
 func Open(path string, options ...Option) (*Journal, error) {
@@ -146,13 +151,13 @@ func (j *Journal) connect() (*sqlite3.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := prepare(c); err != nil {
+	if err := j.prepare(c); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func prepare(c *sqlite3.Conn) error {
+func (j *Journal) prepare(c *sqlite3.Conn) error {
 	if err := c.BusyTimeout(busyTimeout); err != nil {
 		return err
 	}
@@ -177,7 +182,7 @@ func prepare(c *sqlite3.Conn) error {
 	case app != application:
 		return errors.New("this is another program's SQLite database")
 	case version == 1:
-		return migrate(c)
+		return migrate(c, j.announce)
 	case version != format:
 		return fmt.Errorf("the database has format %d and this release reads format %d; use the release that wrote it, or a newer one", version, format)
 	}
