@@ -36,7 +36,8 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	place := maintenance.BackupPlace{To: filepath.Join(d.o.Dir, "backups")}
-	m, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Backup(ctx, place, nil)
+	care := maintenance.Of(e.Home, e.Publisher, e.Executor)
+	m, err := care.Backup(ctx, place, nil)
 	if err != nil {
 		return err
 	}
@@ -46,7 +47,7 @@ func (d *demo) restore(ctx context.Context) error {
 		return err
 	}
 	row := Row{Fault: "flipped bytes", Injected: damaged, As: "named by verify", Recovery: []float64{}}
-	found, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(ctx, nil)
+	found, err := care.Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -62,7 +63,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	clean, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Verify(ctx, nil)
+	clean, err := care.Verify(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -82,7 +83,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
-	if _, err := maintenance.Of(e.Home, e.Publisher, e.Executor).Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
+	if _, err := care.Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
 		return err
 	}
 	after, err := e.Results(ctx, run)

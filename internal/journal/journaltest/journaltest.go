@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -182,42 +180,6 @@ func readBack(t *testing.T, j journal.Journal) {
 	}
 }
 
-func conflict(t *testing.T, j journal.Journal) {
-	first := Append(t, j, "a", journal.Head{}, Entries(1)...)
-	second := Append(t, j, "a", first, Entries(1)...)
-	altered := second
-	altered.Hash[5]++
-	for name, expected := range map[string]journal.Head{
-		"none": {}, "behind": first, "ahead": {Seq: 3, Hash: second.Hash}, "of another hash": altered,
-	} {
-		_, err := j.Append(context.Background(), journal.Of("a"), expected, Entries(3)...)
-		var c *journal.ConflictError
-		if !errors.As(err, &c) || c.Chain != journal.Of("a") || c.Expected != expected || c.Actual != second {
-			t.Errorf("an expected head %s: %v", name, err)
-		}
-	}
-	if h := headOf(t, j, "a"); h != second {
-		t.Errorf("the head is now %+v", h)
-	}
-}
-
-func refusal(t *testing.T, j journal.Journal) {
-	large, broken := Entries(2), Entries(2)
-	large[1].Payload = json.RawMessage(`"` + strings.Repeat("x", journal.MaxPayload) + `"`)
-	broken[1].Payload = json.RawMessage(`{`)
-	for name, entries := range map[string][]journal.Entry{"too large": large, "not JSON": broken} {
-		if _, err := j.Append(context.Background(), journal.Of("a"), journal.Head{}, entries...); err == nil {
-			t.Errorf("a payload that is %s was appended", name)
-		}
-	}
-	if h := headOf(t, j, "a"); h != (journal.Head{}) {
-		t.Errorf("the head is %+v: a part was appended", h)
-	}
-	fits := Entries(1)
-	fits[0].Payload = json.RawMessage(`"` + strings.Repeat("x", journal.MaxPayload-2) + `"`)
-	Append(t, j, "a", journal.Head{}, fits...)
-}
-
 func readFrom(t *testing.T, j journal.Journal) {
 	Append(t, j, "a", journal.Head{}, Entries(1300)...)
 	for _, from := range []int64{1, 2, 700, 1300, 1301, 5000} {
@@ -233,83 +195,6 @@ func readFrom(t *testing.T, j journal.Journal) {
 		}
 		if want != max(1301, from) {
 			t.Errorf("from %d: the last one was %d", from, want-1)
-		}
-	}
-}
-
-func separate(t *testing.T, j journal.Journal) {
-	for _, run := range []string{"b", "a-2", "a", "ä"} {
-		Append(t, j, run, journal.Head{}, Entries(2)...)
-	}
-	if got, want := runsOf(t, j), []string{"a", "a-2", "b", "ä"}; !slices.Equal(got, want) {
-		t.Errorf("runs %q, want %q", got, want)
-	}
-	if a, b := headOf(t, j, "a"), headOf(t, j, "b"); a.Seq != 2 || b.Seq != 2 || a.Hash == b.Hash {
-		t.Errorf("heads %+v and %+v", a, b)
-	}
-}
-
-func manyRuns(t *testing.T, j journal.Journal) {
-	const writers, appends = 32, 20
-	var all sync.WaitGroup
-	for w := range writers {
-		run := fmt.Sprintf("run-%02d", w)
-		all.Go(func() {
-			var head journal.Head
-			for range appends {
-				var err error
-				if head, err = j.Append(context.Background(), journal.Of(run), head, Entries(2)...); err != nil {
-					t.Errorf("%s: %v", run, err)
-					return
-				}
-			}
-		})
-	}
-	all.Wait()
-	for _, run := range runsOf(t, j) {
-		if n := len(All(t, j, run)); n != 2*appends {
-			t.Errorf("%s has %d records", run, n)
-		}
-	}
-}
-
-// oneRun: whoever gets a conflict reads the head and tries again; in the end
-// every append is there once.
-func oneRun(t *testing.T, j journal.Journal) {
-	const writers, appends = 8, 20
-	var all sync.WaitGroup
-	for w := range writers {
-		all.Go(func() {
-			for i := range appends {
-				e := Entries(1)[0]
-				e.Payload = json.RawMessage(fmt.Sprintf(`"%d-%d"`, w, i))
-				for {
-					head, err := j.Head(context.Background(), journal.Of("a"))
-					if err == nil {
-						_, err = j.Append(context.Background(), journal.Of("a"), head, e)
-					}
-					if err == nil {
-						break
-					}
-					if !errors.As(err, new(*journal.ConflictError)) {
-						t.Error(err)
-						return
-					}
-				}
-			}
-		})
-	}
-	all.Wait()
-	seen := map[string]int{}
-	for _, r := range All(t, j, "a") {
-		seen[string(r.Payload)]++
-	}
-	if len(seen) != writers*appends {
-		t.Errorf("%d different records, want %d", len(seen), writers*appends)
-	}
-	for p, n := range seen {
-		if n != 1 {
-			t.Errorf("%s is there %d times", p, n)
 		}
 	}
 }
@@ -431,109 +316,5 @@ func listed(t *testing.T, j journal.Journal) {
 	}
 	if latest, err := j.Latest(ctx, journal.KindRun); err != nil || latest != want["run-0500"] || n != len(want) {
 		t.Errorf("of %d runs the latest is %+v (%v)", n, latest, err)
-	}
-}
-
-// subscribed: subscribers that begin anywhere, before and while writers append,
-// get every record once and in order.
-func subscribed(t *testing.T, j journal.Journal) {
-	const total = 400
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	head := Append(t, j, "a", journal.Head{}, Entries(50)...)
-	var all sync.WaitGroup
-	for _, from := range []int64{0, 1, 2, 50, 51, 60, 300} {
-		all.Go(func() {
-			want := max(1, from)
-			for r, err := range j.Subscribe(ctx, journal.Of("a"), from) {
-				if err != nil || r.Seq != want {
-					t.Errorf("from %d: record %d instead of %d (%v)", from, r.Seq, want, err)
-					return
-				}
-				if want++; want > total {
-					return
-				}
-			}
-		})
-	}
-	all.Go(func() {
-		other := journal.Head{}
-		for head.Seq < total {
-			var err error
-			if head, err = j.Append(ctx, journal.Of("a"), head, Entries(1 + int(head.Seq)%3)[:min(1+int(head.Seq)%3, total-int(head.Seq))]...); err != nil {
-				t.Error(err)
-				return
-			}
-			if other, err = j.Append(ctx, journal.Of("b"), other, Entries(1)...); err != nil {
-				t.Error(err)
-				return
-			}
-		}
-	})
-	all.Wait()
-	// One that waits for more ends with its context.
-	ended := make(chan error, 1)
-	go func() {
-		for r, err := range j.Subscribe(ctx, journal.Of("a"), total) {
-			if err != nil {
-				ended <- err
-				return
-			}
-			if r.Seq == total {
-				cancel()
-			}
-		}
-	}()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("it ended with %v", err)
-	}
-}
-
-// resubscribed: who has been given a record that is not there any more is told.
-func resubscribed(t *testing.T, j journal.Journal) {
-	ctx := context.Background()
-	for name, records := range map[string]int{"shorter": 2, "of the same length": 3, "longer": 5} {
-		c := journal.Of(name)
-		Append(t, j, name, journal.Head{}, Entries(3)...)
-		other, err := journal.Link(c, journal.Head{}, Entries(9)[9-records:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := 0
-		for _, err = range j.Subscribe(ctx, c, 1) {
-			if err != nil {
-				break
-			}
-			if got++; got == 3 {
-				if err := j.Replace(ctx, c, journal.All(other)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if got != 3 || !errors.As(err, new(*journal.ConflictError)) {
-			t.Errorf("replaced by records that are %s, after %d: %v", name, got, err)
-		}
-	}
-}
-
-func unsubscribed(t *testing.T, j journal.Journal) {
-	Append(t, j, "a", journal.Head{}, Entries(1)...)
-	ended := make(chan error, 1)
-	started := make(chan struct{})
-	go func() {
-		for _, err := range j.Subscribe(context.Background(), journal.Of("a"), 1) {
-			if err != nil {
-				ended <- err
-				return
-			}
-			close(started)
-		}
-	}()
-	<-started
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-ended; !errors.Is(err, journal.ErrClosed) {
-		t.Errorf("it ended with %v", err)
 	}
 }
