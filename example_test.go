@@ -147,7 +147,7 @@ func ExampleEngine_Subscribe() {
 	}
 }
 
-// A wish is journaled, and whoever drives the run does it.
+// A wish is journaled, and the process that drives the run carries it out.
 func ExampleEngine_Request() {
 	engine, study, dir := home()
 	defer os.RemoveAll(dir)
@@ -313,7 +313,7 @@ func ExampleEngine_Logs() {
 	// true 0
 }
 
-// Records are the journal's own, for whoever keeps evidence of it.
+// Records are the journal's own, for those who keep evidence of it.
 func ExampleEngine_Records() {
 	engine, study, dir := home()
 	defer os.RemoveAll(dir)

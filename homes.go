@@ -14,13 +14,13 @@ import (
 // VerifyOptions say what is verified.
 type VerifyOptions struct {
 	Runs []string // nil: all
-	// Heads are hashes of records that somebody kept, or 16 digits of their
+	// Heads are hashes of records that were kept elsewhere, or 16 digits of their
 	// beginnings or more: such records must still be there.
 	Heads []string
 }
 
 // Verify checks runs: every record, every object that they need, the published
-// results, and hashes that somebody kept. What is damaged is in the verification; the
+// results, and hashes that were kept elsewhere. What is damaged is in the verification; the
 // error says that it could not be made.
 func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*Verification, error) {
 	v, err := e.maintenance.Verify(ctx, o.Runs)
@@ -30,7 +30,7 @@ func (e *Engine) Verify(ctx context.Context, o VerifyOptions) (*Verification, er
 	return v, e.maintenance.VerifyHeads(ctx, v, o.Runs, o.Heads)
 }
 
-// Repair mends the home in a folder that nobody works in, with what a backup has where
+// Repair mends the home in a folder that no process works in, with what a backup has where
 // place says that there is one. Originals that were damaged are kept aside.
 func Repair(ctx context.Context, folder string, place BackupPlace) (*Repaired, error) {
 	return maintenance.Repair(ctx, folder, place)

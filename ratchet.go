@@ -47,13 +47,13 @@ type Engine struct {
 // OpenOptions say how a home is opened. The zero value is right for a home of one's
 // own.
 type OpenOptions struct {
-	// Distrust leaves the home's config.yaml alone, which somebody else may have
+	// Distrust leaves the home's config.yaml alone, which another user may have
 	// written: backups, alerts and model providers' addresses in it are not used.
 	Distrust bool
 	// SettingsName is how mistakes in config.yaml name that file; "": by its path.
 	SettingsName string
 	// Announce is told, in words, what takes long on opening, before it begins; nil:
-	// nobody is.
+	// it is not announced.
 	Announce func(text string)
 }
 

@@ -25,9 +25,9 @@ type Event struct {
 }
 
 // Subscribe yields the events of a run from a number on, and then those that
-// happen, whoever drives the run: each once, in order, when it is durable. What was
+// happen, whichever process drives the run: each once, in order, when it is durable. What was
 // rolled back is among them. It ends with an error: that of ctx, one of reading, or
-// a ConflictError where somebody has replaced the run's records.
+// a ConflictError if another process has replaced the run's records.
 func (e *Engine) Subscribe(ctx context.Context, run string, from int64) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		for r, err := range e.engine.Journal.Subscribe(ctx, journal.Of(run), from) {
@@ -91,7 +91,7 @@ func (e *Engine) Logs(ctx context.Context, run, trial string, follow bool) iter.
 func (e *Engine) Driven(run string) *DrivenError { return e.engine.Driven(run) }
 
 // Exposure is what stands open to the programs of a run beyond what is open to every
-// program. To show it is whoever starts a run for somebody.
+// program. Show it to whoever asked for the run.
 func (e *Engine) Exposure(ctx context.Context, run string) (Exposure, error) {
 	return view.ExposureOf(ctx, e.engine, run)
 }
@@ -100,7 +100,7 @@ func (e *Engine) Exposure(ctx context.Context, run string) (Exposure, error) {
 func ExposureOf(st *study.Study, folder string) Exposure { return view.ExposureOfStudy(st, folder) }
 
 // Health is how well a run and its machine are, as the process that drives it saw it
-// last. Of a run that nobody has driven yet, that is a NeverDrivenError.
+// last. Of a run that has not been driven yet, that is a NeverDrivenError.
 func (e *Engine) Health(ctx context.Context, run string) (Health, error) {
 	return view.HealthOf(ctx, e.engine, run)
 }
@@ -177,7 +177,7 @@ func (e *Engine) ResultsAt(ctx context.Context, run string, at int64) (*Results,
 	return e.engine.ResultsAt(ctx, run, at)
 }
 
-// Request journals a person's wish, for whoever drives the run: a PauseRequested, a
+// Request journals a person's wish, for the process that drives the run: a PauseRequested, a
 // CancelRequested or an AlertsSilenced. It is durable on return. A run that has ended
 // takes none. A rule that there is not is an UnknownRuleError.
 func (e *Engine) Request(ctx context.Context, run string, wish Payload) error {

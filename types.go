@@ -47,16 +47,16 @@ type DriveOptions struct {
 	Tokens int64
 	Calls  int64
 	// AcceptInputs names who wants the run to go on although its inputs have changed,
-	// with all that was measured rolled back; "": nobody.
+	// with all that was measured rolled back; "": no one.
 	AcceptInputs string
 	// Isolation and AllowInputs accept what a run that was restored would do.
 	Isolation   Isolation
 	AllowInputs []string
 	// Warn is called with what failed without harm to the run, without secrets; nil:
-	// nobody is told.
+	// they are dropped.
 	Warn func(error)
 	// Observe is called with every step of the run once it is durable, one at a time;
-	// the run waits for it. nil: nobody is told.
+	// the run waits for it. nil: steps are not reported.
 	Observe func(Progress)
 }
 
@@ -130,7 +130,7 @@ type Wrap = view.Wrap
 // can be resumed.
 var ErrInterrupted = engine.ErrInterrupted
 
-// ErrBackupLocked is the error of reading a backup that is encrypted for somebody
+// ErrBackupLocked is the error of reading a backup that is encrypted for another
 // else.
 var ErrBackupLocked = backup.ErrLocked
 
@@ -144,10 +144,10 @@ type (
 	NotYetError        = engine.NotYetError         // this release or this machine cannot do what a study asks for
 	SecretError        = engine.SecretError         // there is a secret in a study file
 	KeysError          = environment.KeysError      // a study shows its programs a place of keys
-	ArrivedError       = engine.ArrivedError        // a run that was restored would do what nobody has accepted
+	ArrivedError       = engine.ArrivedError        // a run that was restored would do what has not been accepted
 	InputsError        = engine.InputsError         // inputs are not what they were
 	NewerError         = maintenance.NewerError     // a restore would undo what a run has done since
-	ConflictError      = journal.ConflictError      // somebody else has written to the journal
+	ConflictError      = journal.ConflictError      // another process has written to the journal
 	RecordDamageError  = journal.RecordDamageError  // a record is not what was written
 	ObjectDamageError  = objects.ObjectDamageError  // an object is not what was stored
 	UnknownEventError  = research.UnknownEventError // this release cannot read an event
@@ -157,7 +157,7 @@ type (
 	SettingsError      = settings.Error // settings contradict each other
 	NoBackupsError     = backup.NoBackupsError
 	UnknownBackupError = backup.UnknownBackupError
-	BackupHeldError    = backup.HeldError // somebody else works on the backups in a place
+	BackupHeldError    = backup.HeldError // another process works on the backups in a place
 	BackupDamageError  = backup.BackupDamageError
 )
 

@@ -243,7 +243,7 @@ type AttemptLimits struct {
 	Memory Bytes    `json:"memory"` // of all its processes
 	CPUs   float64  `json:"cpus"`
 	GPUs   float64  `json:"gpus"`
-	// GPUMemory is what it needs of each of its GPUs; 0: nobody said.
+	// GPUMemory is what it needs of each of its GPUs; 0: unspecified.
 	GPUMemory Bytes  `json:"gpu_memory,omitempty"`
 	Disk      Bytes  `json:"disk"`   // blocks below its folders
 	Output    Bytes  `json:"output"` // kept of each of stdout and stderr

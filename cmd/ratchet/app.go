@@ -205,7 +205,7 @@ func wrapArgs(c *cobra.Command) {
 	}
 }
 
-// foundHome is the source of a home that nobody has named.
+// foundHome is the source of a home that was not named explicitly.
 const foundHome = "found at or above the working folder"
 
 // homeFolder finds the home: the flag, the variable, the nearest .ratchet at
@@ -334,7 +334,7 @@ func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 func (a *app) printJSON(v any) {
 	enc := json.NewEncoder(a.out)
 	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // a closed stdout is nobody's loss
+	_ = enc.Encode(v) // ignore write errors to a closed stdout
 }
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.out, format, args...) }

@@ -7,7 +7,7 @@ import (
 	"ratchet/internal/research"
 )
 
-// audit says in words what an event is to somebody who asks who did what, when
+// audit says in words what an event means to a reader who asks who did what, when
 // and why; "": it is the run's daily work.
 func audit(p research.Payload) string {
 	switch d := p.(type) {

@@ -61,7 +61,7 @@ func (a *app) printCalls(d ratchet.Calls) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f s\t%d\t%s\n", c.Call, c.Time.Local().Format("15:04:05"), c.Attempt, research.Printable(c.Model, 60),
 			in, out, study.Dollars(c.USD), c.Seconds, c.Replayed, outcome(c))
 	}
-	_ = w.Flush() // whoever reads may have gone
+	_ = w.Flush() // ignore write errors: the reader may be gone
 	for _, r := range d.Refused {
 		a.printf("refused at %s in attempt %s: %s\n", r.Time.Local().Format("15:04:05"), r.Attempt, r.Why)
 	}

@@ -29,7 +29,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				if e.Driven(run) == nil {
-					return usageError{errors.New("nobody drives run " + run + ": it stands still already, and `ratchet resume` goes on")}
+					return usageError{errors.New("run " + run + " is not driven, so there is nothing to pause; `ratchet resume` continues it")}
 				}
 				if err := e.Request(ctx, run, ratchet.PauseRequested{By: me()}); err != nil {
 					return err
@@ -50,7 +50,7 @@ func (a *app) cancelCommand() *cobra.Command {
 				if err := e.Request(ctx, run, ratchet.CancelRequested{By: me()}); err != nil {
 					return err
 				}
-				// Where nobody drives the run, this process ends it.
+				// If no process drives the run, this one ends it.
 				if _, err := e.Resume(ctx, run, ratchet.DriveOptions{}); err != nil && !is[*ratchet.DrivenError](err) {
 					return err
 				}

@@ -70,7 +70,7 @@ type record struct {
 // TestCrashes kills the engine at every failpoint, and then at random moments,
 // until it has died often enough. Nothing that was journaled is ever lost or
 // changed, no trial is executed twice, and every run ends with the digest of
-// one that nobody disturbed.
+// an undisturbed run.
 func TestCrashes(t *testing.T) {
 	want := proof.Of(30, 200)
 	if s := os.Getenv("RATCHET_CRASH_KILLS"); s != "" {

@@ -47,7 +47,7 @@ func (a *app) printHealth(d ratchet.Health) {
 	if d.Driven != nil {
 		row("health", "%s, %d of 100, since %s", a.healthWord(h.State), h.Score, ago(h.Since, now))
 	} else {
-		row("health", "nobody drives the run; when somebody did, %s, it was %d of 100", ago(d.Sample.Time, now), h.Score)
+		row("health", "the run is not driven now; when it was, %s, its health was %d of 100", ago(d.Sample.Time, now), h.Score)
 	}
 	for _, r := range h.Reasons {
 		row("", "−%d of %d  %s: %s", r.Lost, r.Of, r.Component, r.Why)
@@ -201,7 +201,7 @@ func (a *app) silenceCommand() *cobra.Command {
 	var length string
 	c := &cobra.Command{
 		Use:   "silence RULE [RUN]",
-		Short: "Tell nobody of a rule's alerts for a while; \"*\" is every rule",
+		Short: "Mute the notifications of a rule for a while; \"*\" is every rule",
 		Args:  cobra.RangeArgs(1, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := study.ParseDuration(length)
@@ -213,7 +213,7 @@ func (a *app) silenceCommand() *cobra.Command {
 				if err := e.Request(ctx, run, ratchet.AlertsSilenced{Rule: args[0], Until: until, By: me()}); err != nil {
 					return err
 				}
-				return a.said(run, "silenced", "nobody is told of %q until %s; alerts are raised and listed all the same\n", args[0], until.Local().Format("2006-01-02 15:04:05"))
+				return a.said(run, "silenced", "notifications of %q are muted until %s; its alerts are still raised and listed\n", args[0], until.Local().Format("2006-01-02 15:04:05"))
 			})
 		},
 	}

@@ -70,7 +70,7 @@ func (a *app) logToFile(e *ratchet.Engine) (done func(), err error) {
 }
 
 // logEvent logs what is worth a line; on a terminal the progress says it in
-// words. What concerns security says so, for whoever collects it.
+// words. What concerns security says so, for tools that collect such events.
 func (a *app) logEvent(step ratchet.Progress, p ratchet.Payload) {
 	if a.log == nil || a.file == nil {
 		return

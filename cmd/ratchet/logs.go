@@ -39,7 +39,7 @@ func (a *app) logs(ctx context.Context, e *ratchet.Engine, run, trial string, fo
 		case err != nil:
 			return err
 		case a.json && follow: // it has no end to wait for: a document a line
-			_ = json.NewEncoder(a.out).Encode(l) // a closed stdout is nobody's loss
+			_ = json.NewEncoder(a.out).Encode(l) // ignore write errors to a closed stdout
 		case a.json:
 			lines = append(lines, l)
 		default:

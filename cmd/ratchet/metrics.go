@@ -19,7 +19,7 @@ func (a *app) metricsCommand() *cobra.Command {
 	var listen string
 	c := &cobra.Command{
 		Use:   "metrics [RUN...]",
-		Short: "Show runs as metrics for Prometheus: once, or to whoever scrapes them",
+		Short: "Print runs as Prometheus metrics, or serve them with --listen",
 		Args:  cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			e, err := a.open(true)
@@ -76,10 +76,10 @@ func (a *app) serveMetrics(ctx context.Context, address string, from prometheus.
 			return
 		}
 		w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
-		_, _ = b.WriteTo(w) // whoever scrapes may have gone
+		_, _ = b.WriteTo(w) // ignore write errors: the client may be gone
 	})
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // whoever scrapes comes again
+	defer context.AfterFunc(ctx, func() { _ = server.Close() })() // clients scrape again
 	a.printf("metrics at http://%s/metrics; Ctrl-C ends it\n", l.Addr())
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

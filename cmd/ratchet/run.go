@@ -165,7 +165,7 @@ func (a *app) resumeCommand() *cobra.Command {
 func (a *app) drive(ctx context.Context, e *ratchet.Engine, run string, o ratchet.DriveOptions) error {
 	ctx, done := a.interruptible(ctx)
 	defer done()
-	// A pipe that nobody reads any more ends nothing: the run matters more than
+	// A closed pipe does not end the run, which matters more than
 	// who watches it.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	if err := a.begin(ctx, e, run); err != nil {

@@ -69,7 +69,7 @@ func (a *app) printStatus(d ratchet.Status) {
 	case d.Driven != nil:
 		row("driven by", "process %d on %s, since %s", d.Driven.PID, d.Driven.Host, ago(d.Driven.Since, now))
 	case !d.Ended():
-		row("driven by", "nobody; `ratchet resume %s` goes on", d.Run)
+		row("driven by", "no process; `ratchet resume %s` continues it", d.Run)
 	}
 	if h := d.Health; h != nil {
 		why := ""

@@ -23,7 +23,7 @@ type person struct {
 	held []byte // the beginning of a character
 }
 
-// mark begins and ends a sequence of our own. Nobody can guess it.
+// mark begins and ends a sequence of our own. It cannot be guessed.
 var mark = []byte("\x00" + rand.Text())
 
 // own is a sequence for the terminal, like "\x1b[K".

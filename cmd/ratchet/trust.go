@@ -95,7 +95,7 @@ func believe(home string) error {
 	return errors.Join(err, f.Close())
 }
 
-// strangersHome is a home that was found and that nobody has accepted; nil: the
+// strangersHome is a home that was found and that its user has not accepted; nil: the
 // home is the user's own, or there is nothing in it to be believed.
 func (a *app) strangersHome() (*untrustedHome, error) {
 	home, source, err := a.homeFolder()

@@ -19,7 +19,7 @@ func (a *app) verifyCommand() *cobra.Command {
 	var flags backupFlags
 	c := &cobra.Command{
 		Use:   "verify [RUN]",
-		Short: "Check that journal, objects and results are whole, and what somebody has seen of them",
+		Short: "Check that journal, objects and results are intact, and that records whose hash you kept are still there",
 		Long: `Checks every record's hash and place in the chain, folds every run, reads every
 object that a run speaks of, and compares results.json with the journal. Every
 damage is listed; the exit status is 6 if there is any.
@@ -77,7 +77,7 @@ be saved, and keeps the damaged originals aside.`,
 		},
 	}
 	c.Flags().BoolVar(&repair, "repair", false, "mend what can be mended")
-	c.Flags().StringArrayVar(&heads, "head", nil, "hash of a record that somebody kept, which must be there still")
+	c.Flags().StringArrayVar(&heads, "head", nil, "hash of a record that was kept elsewhere; the record must still be there")
 	flags.add(c, "from")
 	return c
 }

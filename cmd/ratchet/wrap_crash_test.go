@@ -85,7 +85,7 @@ func (c *counting) more(n int, done <-chan struct{}) {
 		case <-changed:
 		case <-done:
 			return
-		case <-time.After(20 * time.Second): // nothing moves: whoever waits finds out
+		case <-time.After(20 * time.Second): // nothing moves: the test that waits fails
 			return
 		}
 	}

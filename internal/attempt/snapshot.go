@@ -49,7 +49,7 @@ func (a *Attempt) Snapshot() (digest string, size int64, err error) {
 	return string(d), size, err
 }
 
-// readWhole stores a file that nobody writes to while it is read.
+// readWhole stores a file that is not written to while it is read.
 func (a *Attempt) readWhole(path string, was untrusted.Info, open opener) (objects.File, error) {
 	f, now, err := open()
 	if untrusted.Theirs(err) || err == nil && !sameContent(now, was) {
@@ -136,7 +136,7 @@ func (m *instant) scan(box *untrusted.Folder) error {
 	return err
 }
 
-// open gives a file to be read from its beginning, whoever read it before.
+// open gives a file to be read from its beginning, also if it was read before.
 func (m *instant) open(box *untrusted.Folder, path string) (*os.File, untrusted.Info, error) {
 	held := m.held[m.files[path]]
 	if held == nil {

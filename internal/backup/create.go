@@ -96,7 +96,7 @@ func (r *Repository) Create(ctx context.Context, src Source) (*Manifest, error) 
 	return c.m, err
 }
 
-// holder names this process for whoever finds its lock.
+// holder names this process for those who find its lock.
 func holder() string {
 	host, err := os.Hostname()
 	if err != nil {

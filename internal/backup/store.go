@@ -23,7 +23,7 @@ type store interface {
 	// Delete removes a blob; one that is not there is no error.
 	Delete(ctx context.Context, name string) error
 	// Lock keeps others from writing until unlock. The error is a HeldError if
-	// somebody does already. A holder that died lets go by itself.
+	// another process does already. A holder that died lets go by itself.
 	Lock(ctx context.Context, holder string) (unlock func(), err error)
 	Close() error
 }

@@ -271,7 +271,7 @@ func lock(t *testing.T, s store) {
 	unlock()
 }
 
-// TestLeaseOfADeadHolder: a lock that nobody renews is taken over; one that is
+// TestLeaseOfADeadHolder: a lock that is not renewed is taken over; one that is
 // renewed is not.
 func TestLeaseOfADeadHolder(t *testing.T) {
 	for _, dest := range []string{s3Server(t), gcsServer(t)} {

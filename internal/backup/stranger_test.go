@@ -89,7 +89,7 @@ func readAll(r *Repository) (damages []string, err error) {
 	return append(damages, v.Damages...), nil
 }
 
-// TestStrangersBackups: what somebody made of a backup is damage, named, read
+// TestStrangersBackups: what a stranger made of a backup is damage, named, read
 // within bounds, and nothing is waited for.
 func TestStrangersBackups(t *testing.T) {
 	p := newPlace(t)

@@ -57,7 +57,7 @@ func TestBreaker(t *testing.T) {
 }
 
 // TestHanging: what does not answer is given up, and what we broke off
-// ourselves is nobody's failure.
+// ourselves is no failure.
 func TestHanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := breaker.NewDependencies(breaker.DefaultPolicy)

@@ -161,7 +161,7 @@ func (d *demo) create(ctx context.Context, name string, faults []string) (*engin
 	return e, run, nil
 }
 
-// observe tells whoever wants to know of every step of a run.
+// observe reports every step of a run.
 func (d *demo) observe(e *engine.Engine) func(*research.State, []research.Payload) {
 	return func(s *research.State, events []research.Payload) {
 		if d.o.Observe != nil {

@@ -169,7 +169,7 @@ func (d *demo) fullDisk(ctx context.Context) error {
 			filled = true
 			fill(junk)
 			d.o.Say("the disk was filled")
-			// Somebody makes room again while attempts wait for it.
+			// Room is made again while attempts wait for it.
 			time.AfterFunc(2*time.Second, func() { _ = os.Remove(junk) })
 		}
 	}})

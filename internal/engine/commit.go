@@ -14,7 +14,7 @@ import (
 )
 
 // commit folds events, decides all that follows, and journals the whole in
-// one append. Nothing is acted on before. If somebody wrote to the journal
+// one append. Nothing is acted on before. If another process wrote to the journal
 // meanwhile, the run is folded anew and decided again.
 func (d *driver) commit(ctx context.Context, events []research.Payload) error {
 	outcomes := events
@@ -95,7 +95,7 @@ func (d *driver) follow(ctx context.Context, events []research.Payload) ([]resea
 	return all, entries, nil
 }
 
-// reload folds the run anew after somebody else wrote to its journal, and
+// reload folds the run anew after another process wrote to its journal, and
 // stops if that was another engine.
 func (d *driver) reload(ctx context.Context) error {
 	s, head, err := d.engine.Load(context.WithoutCancel(ctx), d.run)

@@ -68,7 +68,7 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 }
 
 // promised refuses limits that the study asks for and that a level of
-// isolation cannot hold. Defaults that nobody asked for are not in its way.
+// isolation cannot hold. Defaults do not count.
 func promised(st *study.Study, level sandbox.Isolation) error {
 	if level == sandbox.Strict {
 		return nil

@@ -34,7 +34,7 @@ type DriveOptions struct {
 	AllowInputs []string
 
 	// AcceptInputs names who wants the run to go on although its inputs have
-	// changed: with all that was measured rolled back; "": nobody.
+	// changed: with all that was measured rolled back; "": no one.
 	AcceptInputs string
 	// OnInterrupt says what becomes of running attempts when ctx ends: left
 	// to themselves, to be picked up later, or stopped.
@@ -83,7 +83,7 @@ const (
 var ErrInterrupted = errors.New("interrupted")
 
 // FencedError says that another engine has taken the run over, or, without a
-// host, that somebody rolled it back.
+// host, that it was rolled back.
 type FencedError struct{ Run, Host string }
 
 func (f *FencedError) Error() string {
@@ -220,9 +220,9 @@ type driver struct {
 	models   *door             // nil: the study allows no model calls
 
 	results chan result
-	written chan int64      // numbers of records, whoever wrote them
+	written chan int64      // numbers of records, by any process
 	halted  chan struct{}   // closed when attempts are being stopped
-	leaving <-chan struct{} // closed when nobody takes results any more
+	leaving <-chan struct{} // closed when results are no longer read
 	effects sync.WaitGroup
 	flying  map[string]bool // actions whose effect is under way
 

@@ -21,7 +21,7 @@ type Engine struct {
 	*publish.Publisher
 	executor func(run string) executor.Executor
 	node     *node.Node // nil: jobs do not run here
-	// secrets takes out of what programs wrote what nobody should read.
+	// secrets takes out of what programs wrote what must stay secret.
 	secrets *redact.Redactor
 	deps    *breaker.Dependencies
 }

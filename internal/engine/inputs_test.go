@@ -18,7 +18,7 @@ const readsItsInput = `echo "{\"score\": $(cat data)}" >> "$RATCHET_METRICS"`
 
 // TestInputsThatChange: what was measured while an input changed counts nowhere,
 // and the run stops; it goes on with the input put back, or from the start of its
-// search where somebody accepts the change.
+// search if the change is accepted.
 func TestInputsThatChange(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -34,7 +34,7 @@ func (d *driver) stopped(ctx context.Context, reason string) error {
 	d.engine.KeepState(d.run, d.state, d.head)
 	_, err = d.engine.Journal.Append(context.WithoutCancel(ctx), journal.Of(d.run), d.head, entry)
 	if errors.As(err, new(*journal.ConflictError)) {
-		return nil // whoever wrote last knows more
+		return nil // the last writer knows more
 	}
 	return err
 }

@@ -38,7 +38,7 @@ type door struct {
 	tools   gateway.Tools
 	trust   []byte // certificates of those whom programs are to trust; nil: whom they like
 	trouble chan research.ModelsBlocked
-	serving chan struct{} // closed when nobody serves any more
+	serving chan struct{} // closed when serving has ended
 	kept    int64         // records of calls that what is kept has
 }
 
@@ -74,7 +74,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	if tools != nil {
 		w.tools = gateway.Tools{Hosts: tools.Hosts, Record: tools.Record}
 	}
-	// Whoever has the machine's network reaches providers without the gateway.
+	// Programs with the machine's network reach providers without the gateway.
 	if w.tools.Record || d.study.Models != nil && d.closed {
 		if w.tools.Authority, err = gateway.OpenAuthority(filepath.Join(d.engine.RunFolder(d.run), "gateway-ca.pem")); err != nil {
 			return err
@@ -268,7 +268,7 @@ func (w *door) begin(job executor.Job) error {
 }
 
 // trusted are the certificate authorities that a program is told to trust: that
-// of its run and, where it reaches hosts in whose place nobody speaks, those of
+// of its run and, where it reaches hosts that are not intercepted, those of
 // the machine.
 func trusted(tools gateway.Tools) []byte {
 	own := tools.Authority.PEM()

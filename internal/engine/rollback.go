@@ -13,7 +13,7 @@ import (
 
 // Rollback makes a run go on from an earlier position, or from one that was
 // rolled back before. What lies behind it stays in the journal. Attempts that
-// run and are not part of that position are ended. A run that somebody drives
+// run and are not part of that position are ended. A run that a process drives
 // is left alone: the error is a DrivenError.
 func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) (*research.State, error) {
 	unlock, err := e.LockRun(run)
@@ -35,7 +35,7 @@ func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) 
 	return s, err
 }
 
-// rollBack rolls back a run that nobody else drives.
+// rollBack rolls back a run that no other process drives.
 func (e *Engine) rollBack(ctx context.Context, now *research.State, head journal.Head, to int64, by string) (*research.State, journal.Head, error) {
 	run := now.Created.Run
 	then, _, err := e.LoadAt(ctx, run, to)

@@ -9,7 +9,7 @@ import (
 	"ratchet/internal/watching"
 )
 
-// Watched is how a run goes, as whoever drives it saw it last; nil if nobody
+// Watched is how a run goes, as the process that drives it saw it last; nil if no process
 // ever did.
 func (e *Engine) Watched(run string) (*watching.Snapshot, error) {
 	return watching.Read(e.RunFolder(run))

@@ -132,7 +132,7 @@ esac
 	}
 }
 
-// TestWatched: whoever drives a run leaves what it saw, degraded where
+// TestWatched: the process that drives a run leaves what it saw, degraded where
 // something does not answer, and alerts reach the journal.
 func TestWatched(t *testing.T) {
 	t.Parallel()

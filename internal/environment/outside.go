@@ -108,7 +108,7 @@ func (k *KeysError) Error() string {
 	return fmt.Sprintf("the study gives its programs %s (%s): %s; if they are to have it, add --allow-input %s", k.Path, k.Name, k.Keys, k.Path)
 }
 
-// CheckAllowed refuses a study that shows places of keys which nobody allowed.
+// CheckAllowed refuses a study that shows places of keys that were not allowed.
 func CheckAllowed(st *study.Study, dir string, allow []string) error {
 	for _, o := range OutsideOf(st, dir) {
 		if o.Keys != "" && !Allows(allow, o.Path) {

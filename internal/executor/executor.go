@@ -14,7 +14,7 @@ import (
 	"ratchet/study"
 )
 
-// Job is a command to be executed, with all that this takes. It is data: whoever
+// Job is a command to be executed, with all that this takes. It is data: any process that
 // has it, and the objects that it names, can run it.
 type Job struct {
 	ID         string              `json:"id"` // the attempt's; names the job for good

@@ -20,7 +20,7 @@ type Evidence struct {
 	ForksRefused bool
 	Exit         int
 	Signal       string
-	// Refused names what it tried that nobody tries by accident, and what the
+	// Refused names what it tried that no program tries by accident, and what the
 	// walls refused.
 	Refused []string
 	Stdout  string // its last part
@@ -47,7 +47,7 @@ func Classify(e Evidence) Verdict {
 	is := func(c research.Class, message string) Verdict { return Verdict{Class: c, Message: message} }
 	switch {
 	case e.Lost:
-		return is(research.Transient, "the attempt vanished with its supervisor, as in a power loss or by somebody's kill")
+		return is(research.Transient, "the attempt vanished with its supervisor, as after a power loss or a kill from outside")
 	case len(e.Refused) > 0:
 		return is(research.Security, "it tried what only an attack on the machine needs, and was refused: "+strings.Join(e.Refused, ", "))
 	case e.SetUp != "" && e.Missing:

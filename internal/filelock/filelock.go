@@ -17,7 +17,7 @@ var ErrHeld error = syscall.EWOULDBLOCK
 func Lock(f *os.File) error {
 	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	for errors.Is(err, ErrHeld) && !Held(f) {
-		// Somebody looks at this moment whether it is held.
+		// Another process is just checking whether it is held.
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	}
 	return err

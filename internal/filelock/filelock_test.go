@@ -11,7 +11,7 @@ import (
 	"ratchet/internal/filelock"
 )
 
-// TestWhatIsLetGoIsFree: also while this process starts others, and while somebody
+// TestWhatIsLetGoIsFree: also while this process starts others, and while another process
 // looks whether it is held.
 func TestWhatIsLetGoIsFree(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")

@@ -19,7 +19,7 @@ import (
 )
 
 // Authority signs certificates for hosts in whose place the proxy speaks. It is
-// of one run, and nobody but the run's programs is told to trust it.
+// of one run, and only the run's programs are told to trust it.
 type Authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -56,7 +56,7 @@ func OpenAuthority(path string) (*Authority, error) {
 	return a, err
 }
 
-// PEM is the authority's certificate, for whoever is to trust it.
+// PEM is the authority's certificate, for clients that are to trust it.
 func (a *Authority) PEM() []byte { return a.pem }
 
 func newAuthority() ([]byte, error) {

@@ -69,7 +69,7 @@ func TestCallsAtTheSameTimeNeverOverspend(t *testing.T) {
 		for text := range refused {
 			rt.Errorf("a call got %s", text)
 		}
-		b.stop() // whoever was answered last has put its reservation back
+		b.stop() // the last call has released its reservation
 		now := b.ledger.Summary().Spent
 		limit := b.options.Budgets.Run
 		if now.NanoUSD > ledger.NanoUSD(limit.Cost) || now.Calls > limit.Calls || now.Tokens > limit.Tokens {
@@ -164,7 +164,7 @@ func TestWhatTheDayCost(t *testing.T) {
 }
 
 // TestRatesHold: in no stretch of a minute are there more requests than the
-// limits of a provider and of a model say, whoever makes them; and what waits is
+// limits of a provider and of a model say, whichever gateway makes them; and what waits is
 // let through in time.
 func TestRatesHold(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

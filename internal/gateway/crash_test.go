@@ -12,7 +12,7 @@ import (
 )
 
 // dying is a journal whose machine loses its power at an append: what was
-// appended before is there, and nobody is told anything any more.
+// appended before is there, and no error is reported any more.
 type dying struct {
 	journal.Journal
 	mu    sync.Mutex

@@ -23,12 +23,12 @@ type flight struct {
 	whole   bool          // and the answer is whole
 	waiting int           // clients
 	trouble error         // what ended it without an answer
-	linger  time.Duration // that it goes on while nobody waits
+	linger  time.Duration // how long it goes on without a client
 	giveUp  func()
-	alone   *time.Timer // until it is given up; nil: somebody waits
+	alone   *time.Timer // until it is given up; nil: a client waits
 }
 
-// newFlight is a call that somebody waits for. giveUp is called when nobody has
+// newFlight is a call that a client waits for. giveUp is called when none has
 // for a time.
 func newFlight(linger time.Duration, giveUp func()) *flight {
 	return &flight{changed: make(chan struct{}), waiting: 1, linger: linger, giveUp: giveUp}
@@ -82,7 +82,7 @@ func (f *flight) end(how func()) {
 var errCutOff = errors.New("the answer was cut off")
 
 // deliver writes the answer to a client as it comes. begun: something was
-// written. An error of errCutOff must end the connection, so that nobody takes
+// written. An error of errCutOff must end the connection, so that no client takes
 // the part for the whole.
 func (f *flight) deliver(ctx context.Context, w http.ResponseWriter) (begun bool, err error) {
 	at := 0

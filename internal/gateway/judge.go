@@ -93,7 +93,7 @@ func (u *upstream) leaveAlone(t target, a *answer) {
 }
 
 // obey reads the headers in which providers say how much is left. Where nothing
-// is, nobody asks before there is more.
+// is, no call is sent before there is more.
 func (u *upstream) obey(t target, h http.Header) {
 	for _, names := range [][2]string{
 		{"X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests"},
@@ -133,7 +133,7 @@ func retryAfter(h http.Header) time.Duration {
 	return 0
 }
 
-// notPassed are headers that belong to a connection, or to nobody else.
+// notPassed are headers that belong to a connection, or to the proxy alone.
 var notPassed = []string{"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Set-Cookie", "Alt-Svc"}
 
 // passed are the headers of an answer that its client gets.

@@ -60,7 +60,7 @@ func TestKeysDoNotComeBack(t *testing.T) {
 			b := newBench(t)
 			b.upstream = echo(as)
 			b.settings.Providers["openai"].Key = provider.KeySource{File: file}
-			b.options.Secrets = redact.New() // nobody has told it of the key
+			b.options.Secrets = redact.New() // it does not know the key
 			b.options.Deps = breaker.NewDependencies(breaker.DefaultPolicy)
 			b.restart()
 			clean := func(what, text string) {

@@ -56,7 +56,7 @@ func (g *Gateway) proxy(w http.ResponseWriter, hr *http.Request) {
 	}
 	host, port := hr.URL.Hostname(), cmp.Or(hr.URL.Port(), map[string]string{"http": "80", "https": "443"}[hr.URL.Scheme])
 	if hr.Method == http.MethodConnect {
-		// Whoever stands between takes what follows for a tunnel's, whatever the
+		// A proxy in between takes what follows for a tunnel's, whatever the
 		// answer: no request may be read of it (GO-2026-6613, GO-2026-6605).
 		w.Header().Set("Connection", "close")
 		if hr.ContentLength != 0 || len(hr.TransferEncoding) > 0 {

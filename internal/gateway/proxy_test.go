@@ -133,7 +133,7 @@ func TestAProvidersOwnAddress(t *testing.T) {
 			t.Errorf("another host: %s", got)
 		}
 	}
-	b.restart() // what nobody waits for is on record
+	b.restart() // what no client waits for is on record
 	if s := b.ledger.Summary(); s.Answered != 3 || s.Spent.NanoUSD == 0 || s.Refused != 1 {
 		t.Errorf("the ledger says %+v", s)
 	}

@@ -71,7 +71,7 @@ func (e *closedError) Error() string {
 
 // mayReach reports whether programs may be connected to an address. What is not
 // on the internet must be named as an address, or as a range of such:
-// otherwise whoever owns a name that is allowed could lead it anywhere.
+// otherwise the owner of an allowed name could lead it anywhere.
 func (t Tools) mayReach(a netip.Addr) bool {
 	a = a.Unmap()
 	if onInternet(a) {

@@ -124,7 +124,7 @@ func TestNamesThatLeadHome(t *testing.T) {
 		fmt.Fprintf(c, "CONNECT closed.example:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n%sGET http://closed.example/ HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic %s\r\n\r\n", token, behind, token)
 		answers, _ := io.ReadAll(c)
 		c.Close()
-		// Where the connection was closed on what nobody read, the answer may be lost.
+		// Where the connection was closed with unread data, the answer may be lost.
 		if n := strings.Count(string(answers), "HTTP/1.1 "); n > 1 {
 			t.Errorf("behind %q there were %d answers: %s", behind, n, answers)
 		}

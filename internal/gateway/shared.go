@@ -139,11 +139,11 @@ func (s *Shared) change(f func(*sharedState) error) error {
 	return err
 }
 
-// reload reads the holds anew if somebody wrote.
+// reload reads the holds again if another process wrote.
 func (s *Shared) reload() {
 	info, err := os.Stat(s.path)
 	if err != nil {
-		return // nobody has written yet
+		return // nothing was written yet
 	}
 	s.mu.Lock()
 	same := info.ModTime().Equal(s.read)

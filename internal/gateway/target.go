@@ -79,7 +79,7 @@ func (g *Gateway) allowed(name string) bool {
 	return false
 }
 
-// unpricedError says that nobody knows what a call would cost.
+// unpricedError says that a call's cost is unknown.
 type unpricedError struct{ Model string }
 
 func (e *unpricedError) Error() string {
@@ -90,7 +90,7 @@ func (e *unpricedError) Error() string {
 type unboundedError struct{ Tool string }
 
 func (e *unboundedError) Error() string {
-	return fmt.Sprintf("the request has its provider run a tool (%s), and nobody knows beforehand what that costs, so that no budget could hold; set models.allow_unpriced: true in config.yaml, or leave the tool out", research.Printable(e.Tool, 60))
+	return fmt.Sprintf("the request has its provider run a tool (%s), and its cost cannot be bounded beforehand, so that no budget could hold; set models.allow_unpriced: true in config.yaml, or leave the tool out", research.Printable(e.Tool, 60))
 }
 
 // bounds reports whether any budget bounds money or tokens.

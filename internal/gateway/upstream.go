@@ -101,7 +101,7 @@ type answer struct {
 	why    string
 	begun  bool // a part of a stream was delivered before it broke
 	beside bool // it was sent twice, and this is the first that answered
-	leaves bool // whoever asked is gone, and nothing was under way
+	leaves bool // the client is gone, and nothing was under way
 }
 
 // How long it is waited before a call is made again: full jitter, as in
@@ -130,7 +130,7 @@ func (u *upstream) send(ctx context.Context, r *request, targets []target, f *fl
 				most *= 3 // nothing is wrong but the moment
 			}
 			if r.endpoint == tool && r.method != http.MethodGet && r.method != http.MethodHead {
-				most = 0 // nobody knows what it did
+				most = 0 // its effect is unknown
 			}
 			if i+1 < len(targets) {
 				most = min(most, 1) // the next may answer at once
@@ -157,7 +157,7 @@ func (u *upstream) send(ctx context.Context, r *request, targets []target, f *fl
 	return a
 }
 
-// patient waits, as long as somebody waits for the flight; false: nobody does.
+// patient waits, as long as a client waits for the flight; false: none does.
 func (f *flight) patient(ctx context.Context, wait time.Duration) bool {
 	end := time.After(wait)
 	for {

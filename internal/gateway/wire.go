@@ -79,7 +79,7 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 	if d.More() {
 		return nil, &bodyError{"there is something behind the body's JSON object"}
 	}
-	// Which of two a provider would take, nobody knows.
+	// Which of two a provider would take is unknown.
 	seen := map[string]bool{}
 	twice := ""
 	gjson.ParseBytes(body).ForEach(func(k, _ gjson.Result) bool {

@@ -77,7 +77,7 @@ func TestRollBackAndForward(t *testing.T) {
 	l.Whole(e)
 }
 
-// TestRollBackDriven: a run that somebody drives is left alone.
+// TestRollBackDriven: a run that a process drives is left alone.
 func TestRollBackDriven(t *testing.T) {
 	t.Parallel()
 	l := enginetest.New(t, enginetest.SmallStudy, enginetest.SmallProgram)
@@ -280,7 +280,7 @@ i=0; while [ ! -e "$RATCHET_CHECKPOINT/go" ] && [ $i -lt 300 ]; do i=$((i+1)); s
 	l.Digest(e, run)
 }
 
-// TestGC: what nobody needs goes, and nothing else.
+// TestGC: what is no longer needed is removed, and nothing else.
 func TestGC(t *testing.T) {
 	t.Parallel()
 	l := enginetest.New(t, enginetest.SmallStudy, remembering)

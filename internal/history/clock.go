@@ -39,7 +39,7 @@ func (c *Clock) Now() time.Time {
 	return c.last
 }
 
-// NotBefore moves the clock on to a time that somebody else's has reached.
+// NotBefore moves the clock on to a time that another clock has reached.
 func (c *Clock) NotBefore(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

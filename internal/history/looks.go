@@ -13,7 +13,7 @@ import (
 	"ratchet/internal/stats"
 )
 
-// Verdicts are no secret to whoever goes on after them: a run, its rollbacks, its
+// Verdicts are known to those who go on after them: a run, its rollbacks, its
 // forks and theirs share their claims, and each verdict on one is a look at it.
 
 // Looks are the verdicts that were given before on the claims of a run: earlier

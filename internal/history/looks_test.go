@@ -28,7 +28,7 @@ const lookProgram = `[ "$1" = good ] && base=$((10 + $2 % 3)) || base=$((10 + $2
 echo "{\"score\": $base}" >> "$RATCHET_METRICS"
 `
 
-// TestLooksShareTheirLevel: whoever sees a verdict and looks again, by a fork with
+// TestLooksShareTheirLevel: a person who sees a verdict and looks again, by a fork with
 // more seeds, by another one, or by a rollback, does so at half of the level, and
 // the verdicts stand beside each other. Another run with other seeds is a
 // replication, and takes nothing away.

@@ -107,7 +107,7 @@ func (h *History) readState(ctx context.Context, run string, seq int64) (*resear
 }
 
 // KeepState keeps a state if it is far enough from those that are kept. It is
-// a courtesy to whoever folds next: that it cannot be written is no error.
+// an optimisation for the next fold: a failure to write it is no error.
 func (h *History) KeepState(run string, s *research.State, head journal.Head) {
 	if h.home.Folder == "" {
 		return

@@ -46,7 +46,7 @@ type Options struct {
 	Journal journal.Journal // Close closes it
 	Objects *objects.Store
 	Now     func() time.Time
-	// Announce is told, in words, what takes long on opening; nil: nobody is.
+	// Announce is told, in words, what takes long on opening; nil: it is not announced.
 	Announce func(text string)
 }
 

@@ -115,7 +115,7 @@ func (h *Home) flock(how int) (release func(), err error) {
 }
 
 // OwnFolder makes a folder for this user alone in a place that all can write to. It
-// reports false where there is no such place, or somebody else was first.
+// reports false where there is no such place, or another process was first.
 func OwnFolder(dir string) bool {
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return false

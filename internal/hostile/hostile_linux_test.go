@@ -23,7 +23,7 @@ import (
 	"ratchet/internal/research"
 )
 
-// hostile is a program that harms whoever runs it, and how its first trial
+// hostile is a program that harms its user, and how its first trial
 // must end under strict isolation.
 type hostile struct {
 	name    string

@@ -27,7 +27,7 @@ import (
 	"ratchet/internal/untrusted"
 )
 
-// canary is what nobody may see, and canaryValue a number of it.
+// canary is what no program may see, and canaryValue a number of it.
 const (
 	canary      = "a canary that nobody may see"
 	canaryValue = "987654321"

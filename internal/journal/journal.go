@@ -81,7 +81,7 @@ type Journal interface {
 	// the new head when they are durable. If the chain's head is another, the
 	// error is a ConflictError and nothing is appended. After any other error
 	// the writer must not assume that the entries are absent before it has
-	// read the journal again; nobody was told of them.
+	// read the journal again; they were never acknowledged.
 	Append(ctx context.Context, c Chain, expected Head, entries ...Entry) (Head, error)
 	// Read yields the records of a chain from a sequence number on, in order,
 	// each checked against the chain. It ends at the first error, which is a
@@ -95,7 +95,7 @@ type Journal interface {
 	// Replace puts records in the place of all that a chain has, durably and at
 	// once: all of them are there on return, or what was before, as after an
 	// error among the records. They are a chain from the first record on. It is
-	// for restoring and repairing a run that nobody drives; whoever drives it is
+	// for restoring and repairing a run that no process drives; the process that drives it is
 	// fenced by the new head.
 	Replace(ctx context.Context, c Chain, records iter.Seq2[Record, error]) error
 	// Head is the chain's head as of now.

@@ -9,7 +9,7 @@ import (
 )
 
 // Memory is a journal in memory: the twin of the one on disk, for tests and
-// for runs that nobody wants to keep.
+// for runs that need not be kept.
 type Memory struct {
 	mu      sync.Mutex
 	chains  map[Chain][]Record

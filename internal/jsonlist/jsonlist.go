@@ -1,4 +1,4 @@
-// Package jsonlist reads JSON arrays from somebody who cannot be trusted: each
+// Package jsonlist reads JSON arrays from untrusted sources: each
 // element is checked as it is read, so that a small document cannot become a
 // large amount of memory.
 package jsonlist

@@ -71,7 +71,7 @@ func (b *Schedule) Run(ctx context.Context) {
 	}
 }
 
-// last is when this home was backed up last; zero: never, or nobody knows.
+// last is when this home was backed up last; zero: never, or unknown.
 func (b *Schedule) last(ctx context.Context) (last time.Time) {
 	r, err := repository(ctx, b.of.home.Folder, b.policy.BackupPlace, false)
 	if err != nil {
@@ -117,7 +117,7 @@ func (b *Schedule) make(ctx context.Context) {
 	})
 	switch {
 	case errors.As(err, new(*backup.HeldError)), ctx.Err() != nil:
-		return // whoever holds it makes one; or this one was broken off
+		return // the holder makes one; or this one was cancelled
 	case err != nil:
 		b.warn(fmt.Errorf("the backup to %s failed: %w", b.policy.To, err))
 		return

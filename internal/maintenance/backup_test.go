@@ -338,7 +338,7 @@ func TestRepairBesideARun(t *testing.T) {
 	asked := false
 	if _, err := e.Drive(context.Background(), run, engine.DriveOptions{Observe: func(*research.State, []research.Payload) {
 		asked = true
-		if _, err := maintenance.Repair(context.Background(), l.Home(), maintenance.BackupPlace{}); err == nil || !strings.Contains(err.Error(), "somebody works") {
+		if _, err := maintenance.Repair(context.Background(), l.Home(), maintenance.BackupPlace{}); err == nil || !strings.Contains(err.Error(), "another process works") {
 			t.Errorf("repairing: %v", err)
 		}
 	}}); err != nil || !asked {

@@ -19,7 +19,7 @@ import (
 	"ratchet/internal/proof"
 )
 
-// looked is what somebody sees who looks at a home: what verify names, and
+// looked is what a person sees of a home: what verify names, and
 // the digest of the results with the record that they are of; empty if they
 // are not printed.
 type looked struct {

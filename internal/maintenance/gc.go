@@ -22,19 +22,19 @@ import (
 type Garbage struct {
 	Objects     int      `json:"objects"`
 	Bytes       int64    `json:"bytes"`       // of objects and folders, as they lay on the disk
-	Attempts    []string `json:"attempts"`    // folders of attempts that nobody waits for, as RUN/ATTEMPT; their processes are ended
+	Attempts    []string `json:"attempts"`    // folders of attempts that no run waits for, as RUN/ATTEMPT; their processes are ended
 	Checkpoints []string `json:"checkpoints"` // folders of trials that are complete, as RUN/TRIAL
 	Folders     []string `json:"folders"`     // of runs that have no records
 	Left        []string `json:"left"`        // what could not be looked at, and why
 }
 
 // youngest is how long something that nothing speaks of is left alone while
-// somebody works in the home: it may be spoken of soon.
+// a process works in the home: a record may name it soon.
 const youngest = time.Hour
 
 // GC removes what no run needs: objects that no record speaks of, the folders
-// and processes of attempts that nobody waits for, what complete trials kept
-// for a next attempt. Runs that somebody drives are left alone. With dry it
+// and processes of attempts that no run waits for, what complete trials kept
+// for a next attempt. Runs that a process drives are left alone. With dry it
 // removes nothing and says what it would.
 func (m *Maintenance) GC(ctx context.Context, dry bool) (*Garbage, error) {
 	g := &Garbage{Attempts: []string{}, Checkpoints: []string{}, Folders: []string{}, Left: []string{}}
@@ -84,7 +84,7 @@ func (m *Maintenance) GC(ctx context.Context, dry bool) (*Garbage, error) {
 	return g, err
 }
 
-// gcRun cleans up after a run that nobody drives.
+// gcRun cleans up after a run that no process drives.
 func (m *Maintenance) gcRun(ctx context.Context, run string, g *Garbage, dry bool) error {
 	if _, err := os.Lstat(m.home.RunFolder(run)); errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -33,7 +33,7 @@ type Repaired struct {
 // not empty). Of a damaged journal it keeps each run's records up to the last
 // good one, and behind it those of the backup and of the journal that go on
 // from there; it puts objects back that are damaged or missing. What it could
-// not save it says. Originals that were damaged are kept aside. Nobody may
+// not save it says. Originals that were damaged are kept aside. No process may
 // work in the home meanwhile.
 func Repair(ctx context.Context, folder string, place BackupPlace) (*Repaired, error) {
 	folder, err := filepath.Abs(folder)
@@ -43,7 +43,7 @@ func Repair(ctx context.Context, folder string, place BackupPlace) (*Repaired, e
 	r := &repair{home: folder, done: &Repaired{Mended: []string{}, Lost: []string{}}}
 	done, err := (&home.Home{Folder: folder}).Exclusive()
 	if errors.Is(err, home.ErrInUse) {
-		return nil, errors.New("somebody works in this home: pause its runs, then repair it")
+		return nil, errors.New("another process works in this home: pause its runs, then repair it")
 	}
 	if err != nil {
 		return nil, err

@@ -368,7 +368,7 @@ func (m *Maintenance) restoreChain(ctx context.Context, p *restoring) (RestoredR
 	}
 	head, err := m.home.Journal.Head(ctx, p.chain)
 	if err == nil && head != p.mine {
-		err = errors.New("somebody wrote to it meanwhile")
+		err = errors.New("another process wrote to it meanwhile")
 	}
 	if err != nil {
 		return out, err

@@ -24,7 +24,7 @@ type Verification struct {
 	Records int64    `json:"records"`
 	Objects int      `json:"objects"`
 	Damages []string `json:"damages"`
-	// Heads are records that somebody has kept the hash of, and that are there.
+	// Heads are records whose hashes were kept elsewhere, and that are there.
 	Heads []Head `json:"heads,omitempty"`
 }
 

@@ -38,7 +38,7 @@ type Alerts struct {
 }
 
 // NewAlerts goes on from the alerts that are raised already; those of other
-// rules are somebody else's to resolve.
+// rules are resolved elsewhere.
 func NewAlerts(rules []Rule, open []research.AlertRaised) *Alerts {
 	a := &Alerts{rules: map[string]Rule{}, since: map[string]time.Time{}, under: map[string]time.Time{}, raised: map[string]research.AlertRaised{}}
 	for _, r := range rules {

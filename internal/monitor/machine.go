@@ -127,7 +127,7 @@ func DiskOf(ctx context.Context, what, path string) (Disk, bool) {
 	return Disk{Path: path, What: what, Total: int64(u.Used + u.Free), Free: int64(u.Free)}, true
 }
 
-// Devices are the GPUs of this machine now. Where nobody can be asked about
+// Devices are the GPUs of this machine now. Where there is no way to ask about
 // them, their device files say how many there are.
 func (m *Machine) Devices(ctx context.Context) []GPU {
 	if m.lookAtGPUs(ctx, time.Now()); len(m.gpus) > 0 {

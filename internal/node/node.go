@@ -79,7 +79,7 @@ func (n *Node) Limits() monitor.Limits { return n.limits }
 
 // Join says that a run is driven from now on, with so many attempts at the same
 // time; leave says that it is not any more. It removes what engines that are gone
-// have left: control groups, attempts that nobody will ask for, and the run's
+// have left: control groups, attempts that no run waits for, and the run's
 // claims, which are kept anew for the attempts that run.
 func (n *Node) Join(run string, parallel int) (leave func()) {
 	n.mu.Lock()
@@ -98,7 +98,7 @@ func (n *Node) Join(run string, parallel int) (leave func()) {
 	}
 }
 
-// orphans ends attempts that nobody will ever ask for: those of runs that have
+// orphans ends attempts that no run will ever ask for: those of runs that have
 // ended, or are not in the journal, and that are not driven.
 func (n *Node) orphans() {
 	entries, err := os.ReadDir(filepath.Join(n.home.Folder, "runs"))

@@ -53,7 +53,7 @@ type room struct {
 	mu      sync.Mutex
 	known   map[string]Claim // by file name
 	waiting []*waiter
-	changed chan struct{} // closed, and made anew, when somebody left
+	changed chan struct{} // closed, and made anew, when an attempt leaves
 	inside  int           // attempts of this process
 	most    int           // of them at most, by the machine's pressure; 0: no bound
 	pressed time.Time     // when pressure counted last
@@ -234,7 +234,7 @@ func (r *room) claims() ([]Claim, error) {
 }
 
 // alive reports whether a claim of another process, or of an earlier one,
-// counts: its attempt runs, or somebody drives its run and is about to start
+// counts: its attempt runs, or a process drives its run and is about to start
 // it.
 func alive(h *home.Home, c Claim) bool {
 	return shim.Live(h.AttemptFolder(c.Run, c.Attempt)) || h.Driven(c.Run) != nil
@@ -282,7 +282,7 @@ func (c capacity) refuses(want Claim, others []Claim) string {
 	return ""
 }
 
-// devices chooses GPUs: whole ones that nobody has, or for a fraction one with
+// devices chooses GPUs: whole ones that are free, or for a fraction one with
 // that much left.
 func (c capacity) devices(want Claim, gpus float64, others []Claim) (chosen []int, share float64, why string) {
 	n, share := int(gpus), 1.0

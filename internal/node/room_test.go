@@ -52,7 +52,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestDevices: whole devices are nobody else's, fractions share one, and the
+// TestDevices: whole devices are not shared, fractions share one, and the
 // memory of a device is not given twice.
 func TestDevices(t *testing.T) {
 	c := capacity{limits: monitor.Limits{GPUMemory: 1}}

@@ -144,7 +144,7 @@ func (s *Store) place(tmp *os.File, d Digest) error {
 	path := s.path(d)
 	folder := filepath.Dir(path)
 	if now := time.Now(); os.Chtimes(path, now, now) == nil { // young again: see Sweep
-		// Whoever wrote it may not have synced the folder yet.
+		// The writer may not have synced the folder yet.
 		return errors.Join(tmp.Close(), os.Remove(tmp.Name()), s.syncFolder(folder))
 	}
 	if !planted.Bug("object-unsynced") {

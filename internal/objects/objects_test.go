@@ -217,7 +217,7 @@ func TestSweep(t *testing.T) {
 	if err := s.Verify(gone); err == nil {
 		t.Error("the unreachable object is still there")
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 3 { // two folders of objects and a file of somebody's
+	if left, _ := os.ReadDir(dir); len(left) != 3 { // two folders of objects and a file that is not the store's
 		t.Errorf("left: %v", left)
 	}
 }

@@ -85,7 +85,7 @@ func (s *Store) PutPaths(dir *untrusted.Folder, names []string) (Tree, error) {
 }
 
 // CopyOut writes the files of a tree below a folder. The copies are fresh:
-// whoever changes them changes nothing in the store.
+// changes to them do not reach the store.
 func (s *Store) CopyOut(t Tree, dir string) error {
 	for _, f := range t {
 		path := filepath.Join(dir, filepath.FromSlash(f.Path))

@@ -16,7 +16,7 @@ import (
 
 // Held is what the processes below one hold in such files, in bytes: on the
 // disks of some folders, and in memory. What is on its way from one process to
-// another, over a socket, is nobody's then and not counted.
+// another, over a socket, is not counted.
 func Held(pid int, folders ...string) (disk, memory int64) {
 	h := holding{disks: map[uint64]bool{}, seen: map[inode]bool{}, mapped: map[inode]int64{}}
 	for _, dir := range folders {

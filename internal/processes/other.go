@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bootID: nobody says here which boot this is.
+// Boot is unknown here.
 func Boot() string { return "" }
 
 func BecomeReaper() error { return nil }

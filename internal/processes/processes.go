@@ -21,7 +21,7 @@ type Reading struct {
 	Written   int64     `json:"write_bytes"`  // to disks, so far
 	Processes int       `json:"processes"`
 	// Network is what went over its own network namespace, in bytes both ways;
-	// nil where it has the machine's, which nobody can tell apart.
+	// nil where it has the machine's, which cannot be told apart.
 	Network *int64 `json:"network_bytes,omitempty"`
 	// Alive is when it last showed a sign of life: output, metrics, processor
 	// use.

@@ -78,7 +78,7 @@ func childrenOf(pid int) []int {
 // Measure is the processor time in seconds and the memory in bytes of the
 // processes below the sandbox's first one. Memory is the sum of what each has
 // resident; where that, with what they hold beside it, is over the limit and
-// nobody else watches it, pages that processes share are counted once (PSS), and
+// no control group watches it, pages that processes share are counted once (PSS), and
 // so is what they hold; see held.
 func Measure(pid int, limit int64, watched bool, held int64) (cpu float64, memory int64) {
 	const ticks = 100 // USER_HZ, fixed on Linux's user interface

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake makes something of a secret's form that nobody was ever given, and that
+// fake makes something of a secret's form that was never issued, and that
 // no scanner finds in this file.
 func fake(prefix string, n int) string { return prefix + strings.Repeat("a1B2c3D4", n/8+1)[:n] }
 

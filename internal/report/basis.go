@@ -30,7 +30,7 @@ func (h Hypothesis) Basis() []string {
 		case h.Test == stats.PairedTSkewed:
 			text += fmt.Sprintf("; the differences look skewed (skewness %.2g), so each end of the interval is the farther one of Student's and of Hall's", *h.Skewness)
 		case h.N < 6:
-			text += "; of fewer than six differences nobody can tell whether they are skewed"
+			text += "; with fewer than six differences, skewness cannot be judged"
 		default:
 			text += "; the differences do not look skewed"
 		}

@@ -9,7 +9,7 @@ import (
 	"ratchet/study"
 )
 
-// Prices are what things cost, in US dollars. Zero: nobody said.
+// Prices are what things cost, in US dollars. Zero: unspecified.
 type Prices struct {
 	CPUHour  study.Money `json:"cpu_hour"`
 	GPUHour  study.Money `json:"gpu_hour"`
@@ -99,7 +99,7 @@ func CostOf(s *research.State, storage int64, p Prices) Costs {
 		}
 		c.Experiments = append(c.Experiments, line)
 	}
-	// Of calls that were lost in a crash, and that nobody made again, only the run knows.
+	// Of calls that were lost in a crash, and that were not made again, only the run knows.
 	c.Total.Tokens, c.Total.USD = s.Tally.Models.Tokens, c.Total.USD+s.Tally.Models.USD-asked
 	c.advise(s)
 	return c

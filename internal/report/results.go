@@ -46,7 +46,7 @@ type Results struct {
 	Outlook    *stats.Outlook   `json:"outlook,omitempty"`
 	Validation study.Validation `json:"validation"`
 	Seed       int64            `json:"seed"`
-	// InputChanges are changes of inputs that somebody has accepted, before
+	// InputChanges are changes of inputs that were accepted, before
 	// anything that counts was measured.
 	InputChanges []string        `json:"input_changes,omitempty"`
 	Cost         Cost            `json:"cost"`

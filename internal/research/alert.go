@@ -13,14 +13,14 @@ const (
 var Severities = []string{Info, Warning, Grave}
 
 // The rules of which the core itself raises alerts: what the run cannot go on
-// without a person for, and what nobody may miss.
+// without a person for, and what must not be missed.
 const (
 	RulePaused   = "paused"
 	RuleSecurity = "security"
 	RuleFailed   = "failed"
 )
 
-// AlertRaised says that somebody should know of something. It stands until it
+// AlertRaised tells people of a condition. It stands until it
 // is resolved, and is raised once meanwhile.
 type AlertRaised struct {
 	v1
@@ -42,7 +42,7 @@ type AlertResolved struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-// AlertsSilenced says that nobody wants to be told of a rule's alerts for a
+// AlertsSilenced mutes the notifications of a rule for a
 // while; they are raised and shown all the same.
 type AlertsSilenced struct {
 	v1
@@ -81,7 +81,7 @@ func (s *State) alert(t time.Time, p Payload) {
 }
 
 // OverBy reports whether an event ends an alert: its own resolution; a resumed
-// run, for what it had paused for; and the run's end, behind which nobody
+// run, for what it had paused for; and the run's end, after which nobody
 // watches the machine for it any more.
 func (a AlertRaised) OverBy(p Payload) bool {
 	switch d := p.(type) {
@@ -106,7 +106,7 @@ func (s *State) settledBy(p Payload) {
 	s.Alerts = kept
 }
 
-// Silenced reports whether somebody has asked not to be told of a rule.
+// Silenced reports whether a rule is muted.
 func (s *State) Silenced(rule string, now time.Time) bool {
 	return now.Before(s.Silent[rule]) || now.Before(s.Silent["*"])
 }

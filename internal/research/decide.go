@@ -69,7 +69,7 @@ func (s *State) TimeLimit() time.Duration {
 	return time.Duration(s.Created.Study.Limits.Run.Time) + s.MoreTime
 }
 
-// pause waits for what is in flight, then pauses, with what somebody should
+// pause waits for what is in flight, then pauses, with what a person should
 // know of it.
 func (s *State) pause(reason string, alerts ...Payload) []Payload {
 	if len(s.Pending) > 0 && !s.Idle {

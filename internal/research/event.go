@@ -301,7 +301,7 @@ type RunResumed struct {
 	Calls    int64          `json:"calls,omitempty"`
 }
 
-// ModelsBlocked says that the run's model calls cannot go on before somebody
+// ModelsBlocked says that the run's model calls cannot go on before a person
 // has mended something: a spent budget, a key that is refused. The attempts
 // that were running were stopped before; they begin anew when the run is
 // resumed.
@@ -321,7 +321,7 @@ type InputsChanged struct {
 	What    string `json:"what"` // which input, and how it differs
 }
 
-// InputsAccepted says that somebody wants the run to go on with inputs that have
+// InputsAccepted says that a person wants the run to go on with inputs that have
 // changed. Nothing was measured yet on its timeline: what was is rolled back, so
 // that nothing is compared across the change.
 type InputsAccepted struct {

@@ -187,7 +187,7 @@ func (s *State) apply(e Event) error {
 	return nil
 }
 
-// inputsChanged stops the run until somebody has seen to its inputs.
+// inputsChanged stops the run until a person has dealt with its inputs.
 func (s *State) inputsChanged(d InputsChanged) {
 	s.Blocked = fmt.Sprintf("%s, so attempt %s does not count; put it back and `ratchet resume` goes on, or `ratchet resume --accept-inputs` measures everything anew with it as it is", d.What, d.Attempt)
 	s.Idle = true
@@ -199,7 +199,7 @@ func (s *State) inputsChanged(d InputsChanged) {
 	}
 }
 
-// spend takes over the limits that somebody raised.
+// spend takes over the limits that were raised.
 func (s *State) spend(d RunResumed) {
 	if d.Cost > 0 {
 		s.Spend.Cost = d.Cost

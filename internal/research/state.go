@@ -54,16 +54,16 @@ type State struct {
 	// Idle: what is blocked is the models, and nothing runs; pending attempts
 	// wait for the run to be resumed.
 	Idle bool `json:",omitempty"`
-	// Spend are the limits of model calls that somebody set when resuming; zero:
+	// Spend are the limits of model calls that were set when resuming; zero:
 	// the study's.
 	Spend study.RunLimits `json:",omitzero"`
 	// Doubted: the run has paused once since it seems not to work at all.
 	Doubted bool `json:",omitempty"`
-	// Accepted are the changes of inputs that somebody has accepted, before anything
+	// Accepted are the changes of inputs that were accepted, before anything
 	// that counts was measured.
 	Accepted []string `json:",omitempty"`
 	// Alerts are those that are raised, in their order; Silent is until when
-	// nobody wants to be told of a rule.
+	// a rule is muted.
 	Alerts []Alert
 	Silent map[string]time.Time `json:",omitempty"`
 
@@ -88,7 +88,7 @@ type State struct {
 	Frontier int
 	// Open are the trials that are not complete, in their order.
 	Open []*Trial
-	// Tally counts attempts and complete trials, so that nobody needs to.
+	// Tally counts attempts and complete trials, so that callers need not.
 	Tally Tally
 	// Checkpoints are the named positions, in their order.
 	Checkpoints []Checkpoint
@@ -292,7 +292,7 @@ type Usage struct {
 	Read   int64   `json:"read_bytes,omitempty"`  // from disks
 	Write  int64   `json:"write_bytes,omitempty"` // to disks
 	// GPUMemory is what one of its devices held at most, where it had them
-	// alone; 0: nobody knows.
+	// alone; 0: unknown.
 	GPUMemory int64 `json:"gpu_memory_bytes,omitempty"`
 }
 

@@ -42,7 +42,7 @@ func (s *State) validate(now time.Time) []Payload {
 	return []Payload{StageCompleted{Stage: Validation, Cut: cut}}
 }
 
-// openFresh decides the first attempts of validation's trials that nobody has
+// openFresh decides the first attempts of validation's trials that have not been
 // opened yet, as many as there is room for.
 func (s *State) openFresh(room int) []Payload {
 	var out []Payload

@@ -159,7 +159,7 @@ func (g *Group) enter(p *plan) (files []*os.File, err error) {
 			return files, fmt.Errorf("limiting the attempt: %w", err)
 		}
 		files = append(files, tasks)
-		p.call("limiting the attempt", unix.SYS_WRITE, int(tasks.Fd()), "0", 1) // 0: whoever writes
+		p.call("limiting the attempt", unix.SYS_WRITE, int(tasks.Fd()), "0", 1) // 0: the writer
 	}
 	return files, nil
 }
@@ -243,7 +243,7 @@ func SweepGroups() {
 			procs, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 			for p := range strings.FieldsSeq(string(procs)) {
 				if n, err := strconv.Atoi(p); err == nil {
-					_ = syscall.Kill(n, syscall.SIGKILL) // without its shim it is nobody's
+					_ = syscall.Kill(n, syscall.SIGKILL) // it has lost its shim
 				}
 			}
 			_ = os.Remove(dir) // next time, if the kernel is not done with it

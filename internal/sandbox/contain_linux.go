@@ -35,7 +35,7 @@ func namespaces(spec *Spec) uintptr {
 
 // mapUsers gives the first process of a user namespace its own user; with a root
 // engine, all users that this one knows: the first process stays root there, to
-// reach what it mounts whoever it belongs to, and the command becomes nobody.
+// reach what it mounts whoever owns it, and the command becomes the user nobody.
 func mapUsers(pid int) error {
 	write := func(file, text string) error {
 		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", pid, file), []byte(text), 0); err != nil {
@@ -174,7 +174,7 @@ type sigaction struct {
 const sigIgnore = 1
 
 // planSignals has the command hear every signal, and each by its default: execve
-// leaves ignored what somebody had the engine ignore.
+// keeps signals ignored that the engine was started to ignore.
 func planSignals(command *plan) {
 	const size = int(unsafe.Sizeof(sigaction{}.mask))
 	byDefault := address(put(command.shared, sigaction{}))

@@ -26,7 +26,7 @@ type Container struct {
 	notice *notice
 	door   *handover // of the door's listener; nil: its network is the machine's
 	// handedDoor is door once the first process is to make the listener, until
-	// somebody waits for it.
+	// it is asked for.
 	handedDoor *handover
 }
 
@@ -130,7 +130,7 @@ func (c *Container) Begin(folder string, spec *Spec) (wait func() End, err error
 	}
 	f := c.fork
 	first, command := &f.first, &f.command
-	// From here on nobody but the kernel may look into either process.
+	// From here on only the kernel may look into either process.
 	first.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
 	if spec.Isolation != Strict { // else it has hidden before it gave that up
 		command.call("hiding", unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0)
@@ -157,7 +157,7 @@ func (c *Container) Begin(folder string, spec *Spec) (wait func() End, err error
 	if spec.Isolation == Strict {
 		planFiles(command)
 	}
-	// Whoever started the engine may have left files open for its children.
+	// The engine's parent may have left files open for its children.
 	command.call("handing nothing down", unix.SYS_CLOSE_RANGE, 3, int(^uint32(0)), unix.CLOSE_RANGE_CLOEXEC)
 	planSignals(command)
 	paths := f.texts(candidates(spec))

@@ -34,7 +34,7 @@ func planDoor(p *plan, h *handover) error {
 }
 
 // DoorListener gives what waits for the listener of the door that the first process
-// makes; nil: it makes none, or somebody waits for it already.
+// makes; nil: it makes none, or it has been asked for already.
 func (c *Container) DoorListener() (take func() (net.Listener, error)) {
 	h := c.handedDoor
 	if h == nil {

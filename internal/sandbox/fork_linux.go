@@ -132,7 +132,7 @@ func (f *fork) proceed() error {
 	if f.err != nil {
 		return f.err
 	}
-	// Where the plan ahead has failed there is nobody to hear it; the report
+	// Where the plan ahead has failed it cannot be reported directly; the report
 	// says so.
 	if _, err := f.ready.Write([]byte{1}); err != nil && !errors.Is(err, syscall.EPIPE) {
 		return err

@@ -13,7 +13,7 @@ import (
 	"ratchet/internal/untrusted"
 )
 
-// A read-only mount keeps nobody from connecting to a named socket, or from
+// A read-only mount does not prevent connecting to a named socket, or from
 // reading a named pipe: behind either may be a service of the machine. What of
 // that kind is in a folder that a command sees is covered by an empty file.
 
@@ -22,7 +22,7 @@ const nothing = "/nothing"
 
 // hide covers what leads to services below a folder of the machine that is shown
 // at a place. With walk, the folder is gone through as well; else only sockets
-// are found that somebody listens at, and what is in more.
+// are found that have a listener, and what is in more.
 func (v *view) hide(source, target string, walk bool, more ...string) {
 	for _, rel := range services(source, v.listening(), walk, more) {
 		v.bind(nothing, filepath.Join(viewRoot+target, rel))
@@ -57,7 +57,7 @@ func services(dir string, listening []string, walk bool, more []string) []string
 	return out
 }
 
-// listening are the paths of the named sockets that somebody of this network
+// listening are the paths of the named sockets that a process of this network
 // namespace has bound (proc_net_unix in proc_net(5)), without links.
 func listening() []string {
 	b, _ := os.ReadFile("/proc/net/unix") // nothing where it is hidden

@@ -212,7 +212,7 @@ func (v *view) devices(spec *Spec) error {
 			name := strings.TrimPrefix(g, "/dev/")
 			number, err := strconv.Atoi(strings.TrimPrefix(name, "nvidia"))
 			if err == nil && spec.GPUs != nil && !slices.Contains(spec.GPUs, number) {
-				continue // somebody else's
+				continue // not ours
 			}
 			names = append(names, name)
 		}
@@ -267,7 +267,7 @@ func (v *view) box(folder string, spec *Spec) error {
 func isInTmp(path string) bool { return strings.HasPrefix(path, "/tmp/") }
 
 // inTmp shows what the command needs of the machine's /tmp, an interpreter
-// that somebody put there, say, inside its own.
+// that was put there, say, inside its own.
 func (v *view) inTmp(path string) error {
 	if !isInTmp(path) {
 		return nil

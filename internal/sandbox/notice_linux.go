@@ -80,7 +80,7 @@ func (n *notice) listen() {
 	})
 }
 
-// answer refuses one call; false: there is nobody left who could make one. The
+// answer refuses one call; false: there is no process left that could make one. The
 // structs are those of linux/seccomp.h: struct seccomp_notif has 80 bytes, the
 // id of the question first and the call's number behind 16, struct
 // seccomp_notif_resp has 24.
@@ -105,7 +105,7 @@ func (n *notice) answer(fd int) bool {
 	return errno == 0 || errno == unix.EINTR || errno == unix.ENOENT
 }
 
-// close gives back what nobody listened at.
+// close closes what was never listened at.
 func (n *notice) close() {
 	if n != nil {
 		_ = n.way.ours.Close() // does nothing after listen

@@ -160,7 +160,7 @@ func Reap(pid int) { _, _ = syscall.Wait4(pid, nil, 0, nil) }
 type Group struct{}
 
 func (*Group) LimitsMemory() bool      { return false }
-func (*Group) LimitsCPU() bool         { return true } // nobody can hold it here
+func (*Group) LimitsCPU() bool         { return true } // it cannot be enforced here
 func (*Group) Refused() int64          { return 0 }
 func (*Group) Usage() (float64, int64) { return 0, 0 }
 

@@ -15,7 +15,7 @@ import (
 type plan struct {
 	*shared
 	steps []step
-	what  []string // what each step does, for whoever is told that it failed
+	what  []string // what each step does, for the error message if it fails
 }
 
 // step is one system call.
@@ -34,7 +34,7 @@ type shared struct {
 }
 
 // sharedSize has room for any command: the kernel takes 2 MiB of arguments and
-// environment at most (execve(2)). Pages that nobody touches cost nothing.
+// environment at most (execve(2)). Untouched pages cost nothing.
 const sharedSize = 8 << 20
 
 var errTooLong = errors.New("the command and its environment are too long")

@@ -102,7 +102,7 @@ func planFiles(p *plan) {
 		ruleset[2] = unix.LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET | unix.LANDLOCK_SCOPE_SIGNAL
 	}
 	ruleset[0] = handled
-	const rules, path = 200, 201 // file descriptors that nobody else has
+	const rules, path = 200, 201 // file descriptors that are otherwise unused
 	p.call("restricting files", unix.SYS_LANDLOCK_CREATE_RULESET, address(put(p.shared, ruleset)), size, 0)
 	p.call("restricting files", unix.SYS_DUP3, result{}, rules, unix.O_CLOEXEC)
 	for _, r := range []struct {

@@ -3,7 +3,7 @@
 //
 // A shim is a process of its own session that starts the command, watches its limits,
 // keeps its output, leads its connections to the gateway and writes down its end, so
-// that it outlives whoever asked for it. Launcher.Start gives a command to a shim, or
+// that it outlives the process that asked for it. Launcher.Start gives a command to a shim, or
 // finds the one that has it.
 //
 // A shim is this program, executed again: a program that starts commands must call

@@ -80,7 +80,7 @@ func (d *doorway) receive(c *sandbox.Container) {
 	})
 }
 
-// How often it is looked whether somebody listens behind the door again.
+// How often a listener behind the door is tried again.
 const doorRetry = 50 * time.Millisecond
 
 // carry carries one connection both ways.
@@ -98,7 +98,7 @@ func (d *doorway) carry(from net.Conn) {
 	}
 	_ = from.Close()
 	both.Wait()
-	l.forget() // nobody else has it any more
+	l.forget() // nothing refers to it any more
 }
 
 // reserve counts bytes of requests that are kept; false: there would be too many,
@@ -111,7 +111,7 @@ func (d *doorway) reserve(n int) bool {
 	return false
 }
 
-// dial connects to who listens behind the door, and waits where nobody does.
+// dial connects to who listens behind the door, and waits if there is none.
 // nil: the door was closed, or who wants it is gone.
 func (d *doorway) dial(gone <-chan struct{}) net.Conn {
 	for {

@@ -237,7 +237,7 @@ print(len(s.recv(100)))
 }
 
 // TestWhoLeavesIsNotAskedFor: a program that gives up and asks once more while
-// nobody is behind the door has asked once, whether its first request had been
+// there is no listener has asked once, whether its first request had been
 // passed on or not.
 func TestWhoLeavesIsNotAskedFor(t *testing.T) {
 	t.Parallel()
@@ -265,7 +265,7 @@ for i in range(3):
 				defer close(dies)
 				if c, err := l.Accept(); err == nil {
 					_, _ = http.ReadRequest(bufio.NewReader(c))
-					l.Close() // nobody comes after it
+					l.Close() // it has no successor
 					c.Close()
 				}
 			}()

@@ -17,7 +17,7 @@ const (
 // Reached is a limit that a command has reached.
 type Reached struct {
 	Limit string // as in limits.attempt
-	Times int64  // how often something was refused for it; 0: nobody counted
+	Times int64  // how often something was refused for it; 0: not counted
 }
 
 // Ending is how a command ended, as its shim wrote it down.
@@ -33,7 +33,7 @@ type Ending struct {
 	EndedBy   string `json:",omitempty"` // one of the By constants
 	Started   time.Time
 	Ended     time.Time
-	Wall      float64 // seconds, by a clock that nobody sets
+	Wall      float64 // seconds, by a monotonic clock
 	CPU       float64 // seconds, the process tree together
 	Memory    int64   // bytes at most
 	Disk      int64   // bytes of blocks at the end

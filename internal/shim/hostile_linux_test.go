@@ -236,7 +236,7 @@ func TestPrivilegesAreGone(t *testing.T) {
 }
 
 // TestNothingIsHandedDown: no file of the engine's or the shim's is open in the
-// command, not even one that somebody left open for all children; and the
+// command, not even one that was left open for all children; and the
 // first process, which has some, cannot be looked into, traced or ended.
 func TestNothingIsHandedDown(t *testing.T) {
 	f, err := os.Open("/etc/hostname")
@@ -372,7 +372,7 @@ func TestNoTerminalIsTypedInto(t *testing.T) {
 	}
 }
 
-// TestPermissionsHold: what the machine lets nobody but its owner read stays so,
+// TestPermissionsHold: what only its owner may read stays so,
 // also where the folder is shown; and no device is there but those that any
 // program needs.
 func TestPermissionsHold(t *testing.T) {

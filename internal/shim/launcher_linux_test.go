@@ -173,7 +173,7 @@ func TestARequestIsForOneAttempt(t *testing.T) {
 	}
 }
 
-// TestLookingDisturbsNoStart: somebody who looks at the moment of a start whether
+// TestLookingDisturbsNoStart: a process that checks at the moment of a start whether
 // the attempt runs is not taken for one who runs it.
 func TestLookingDisturbsNoStart(t *testing.T) {
 	l := newInTurn(t)

@@ -9,7 +9,7 @@ import (
 
 // line is a connection through the door. Where the process behind the door dies
 // over an HTTP request of which it has not begun the answer, the line makes the
-// request again, of whoever comes after it: whatever was done for it is in the
+// request again, of its successor: whatever was done for it is in the
 // gateway's record. So a program whose engine is killed waits, and sees nothing
 // of it. What has been answered in part is cut off, since no two answers fit
 // together; and what the program does not wait for any more is not asked for.

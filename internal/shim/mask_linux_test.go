@@ -60,7 +60,7 @@ func TestServicesOfTheMachine(t *testing.T) {
 			t.Fatal(err)
 		}
 		if dir == needed {
-			continue // nobody looks for pipes in an installation
+			continue // pipes in an installation are not searched for
 		}
 		if err := errors.Join(syscall.Mkfifo(pipe, 0o666), os.Chmod(pipe, 0o666)); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 
 // recordFile is what there is to know of an attempt: one JSON object a line,
 // each with one of the keys below, and between them what the shim complains
-// of. It is locked by whoever is at work: the process that starts the attempt
+// of. It is locked by the process at work: the process that starts the attempt
 // until its shim has inherited the lock, then the shim until the attempt has
 // ended. There is no moment in between at which a crash would let a second shim
 // start.

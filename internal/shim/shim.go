@@ -21,7 +21,7 @@ import (
 // costs more than an attempt. It outlives who started it, to see its attempt
 // to the end.
 type shim struct {
-	socket   int                // to whoever started it
+	socket   int                // to its starter
 	null     *os.File           // where complaints go that belong to no attempt
 	main     chan func()        // for the main thread to do
 	outside  chan os.Signal     // asks from outside to end the attempt
@@ -102,8 +102,8 @@ func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) 
 		return true, err
 	}
 	e, c := s.supervise(folder, spec)
-	// Whoever started it collects at once what is left, and syncs it then.
-	// Where nobody does, the attempt has to last until somebody comes.
+	// Its starter collects at once what is left, and syncs it then.
+	// If there is none, the attempt has to last until an engine comes.
 	alone := s.alone()
 	if !alone {
 		e.Boot = processes.Boot()

@@ -70,7 +70,7 @@ func wait(t *testing.T, h *Process) Ending {
 	t.Helper()
 	e, err := h.Wait(context.Background())
 	if err != nil {
-		log, _ := os.ReadFile(filepath.Join(h.folder, recordFile)) // a help for whoever reads the failure
+		log, _ := os.ReadFile(filepath.Join(h.folder, recordFile)) // helps to read a failure
 		t.Fatalf("%v\n%s", err, log)
 	}
 	return e
@@ -295,7 +295,7 @@ func TestStartIsIdempotent(t *testing.T) {
 }
 
 // TestLostShim: where the shim is killed the command is gone with it, and
-// whoever waits is told.
+// waiting callers are told.
 func TestLostShim(t *testing.T) {
 	for _, level := range levels {
 		h, folder := begin(t, level, []string{"sh", "-c", "sleep 1000 & sleep 1000 & echo ready; wait"})
@@ -311,7 +311,7 @@ func TestLostShim(t *testing.T) {
 			t.Errorf("%s: waiting gives %v", level, err)
 		}
 		if level == sandbox.Process {
-			for _, p := range below[1:] { // nobody promises these
+			for _, p := range below[1:] { // these are not guaranteed
 				_ = syscall.Kill(p, syscall.SIGKILL)
 			}
 			continue

@@ -14,7 +14,7 @@ import (
 
 // What a process and the shims that it started say to each other, over a
 // socket: an attempt is a folder, with its record, which is locked; a byte comes back when
-// it has ended. Whoever is let go, or whose starter is gone, gets no more.
+// it has ended. A shim that is let go, or whose starter is gone, gets no more.
 const (
 	saysStays  = 1 // and waits for the next
 	saysLeaves = 2
@@ -74,7 +74,7 @@ func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 }
 
 // send gives a shim an attempt. Its record is in the message until the shim has
-// it, so that there is no moment at which nobody holds the lock.
+// it, so that there is no moment at which the lock is free.
 func (s *shimProcess) send(folder string, record *os.File) error {
 	_, _, err := s.socket.WriteMsgUnix([]byte(folder), unix.UnixRights(int(record.Fd())), nil)
 	return err
@@ -97,7 +97,7 @@ func (s *shimProcess) letGo() { _ = s.socket.CloseWrite() }
 // close lets go of a shim that has no attempt; it ends.
 func (s *shimProcess) close() { _ = s.socket.Close() }
 
-// receive waits for an attempt. None comes when nobody gives any more; folder
+// receive waits for an attempt. None comes when its starter is gone; folder
 // is "" then.
 func (s *shim) receive() (folder string, record *os.File, err error) {
 	message, control := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
@@ -123,7 +123,7 @@ func (s *shim) receive() (folder string, record *os.File, err error) {
 	return string(message[:n]), os.NewFile(uintptr(fds[0]), recordFile), nil
 }
 
-// alone reports whether nobody gives attempts any more.
+// alone reports whether its starter is gone.
 func (s *shim) alone() bool {
 	poll := []unix.PollFd{{Fd: int32(s.socket), Events: unix.POLLIN}} // the end is to be read like an attempt
 	n, err := unix.Poll(poll, 0)

@@ -103,7 +103,7 @@ func (w *supervision) run() string {
 	}
 }
 
-// asked ends what somebody wants ended.
+// asked ends the command if that was requested.
 func (w *supervision) asked(atOnce bool) string {
 	if atOnce {
 		processes.Kill(w.child.pid, w.child.isolated, w.child.ended)

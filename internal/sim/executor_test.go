@@ -194,7 +194,7 @@ func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	wait := time.Until(h.j.ends)
 	h.c.mu.Unlock()
 	if wait <= 0 {
-		// It has ended before somebody asked: those answer one after the other.
+		// It has ended before it was asked: those answer one after the other.
 		wait = time.Duration(2*h.c.w.below(400_000, "answers", h.j.id, h.j.nth) + 1)
 	}
 	stopped := false

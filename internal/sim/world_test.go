@@ -101,7 +101,7 @@ func (w *world) mustNotBeNeeded(id string) {
 	}
 }
 
-// watched is the journal with somebody who remembers what it acknowledged.
+// watched is the journal with a memory of what it acknowledged.
 type watched struct {
 	journal.Journal
 	w *world
@@ -327,7 +327,7 @@ func (w *world) boot(calm bool) (ended bool) {
 	w.mu.Lock()
 	w.killAt = 0
 	w.mu.Unlock()
-	if w.isOff() { // by which of several operations the engine notices that is nobody's choice
+	if w.isOff() { // by which of several operations the engine notices that is left to chance
 		w.tell("%s", errOff)
 	} else {
 		w.tell("%s", brief(err))

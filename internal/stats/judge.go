@@ -43,7 +43,7 @@ func Judge(s *research.State, earlier Looks) []research.Judgment {
 
 // looks is by what the level of a look is divided that comes after others: two
 // for each. All looks at a claim together then err with a chance of less than
-// twice alpha, however many there are and whatever made somebody look again.
+// twice alpha, however many there are and whatever caused the new look.
 func (c *comparison) looks() float64 { return math.Ldexp(1, len(c.Earlier)) }
 
 // addEarlierLooks takes over the earlier looks at other data. The same data, after a rollback

@@ -16,7 +16,7 @@ type Run struct {
 	State *research.State
 	// Driven says that an engine drives it now.
 	Driven bool
-	// Health is nil where nobody drives it.
+	// Health is nil if no process drives it.
 	Health *monitor.Health
 	// Calls are its model calls, those that were refused apart.
 	Calls   []ledger.Call

@@ -1,4 +1,4 @@
-// Package untrusted reaches into folders that somebody else writes to: what a
+// Package untrusted reaches into folders that others write to: what a
 // program works in, a checkpoint, the folder of a study that a stranger sent.
 //
 // Such a folder may change at any moment, on purpose: a folder becomes a link

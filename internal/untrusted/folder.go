@@ -60,7 +60,7 @@ func OpenBox(path string) (*Folder, error) { return open(path, true) }
 func open(path string, box bool) (*Folder, error) {
 	file, info, err := openAt(unix.AT_FDCWD, path, unix.O_DIRECTORY)
 	if box && errors.Is(err, unix.EACCES) {
-		// Its program has locked it, which keeps nobody out but its own owner.
+		// Its program has locked it, which keeps out only its owner.
 		if lock, ok := unlock(unix.AT_FDCWD, path); ok {
 			lock(false)
 			file, info, err = openAt(unix.AT_FDCWD, path, unix.O_DIRECTORY)
@@ -139,7 +139,7 @@ func (f *Folder) Lstat(name string) (Info, error) {
 }
 
 // Theirs reports whether an error says something of what is in such a folder,
-// by which whoever writes to it stands in his own way, and not of this machine.
+// that its writer has caused himself, and not of this machine.
 func Theirs(err error) bool {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotRegular) || errors.Is(err, ErrMount) || errors.Is(err, ErrDepth) {
 		return true
@@ -203,7 +203,7 @@ func (f *Folder) stat(name string) (Info, error) {
 	return info(&s), nil
 }
 
-// names are those in f, sorted. Nobody else lists by the same handle.
+// names are those in f, sorted. No other goroutine lists by the same handle.
 func (f *Folder) names() ([]string, error) {
 	if _, err := f.file.Seek(0, io.SeekStart); err != nil {
 		return nil, err

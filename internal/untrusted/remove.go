@@ -49,7 +49,7 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 	// A folder. Systems do not agree by which error they say so.
 	info, statErr := in.stat(name)
 	if statErr != nil {
-		return statErr // usually not there: somebody else has just removed it
+		return statErr // usually not there: another process has just removed it
 	}
 	if !info.Mode.IsDir() {
 		return err
@@ -70,7 +70,7 @@ func (r *removal) remove(in *Folder, name string, depth int) error {
 		r.top = f
 	}
 	defer f.Close()
-	for range mostLooks { // somebody may still write to it
+	for range mostLooks { // a process may still write to it
 		if err := r.empty(f, depth); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (r *removal) empty(f *Folder, depth int) error {
 	names, err := f.names()
 	for _, name := range names {
 		if err := r.remove(f, name, depth+1); err != nil && !errors.Is(err, unix.ENOENT) {
-			return err // where it is gone, somebody else has removed it
+			return err // where it is gone, another process has removed it
 		}
 	}
 	return err

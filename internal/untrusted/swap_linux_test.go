@@ -120,7 +120,7 @@ func (s *swapper) step() {
 }
 
 // TestSwaps: a folder changes at random while it is read and parts of it are
-// removed; nobody comes to where its links lead.
+// removed; its links are not followed.
 func TestSwaps(t *testing.T) {
 	outside, check := canaries(t)
 	box := filepath.Join(t.TempDir(), "box")

@@ -141,7 +141,7 @@ func (f *Folder) Follow(name string) (*os.File, Info, error) {
 	return f.Open(at)
 }
 
-// Special reports whether something is a socket, a pipe or a device: somebody may
+// Special reports whether something is a socket, a pipe or a device: another process may
 // be behind it.
 func Special(m fs.FileMode) bool {
 	return !m.IsDir() && !m.IsRegular() && m&fs.ModeSymlink == 0

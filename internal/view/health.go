@@ -19,15 +19,15 @@ type Health struct {
 	Word string `json:"-"`
 }
 
-// NeverDrivenError says that nobody has driven a run yet.
+// NeverDrivenError says that a run has not been driven yet.
 type NeverDrivenError struct{ Run string }
 
 func (n *NeverDrivenError) Error() string {
-	return fmt.Sprintf("nobody has driven run %s yet; `ratchet resume` does", n.Run)
+	return fmt.Sprintf("run %s has not been driven yet; `ratchet resume` does that", n.Run)
 }
 
-// HealthOf is how well a run goes, as whoever drove it saw it last. Of a run that
-// nobody has driven yet, that is a NeverDrivenError.
+// HealthOf is how well a run goes, as the process that drove it saw it last. Of a run that
+// has not been driven yet, that is a NeverDrivenError.
 func HealthOf(ctx context.Context, e *engine.Engine, run string) (Health, error) {
 	s, _, err := e.Load(ctx, run)
 	if err != nil {

@@ -47,10 +47,10 @@ func Logs(ctx context.Context, e *engine.Engine, run, trial string, follow bool)
 	}
 }
 
-// errEnough says that nobody wants another line.
+// errEnough stops the iteration: the caller wants no more lines.
 var errEnough = errors.New("enough")
 
-// logs are the outputs of a run while somebody reads them.
+// logs are the outputs of a run while they are read.
 type logs struct {
 	run, trial string
 	follow     bool
@@ -91,7 +91,7 @@ func (l *logs) print(ctx context.Context, e *engine.Engine, yield func(LogLine, 
 	return nil
 }
 
-// unless is no error where ctx has ended: nobody wants to read on.
+// unless is no error if ctx has ended.
 func unless(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil

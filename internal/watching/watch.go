@@ -35,7 +35,7 @@ type Options struct {
 	AlertFrom string
 }
 
-// Snapshot is how a run goes, as whoever drives it saw it last.
+// Snapshot is how a run goes, as the process that drives it saw it last.
 type Snapshot struct {
 	Run          string                    `json:"run"`
 	PID          int                       `json:"pid"`
@@ -53,7 +53,7 @@ type Snapshot struct {
 	Recovery float64 `json:"recovery_s,omitempty"`
 }
 
-// Run is a run that is watched, and what the watcher asks of whoever drives it.
+// Run is a run that is watched, and what the watcher asks of the process that drives it.
 type Run struct {
 	Name   string
 	Folder string // its own, in the home
@@ -176,7 +176,7 @@ func (w *Watcher) Committed(s *research.State, events []research.Payload) {
 	}
 }
 
-// send sends what is durable now to whoever wants to know.
+// send sends notifications of what is durable now.
 func (w *Watcher) send(s *research.State, p research.Payload) {
 	title := "run " + s.Created.Run
 	switch e := p.(type) {
@@ -307,7 +307,7 @@ func (w *Watcher) noteDeviceMemory(s monitor.Sample) {
 	w.held = held
 }
 
-// GPUMemory is what an attempt held of a device at most; 0: nobody knows.
+// GPUMemory is what an attempt held of a device at most; 0: unknown.
 func (w *Watcher) GPUMemory(attempt string) int64 {
 	if w == nil {
 		return 0
@@ -387,8 +387,8 @@ func (w *Watcher) write() {
 
 func file(folder string) string { return filepath.Join(folder, "health.json") }
 
-// Read is how the run in a folder goes, as whoever drives it saw it last; nil if
-// nobody ever did.
+// Read is how the run in a folder goes, as the process that drives it saw it last; nil if
+// ever did.
 func Read(folder string) (*Snapshot, error) {
 	b, err := os.ReadFile(file(folder))
 	if errors.Is(err, fs.ErrNotExist) {

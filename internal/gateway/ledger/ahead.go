@@ -50,7 +50,7 @@ type ahead struct {
 	answers map[int64]json.RawMessage
 	size    int           // bytes
 	next    int64         // the first record that was not read yet; 0: there is none
-	reading chan struct{} // closed when what is being read is there; nil: nobody reads
+	reading chan struct{} // closed when what is being read is there; nil: no read is under way
 }
 
 // What is read at once, and kept in all, in bytes. While half of the former is
@@ -75,7 +75,7 @@ func (h *ahead) pop(seq int64) (payload json.RawMessage, there bool) {
 // put keeps what was read.
 func (h *ahead) put(read map[int64]json.RawMessage) {
 	if h.size > keptAhead || h.answers == nil {
-		h.answers, h.size = map[int64]json.RawMessage{}, 0 // what nobody came for
+		h.answers, h.size = map[int64]json.RawMessage{}, 0 // what was never asked for
 	}
 	for seq, payload := range read {
 		h.size += len(payload) - len(h.answers[seq])

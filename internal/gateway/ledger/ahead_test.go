@@ -136,7 +136,7 @@ func answeredCalls(t *testing.T) (*Ledger, *reading) {
 	return l, log
 }
 
-// In whatever order recorded answers are asked for, by whoever at the same time,
+// In whatever order recorded answers are asked for, by several at the same time,
 // each gets its own; in the order in which they were made, each is read once.
 func TestReadAhead(t *testing.T) {
 	for _, inOrder := range []bool{true, false} {

@@ -14,14 +14,14 @@ import (
 type entry struct {
 	journal.Entry
 	record Event
-	done   chan error // nil: nobody waits
+	done   chan error // nil: no caller waits
 }
 
 // mostBatch bounds what is appended at once.
 const mostBatch = 256
 
 // With so many calls under way, and few of them here yet, others are about to
-// come: whoever appends waits for them, since what a batch costs is shared. See
+// come: the writer waits for them, since what a batch costs is shared. See
 // commit_siblings and commit_delay in PostgreSQL's documentation.
 const (
 	siblings    = 32
@@ -29,7 +29,7 @@ const (
 )
 
 // flush appends what is waiting, all of it at once: calls that are made at the
-// same time share a sync. Whoever comes while it is done leaves it to whoever
+// same time share a sync. A caller that comes meanwhile leaves it to the one that
 // does it.
 func (l *Ledger) flush() {
 	l.mu.Lock()
@@ -45,7 +45,7 @@ func (l *Ledger) flush() {
 		if crowd {
 			<-time.After(commitDelay)
 		} else {
-			runtime.Gosched() // who is ready goes first; where nobody is, this takes no time
+			runtime.Gosched() // ready goroutines go first; if there are none, this takes no time
 		}
 		l.mu.Lock()
 		n := min(len(l.queue), mostBatch)
@@ -102,7 +102,7 @@ func (l *Ledger) append(head journal.Head, batch []entry) (journal.Head, error) 
 // errLedgerClosed is the error of a ledger that was closed.
 var errLedgerClosed = errors.New("the gateway has been closed")
 
-// lazyFor is how long a record that nobody waits for waits for company.
+// lazyFor is how long a record that no caller waits for may wait to share an append.
 const lazyFor = 20 * time.Millisecond
 
 // Add appends a record and returns when it is durable and folded; with lazy,

@@ -23,7 +23,7 @@ func (c *counting) Append(ctx context.Context, chain journal.Chain, head journal
 }
 
 // TestCallsShareAppends: where many calls are under way, those that come within
-// a moment are appended together, and a single one waits for nobody.
+// a moment are appended together, and a single one does not wait.
 func TestCallsShareAppends(t *testing.T) {
 	for _, calls := range []int{1, siblings - 1, 2 * siblings} {
 		synctest.Test(t, func(t *testing.T) {

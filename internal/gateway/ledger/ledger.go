@@ -25,7 +25,7 @@ type Ledger struct {
 	same     map[Key][]*Call            // in the order of their occurrence
 	taken    map[string]map[Key]int     // by attempt: how many of them, from the first, it has or waits for
 	has      map[string]map[string]bool // by attempt: the calls that were delivered to it
-	busy     map[*Call]bool             // those that somebody waits for
+	busy     map[*Call]bool             // those that a client waits for
 	last     int                        // number of the last call
 	refused  []RefusedCall
 	told     map[Refused]bool // what is on record as refused, or is about to be
@@ -37,7 +37,7 @@ type Ledger struct {
 	lingers bool    // there is something in it that waits for company
 	ready   ahead   // answers that are likely to be asked for next
 	writing bool
-	idle    *sync.Cond    // nobody writes
+	idle    *sync.Cond    // no append is under way
 	changed chan struct{} // closed, and made anew, when a reservation ends
 	broken  error         // why nothing can be appended any more
 	closed  bool
@@ -169,8 +169,8 @@ func (l *Ledger) Refuse(r Refused, lazy bool) error {
 
 // Claim gives the call that an attempt's request is: the first occurrence of
 // the request that the attempt neither has nor waits for. It may have been
-// answered, be under way with nobody waiting, or never have left; which of them
-// c says. Whoever claims it calls done in the end. again false: answers of
+// answered, be under way without a client, or never have left; which of them
+// c says. The caller must call done in the end. again false: answers of
 // earlier attempts do not count.
 func (l *Ledger) Claim(k Key, attempt string, again bool) (c *Call, done func()) {
 	l.mu.Lock()

@@ -15,7 +15,7 @@ type Asked struct {
 	Out    int64  // tokens that the answer may have, as the program says; 0: it does not
 	N      int64  // answers asked for
 	In     int64  // tokens that the request has at most
-	Runs   string // a tool that the provider is to run, whose use nobody can bound; "": none
+	Runs   string // a tool that the provider is to run, whose use cannot be bounded; "": none
 }
 
 // What tokens a request has at most. A token is one byte or more of text; an image

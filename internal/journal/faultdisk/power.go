@@ -43,7 +43,7 @@ func (w write) apply(b []byte) []byte {
 	return b
 }
 
-// ledger is the one of a file that is opened; without a name, one that nobody
+// ledger is the one of a file that is opened; without a name, one that no other
 // asks for.
 func (d *Disk) ledger(name string) *ledger {
 	d.mu.Lock()

@@ -85,7 +85,7 @@ func manyRuns(t *testing.T, j journal.Journal) {
 	}
 }
 
-// oneRun: whoever gets a conflict reads the head and tries again; in the end
+// oneRun: a writer that gets a conflict reads the head and tries again; in the end
 // every append is there once.
 func oneRun(t *testing.T, j journal.Journal) {
 	const writers, appends = 8, 20

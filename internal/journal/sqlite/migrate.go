@@ -14,7 +14,7 @@ import (
 // they are.
 //
 // In format 1 there is one table, whose column run has the chain's name. announce is
-// told before the work begins; nil: nobody is.
+// told before the work begins; nil: it is not announced.
 func migrate(c *sqlite3.Conn, announce func(string)) error {
 	// For the transaction alone: the names of chains are told apart in one place.
 	if err := c.CreateFunction("chain_run", 1, sqlite3.DETERMINISTIC, func(ctx sqlite3.Context, arg ...sqlite3.Value) {

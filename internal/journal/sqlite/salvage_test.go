@@ -117,7 +117,7 @@ func found(t *testing.T, path string, names []string) map[string][]journal.Recor
 }
 
 // TestSalvageWithoutHeads: where the table of heads is lost, and its index, the
-// records of the runs whose names somebody knows are found.
+// records of the runs whose names are known are found.
 func TestSalvageWithoutHeads(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "journal.db")
 	j := open(t, path)

@@ -240,7 +240,7 @@ func (j *Journal) Append(ctx context.Context, c journal.Chain, expected journal.
 			return records[len(records)-1].At(), nil
 		}
 	}
-	// Once handed over, the append happens: whoever gave up waiting would not
+	// Once handed over, the append happens: a caller that gave up waiting would not
 	// know whether it did.
 	j.writer.do(a)
 	j.watch.fire()

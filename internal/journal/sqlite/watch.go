@@ -11,7 +11,7 @@ import (
 	"ratchet/internal/journal"
 )
 
-// lookEvery is how often a journal that somebody subscribes to looks whether
+// lookEvery is how often a journal with subscribers checks whether
 // another process has written.
 const lookEvery = 30 * time.Millisecond
 
@@ -20,7 +20,7 @@ type watcher struct {
 	mu          sync.Mutex
 	changed     journal.Signal
 	subscribers int
-	stop        chan struct{} // of the goroutine that looks; nil: nobody subscribes
+	stop        chan struct{} // of the polling goroutine; nil: there are no subscribers
 	looking     sync.WaitGroup
 }
 
@@ -66,7 +66,7 @@ func (j *Journal) Subscribe(ctx context.Context, c journal.Chain, from int64) it
 	}
 }
 
-// enlist counts a subscriber in; the first has somebody look.
+// enlist counts a subscriber in; the first starts polling.
 func (j *Journal) enlist() error {
 	w := &j.watch
 	w.mu.Lock()

@@ -71,8 +71,8 @@ func newWriter(c *sqlite3.Conn) (*writer, error) {
 	return w, nil
 }
 
-// do carries out an append: whoever comes while nobody writes writes, with
-// what others have asked for; whoever comes meanwhile waits, and the first of
+// do carries out an append: a caller that comes while no append is under way writes, with
+// what others have asked for; callers that come meanwhile wait, and the first of
 // those writes next. No goroutine stands between an append and its sync.
 func (w *writer) do(a *appendRequest) {
 	a.turn = make(chan struct{})
@@ -125,7 +125,7 @@ func (w *writer) together() int {
 	return len(w.queue)
 }
 
-// close closes the connection, once nobody writes any more.
+// close closes the connection, once no append is under way.
 func (w *writer) close() {
 	if w.doubt {
 		// Best effort: if the fault is still there, the next process that
@@ -140,7 +140,7 @@ func (w *writer) close() {
 
 // write makes one transaction of a group. A conflict concerns its append
 // alone; any other error undoes the whole group. A replacement is in a group of
-// its own, so that what is wrong with its records concerns nobody else.
+// its own, so that what is wrong with its records does not affect the others.
 func (w *writer) write(group []*appendRequest) error {
 	if err := w.begin.Exec(); err != nil {
 		return fmt.Errorf("beginning a transaction of the journal: %w", err)
