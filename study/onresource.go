@@ -79,7 +79,7 @@ func evaluate(text string, p Params) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := expr.Run(program, map[string]any(p))
+	v, err := expr.Run(program, variables(p))
 	if err != nil {
 		return nil, firstLine(err)
 	}
@@ -94,8 +94,28 @@ func evaluate(text string, p Params) (any, error) {
 	return v, nil
 }
 
+// variables are the parameters as an expression has them: by their names, and those
+// with dots in their names also as members, as in optimizer.lr / 2.
+func variables(p Params) map[string]any {
+	out := map[string]any{}
+	for _, name := range sortedKeys(p) {
+		parts := strings.Split(name, ".")
+		at := out
+		for _, part := range parts[:len(parts)-1] {
+			below, ok := at[part].(map[string]any)
+			if !ok {
+				below = map[string]any{}
+				at[part] = below
+			}
+			at = below
+		}
+		at[parts[len(parts)-1]], out[name] = p[name], p[name]
+	}
+	return out
+}
+
 func compileLess(text string, p Params) (*vm.Program, error) {
-	program, err := expr.Compile(text, expr.Env(map[string]any(p)))
+	program, err := expr.Compile(text, expr.Env(variables(p)))
 	if err != nil {
 		return nil, firstLine(err)
 	}
@@ -112,12 +132,7 @@ func (p *parsing) onResource(n ast.Node) {
 		"parameters": func(n ast.Node) {
 			o.Parameters = map[string]string{}
 			for _, e := range p.Mapping(n, "on_resource.parameters") {
-				v, _ := p.Scalar(e.Value, "on_resource.parameters."+e.Key)
-				text, plain := v.(string)
-				if !plain {
-					text = FormatValue(v)
-				}
-				o.Parameters[e.Key] = strings.TrimSpace(text)
+				o.Parameters[e.Key] = strings.TrimSpace(p.Text(e.Value, "on_resource.parameters."+e.Key))
 				p.at["on_resource "+e.Key] = e.Value
 			}
 		},

@@ -3,7 +3,7 @@ package study
 import (
 	"math"
 	"slices"
-	"strconv"
+	"strings"
 )
 
 // Kind is the kind of a parameter.
@@ -20,14 +20,14 @@ const (
 type Parameter struct {
 	Name   string  `json:"name"`
 	Kind   Kind    `json:"kind"`
-	Values []any   `json:"values,omitempty"` // of a categorical one: string, bool or float64
+	Values Values  `json:"values,omitempty"` // of a categorical one
 	Low    float64 `json:"low,omitempty"`    // of a numeric one; inclusive
 	High   float64 `json:"high,omitempty"`   // inclusive
 	Log    bool    `json:"log,omitempty"`    // searched on a logarithmic scale
 	Step   float64 `json:"step,omitempty"`   // values are Low + n·Step; 0: any (floats), 1 (ints)
 	// When names the values of other parameters under which this one exists;
 	// any one of a list will do. Empty: always.
-	When map[string][]any `json:"when,omitempty"`
+	When map[string]Values `json:"when,omitempty"`
 }
 
 // Active reports whether the parameter exists under the values of p.
@@ -77,20 +77,7 @@ func (d Parameter) At(n int) any {
 	return d.Low + float64(n)
 }
 
-// FormatValue writes a parameter's value as a program sees it in its
-// arguments and environment: whole numbers without a point, booleans as true
-// and false.
-func FormatValue(v any) string {
-	switch v := v.(type) {
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	case float64:
-		if v == math.Trunc(v) && math.Abs(v) < 1e15 {
-			return strconv.FormatFloat(v, 'f', -1, 64)
-		}
-		return strconv.FormatFloat(v, 'g', -1, 64)
-	}
-	return ""
+// Variable is the environment variable that has a parameter's value.
+func Variable(name string) string {
+	return "RATCHET_PARAM_" + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(name))
 }

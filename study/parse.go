@@ -26,7 +26,7 @@ func (f form) allows(s string) bool { return len(s) <= f.most && f.pattern.Match
 
 var (
 	nameForm      = form{regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`), 40}
-	parameterForm = form{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`), 64}
+	parameterForm = form{regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`), 64}
 	metricForm    = form{regexp.MustCompile(`^[^\x00-\x1f\x7f]+$`), 128}
 )
 
@@ -54,6 +54,7 @@ func (p *parsing) result() (*Study, error) {
 	if len(p.Problems) > 0 {
 		return nil, p.Problems.Sorted()
 	}
+	p.s.surprises = p.Warnings.Sorted()
 	return p.s, nil
 }
 

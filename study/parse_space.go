@@ -18,14 +18,14 @@ func (p *parsing) parameters(n ast.Node) {
 		d := Parameter{Name: e.Key}
 		where := "parameters." + e.Key
 		if !parameterForm.allows(e.Key) {
-			p.Complain(e.At, fmt.Sprintf("the parameter's name is %q", yamlfile.Shorten(e.Key)), "use letters, digits and underscores; it becomes part of an environment variable")
+			p.Complain(e.At, fmt.Sprintf("the parameter's name is %q", yamlfile.Shorten(e.Key)), "use letters, digits, underscores, dots and hyphens, and begin with a letter; it becomes part of an environment variable")
 		}
 		if slices.Contains(reserved, e.Key) {
 			p.Complain(e.At, fmt.Sprintf("%q is not free as a parameter's name", e.Key), "each trial has its own seed already; see `seeds` under search")
 		}
 		for _, other := range p.s.Parameters {
-			if strings.EqualFold(other.Name, d.Name) {
-				p.Complain(e.At, fmt.Sprintf("%q and %q share the variable $RATCHET_PARAM_%s", other.Name, d.Name, strings.ToUpper(d.Name)), "rename one of them")
+			if Variable(other.Name) == Variable(d.Name) {
+				p.Complain(e.At, fmt.Sprintf("%q and %q share the variable $%s", other.Name, d.Name, Variable(d.Name)), "rename one of them")
 			}
 		}
 		switch v := p.Resolve(e.Value).(type) {
@@ -45,21 +45,37 @@ func (p *parsing) parameters(n ast.Node) {
 	}
 }
 
-func (p *parsing) values(n ast.Node, where string) []any {
-	var out []any
+func (p *parsing) values(n ast.Node, where string) Values {
+	var out Values
 	for _, item := range p.List(n, where) {
-		v, ok := p.Scalar(item, "a value of "+where)
-		if ok && slices.Contains(out, v) {
+		v, ok := p.value(item, "a value of "+where)
+		if !ok {
+			continue
+		}
+		if slices.Contains(out, v) {
 			p.Complain(item, fmt.Sprintf("%s has the value %s twice", where, FormatValue(v)), "remove one")
+		} else if i := slices.IndexFunc(out, func(other any) bool { return FormatValue(other) == FormatValue(v) }); i >= 0 {
+			p.Complain(item, fmt.Sprintf("%s has %s as a text and not as a text, which a program's arguments do not tell apart", where, FormatValue(v)), "keep one of the two")
 		}
-		if ok {
-			out = append(out, v)
-		}
+		out = append(out, v)
 	}
 	if len(out) == 0 {
 		p.Complain(n, where+" has no values", "list at least one")
 	}
 	return out
+}
+
+// value is a parameter's value; false after complaining.
+func (p *parsing) value(n ast.Node, what string) (any, bool) {
+	read, ok := p.Value(n, what)
+	if !ok {
+		return nil, false
+	}
+	v, err := newValue(read)
+	if err != nil {
+		p.Complain(n, what+": "+err.Error(), "write it in quotes if it is a text")
+	}
+	return v, err == nil
 }
 
 func (p *parsing) bounds(n ast.Node, where string, d *Parameter) {
@@ -117,14 +133,14 @@ func (p *parsing) bounds(n ast.Node, where string, d *Parameter) {
 	}
 }
 
-func (p *parsing) when(n ast.Node, where string) map[string][]any {
-	out := map[string][]any{}
+func (p *parsing) when(n ast.Node, where string) map[string]Values {
+	out := map[string]Values{}
 	for _, e := range p.Mapping(n, where+".when") {
 		p.at["when "+where+" "+e.Key] = e.At
 		if _, list := p.Resolve(e.Value).(*ast.SequenceNode); list {
 			out[e.Key] = p.values(e.Value, where+".when."+e.Key)
-		} else if v, ok := p.Scalar(e.Value, where+".when."+e.Key); ok {
-			out[e.Key] = []any{v}
+		} else if v, ok := p.value(e.Value, where+".when."+e.Key); ok {
+			out[e.Key] = Values{v}
 		}
 	}
 	return out
@@ -178,7 +194,7 @@ func (p *parsing) compare(n ast.Node, h *Hypothesis) {
 			*to = Params{}
 			for _, e := range p.Mapping(n, what) {
 				p.at["side "+h.ID+what+" "+e.Key] = e.Value
-				if v, ok := p.Scalar(e.Value, what+"."+e.Key); ok {
+				if v, ok := p.value(e.Value, what+"."+e.Key); ok {
 					(*to)[e.Key] = v
 					p.sideValue(e, v)
 				}

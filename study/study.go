@@ -1,8 +1,6 @@
 package study
 
 import (
-	"encoding/json"
-	"fmt"
 	"slices"
 	"time"
 
@@ -57,7 +55,8 @@ type Study struct {
 	// no network of the machine's.
 	Tools *Tools `json:"tools,omitempty"`
 
-	asked map[string]bool // keys that the file itself has
+	asked     map[string]bool   // keys that the file itself has
+	surprises yamlfile.Problems // what is read and may not be meant
 }
 
 // Asked reports whether the study file itself has a key, like
@@ -284,29 +283,6 @@ type Checkpoints struct {
 	// Attempt is how often what a running attempt keeps in its own checkpoint
 	// folder is stored.
 	Attempt Duration `json:"attempt,omitempty"`
-}
-
-// Params gives parameters their values: string, bool or float64 (integers
-// too: exact up to 2^53, which the study's ranges are checked against).
-type Params map[string]any
-
-// Key is the canonical form of p: equal configurations have equal keys.
-func (p Params) Key() string {
-	b, err := json.Marshal(p) // sorts its keys
-	if err != nil {
-		panic(fmt.Sprintf("study: parameters that Parse lets through always marshal: %v", err))
-	}
-	return string(b)
-}
-
-// Matches reports whether p has every value that fixed asks for.
-func (p Params) Matches(fixed Params) bool {
-	for name, want := range fixed {
-		if got, ok := p[name]; !ok || got != want {
-			return false
-		}
-	}
-	return true
 }
 
 // Parameter looks up a parameter of the study by name.

@@ -97,8 +97,8 @@ func TestEveryKey(t *testing.T) {
 		Metrics:   map[string]study.Extract{"accuracy": {Stdout: `acc=(\S+)`}, "loss": {File: "out/results.json", Key: "test.loss", Use: "mean"}},
 		Parameters: []study.Parameter{
 			{Name: "model", Kind: study.Categorical, Values: []any{"knn", "logistic", 3.0, true}},
-			{Name: "k", Kind: study.Int, Low: 1, High: 25, When: map[string][]any{"model": {"knn"}}},
-			{Name: "l2", Kind: study.Float, Low: 0.0001, High: 10, Log: true, When: map[string][]any{"model": {"logistic", 3.0}}},
+			{Name: "k", Kind: study.Int, Low: 1, High: 25, When: map[string]study.Values{"model": {"knn"}}},
+			{Name: "l2", Kind: study.Float, Low: 0.0001, High: 10, Log: true, When: map[string]study.Values{"model": {"logistic", 3.0}}},
 			{Name: "rate", Kind: study.Float, Low: 0, High: 1, Step: 0.25},
 			{Name: "size", Kind: study.Categorical, Values: []any{"small", "large"}},
 		},
@@ -243,7 +243,13 @@ func TestMistakes(t *testing.T) {
 		{"two kinds", "parameters: {a: {int: [1, 2], values: [x]}}", `parameters.a has two kinds`},
 		{"no kind", "parameters: {a: {scale: log}}", `does not say what it can be`},
 		{"reserved name", "parameters: {seed: [1, 2]}", `5:14: "seed" is not free`},
-		{"bad name", "parameters: {a-b: [1, 2]}", `5:14: the parameter's name is "a-b"`},
+		{"bad name", "parameters: {a b: [1, 2]}", `5:14: the parameter's name is "a b"`},
+		{"names of one variable", "parameters: {a.b: [1, 2], a-b: [1, 2]}", `5:27: "a.b" and "a-b" share the variable $RATCHET_PARAM_A_B`},
+		{"a value as a text too", `parameters: {a: [true, "true"]}`, `5:24: parameters.a has true as a text and not as a text, which a program's arguments do not tell apart`},
+		{"a list twice", `parameters: {a: [[1, 2], [1, 2.0]]}`, `5:26: parameters.a has the value [1,2] twice`},
+		{"beyond 64 bits", "parameters: {a: [99999999999999999999]}", "5:18: a value of parameters.a is 99999999999999999999, which 64 bits do not hold"},
+		{"not finite", "parameters: {a: [.inf]}", "5:18: a value of parameters.a is .inf"},
+		{"a bound of YAML 1.1", "parameters: {a: {int: [010, 20]}}", `5:24: parameters.a is the text "010"`},
 		{"names that share a variable", "parameters: {a: [1], A: [2]}", `share the variable $RATCHET_PARAM_A`},
 		{"depends on nothing", "parameters: {a: {int: [1, 2], when: {b: 1}}}", `"a" depends on "b", which is not a parameter`},
 		{"depends on itself", "parameters: {a: {int: [1, 2], when: {b: 1}}, b: {int: [1, 2], when: {a: 1}}}", `depends on itself`},
@@ -491,7 +497,7 @@ func asJSON(t *testing.T, text []byte) any {
 // the schema refuses too; and both know the same keys.
 func TestSchema(t *testing.T) {
 	schema := schemaOf(t)
-	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated)}
+	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated), []byte(choices)}
 	examples, err := filepath.Glob("../examples/*/study.yaml")
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("examples %v, %v", examples, err)

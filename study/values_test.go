@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -82,12 +83,87 @@ func TestArguments(t *testing.T) {
 	}{
 		{study.Params{"k": 5.0, "model": "knn"}, "p --seed 7 --k 5 {literal} -v knn"},
 		{study.Params{"l2": 0.1, "model": true}, "p --seed 7 --l2=0.1 {literal} -v true"},
-		{study.Params{"k": 1.0, "l2": 1e-5}, "p --seed 7 --k 1 --l2=1e-05 {literal}"},
+		{study.Params{"k": 1.0, "l2": 1e-5}, "p --seed 7 --k 1 --l2=0.00001 {literal}"},
 	} {
 		got, err := s.Arguments(c.p, 7)
 		if err != nil || strings.Join(got, " ") != c.want {
 			t.Errorf("%v gives %q (%v), want %q", c.p, got, err, c.want)
 		}
+	}
+}
+
+const choices = `version: 1
+name: choices
+program: {command: [x, "{optimizer.lr}", "{batch-size}", "{layers}"]}
+objective: {metric: m, goal: minimize}
+parameters:
+  optimizer.lr: [1e-4, .5, 5., 1.5E+3, -1e-4, +7, -0]
+  big: [9007199254740993, 18446744073709551615, -9223372036854775808, 9007199254740992, 1e17]
+  words: [010, 1_000, yes, "on", 12:30, 0b11, "1e-4", 2001-01-01, y]
+  radix: [0x10, 0o17]
+  batch-size: [1e3, 2.5e6]
+  layers: [[64, 64], [128], {b: 1.50, a: [x, ~]}, null, true, False]
+  dropout: {values: [0, 0.1], when: {layers: [[128]]}}
+hypotheses:
+  - {id: deep, claim: deep is better, compare: {a: {layers: [64, 64]}, b: {layers: [128]}}, expect: a > b}
+  - {id: small, claim: a small rate is better, compare: {a: {optimizer.lr: 0.0001}, b: {optimizer.lr: 0.5}}, expect: a > b}
+`
+
+// TestChoices: numbers are those of YAML 1.2, exact; lists, objects and null are
+// values too. What a program gets is JSON, and comes back from a journal as it was.
+func TestChoices(t *testing.T) {
+	s, err := study.Parse("study.yaml", []byte(choices))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{
+		"optimizer.lr": "0.0001 0.5 5 1500 -0.0001 7 0",
+		"big":          "9007199254740993 18446744073709551615 -9223372036854775808 9007199254740992 100000000000000000",
+		"words":        "010 1_000 yes on 12:30 0b11 1e-4 2001-01-01 y",
+		"radix":        "16 15",
+		"batch-size":   "1000 2500000",
+		"layers":       `[64,64] [128] {"a":["x",null],"b":1.5} null true false`,
+	} {
+		d, _ := s.Parameter(name)
+		var got []string
+		for _, v := range d.Values {
+			got = append(got, study.FormatValue(v))
+			p := study.Params{name: v}
+			b, err := json.Marshal(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var read study.Params
+			if err := json.Unmarshal(b, &read); err != nil || read[name] != v || !d.Allows(read[name]) {
+				t.Errorf("%s comes back as %#v (%v), and was %#v", b, read[name], err, v)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s is %s, want %s", name, strings.Join(got, " "), want)
+		}
+	}
+	if w := strings.Join(s.Warnings(), "\n"); strings.Count(w, "older YAML reads it otherwise") != 5 || !strings.Contains(w, `study.yaml:8:11: a value of parameters.words is the text "010"`) {
+		t.Errorf("warnings:\n%s", w)
+	}
+	layers, _ := s.Parameter("layers")
+	dropout, _ := s.Parameter("dropout")
+	if p := (study.Params{"layers": layers.Values[1]}); !dropout.Active(p) || !p.Matches(s.Hypotheses[0].B) || p.Matches(s.Hypotheses[0].A) {
+		t.Errorf("%v is not what it is", p)
+	}
+	args, err := s.Arguments(study.Params{"optimizer.lr": 1e-4, "batch-size": 1e3, "layers": layers.Values[0]}, 1)
+	if err != nil || strings.Join(args, " ") != "x 0.0001 1000 [64,64]" {
+		t.Errorf("the command is %q (%v)", args, err)
+	}
+	if v := study.Variable("optimizer.lr-max"); v != "RATCHET_PARAM_OPTIMIZER_LR_MAX" {
+		t.Error(v)
+	}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again study.Study
+	if err := json.Unmarshal(b, &again); err != nil || !reflect.DeepEqual(again.Parameters, s.Parameters) {
+		t.Errorf("of a journal the study has %v (%v), and had %v", again.Parameters, err, s.Parameters)
 	}
 }
 
@@ -128,7 +204,7 @@ func TestParameter(t *testing.T) {
 	if n := (study.Parameter{Kind: study.Float, Low: 0, High: 1}).Size(); n != 0 {
 		t.Errorf("a range of floats has %d values", n)
 	}
-	for v, want := range map[any]string{1.0: "1", -3.0: "-3", 0.1: "0.1", 1e-7: "1e-07", 1e20: "1e+20", true: "true", "x": "x"} {
+	for v, want := range map[any]string{1.0: "1", -3.0: "-3", 0.1: "0.1", 1e-7: "1e-7", 1e20: "100000000000000000000", 1e21: "1e+21", 9007199254740992.0: "9007199254740992", true: "true", "x": "x"} {
 		if got := study.FormatValue(v); got != want {
 			t.Errorf("%v is written %q", v, got)
 		}

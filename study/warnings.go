@@ -5,6 +5,9 @@ import "fmt"
 // Warnings are what is allowed and may surprise, a sentence each.
 func (s *Study) Warnings() []string {
 	var out []string
+	for _, p := range s.surprises {
+		out = append(out, p.String())
+	}
 	if n := s.Validation.Seeds; n < enoughSeeds && s.infers() {
 		out = append(out, fmt.Sprintf("validation.seeds is %d: a verdict on fewer than six pairs rests on little, and only a large difference can be shown; write 10 or more", n))
 	}

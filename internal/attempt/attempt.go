@@ -182,7 +182,7 @@ func (a *Attempt) environment(spec *sandbox.Spec, checkpoint string) []string {
 		env = append(env, "CUDA_DEVICE_ORDER=PCI_BUS_ID", "CUDA_VISIBLE_DEVICES="+list, "NVIDIA_VISIBLE_DEVICES="+list)
 	}
 	for name, v := range j.Parameters {
-		env = append(env, "RATCHET_PARAM_"+strings.ToUpper(name)+"="+study.FormatValue(v))
+		env = append(env, study.Variable(name)+"="+study.FormatValue(v))
 	}
 	return env
 }

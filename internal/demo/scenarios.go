@@ -63,6 +63,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
+	care = maintenance.Of(e.Home, e.Publisher, e.Executor)
 	clean, err := care.Verify(ctx, nil)
 	if err != nil {
 		return err
@@ -83,6 +84,7 @@ func (d *demo) restore(ctx context.Context) error {
 	if e, err = engine.Open(home, engine.Options{}); err != nil {
 		return err
 	}
+	care = maintenance.Of(e.Home, e.Publisher, e.Executor)
 	if _, err := care.Restore(ctx, place, maintenance.RestoreOptions{Backup: m.ID}); err != nil {
 		return err
 	}

@@ -45,8 +45,8 @@ func Parameters(p study.Params) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(p)) {
 		v := study.FormatValue(p[name])
-		if f, ok := p[name].(float64); ok {
-			v = Number(f)
+		if f, ok := p[name].(float64); ok && f != math.Trunc(f) && len(v) > 9 {
+			v = Number(f) // one that the search has drawn
 		}
 		parts = append(parts, name+" "+v)
 	}

@@ -33,7 +33,7 @@ func samples() []research.Payload {
 				Metrics:   map[string]study.Extract{"score": {Stdout: "s=(.*)", Use: "mean"}, "loss": {File: "m.json", Key: "a.b"}},
 				Parameters: []study.Parameter{
 					{Name: "kind", Kind: study.Categorical, Values: []any{"x", true, 2.5}},
-					{Name: "size", Kind: study.Int, Low: 1, High: 9, Step: 2, When: map[string][]any{"kind": {"x"}}},
+					{Name: "size", Kind: study.Int, Low: 1, High: 9, Step: 2, When: map[string]study.Values{"kind": {"x"}}},
 					{Name: "rate", Kind: study.Float, Low: 0.001, High: 1, Log: true},
 				},
 				Hypotheses: []study.Hypothesis{{ID: "h", Claim: "c", A: study.Params{"kind": "x"}, B: study.Params{"kind": true}, Expect: study.Greater, Metric: "loss", By: 0.5}},

@@ -25,7 +25,7 @@ func drawStudy(t *rapid.T) *study.Study {
 		Objective: study.Objective{Metric: "score", Goal: rapid.SampledFrom([]string{study.Maximize, study.Minimize}).Draw(t, "goal")},
 		Parameters: []study.Parameter{
 			{Name: "kind", Kind: study.Categorical, Values: []any{"x", "y", "z"}},
-			{Name: "size", Kind: study.Int, Low: 1, High: 5, When: map[string][]any{"kind": {"x"}}},
+			{Name: "size", Kind: study.Int, Low: 1, High: 5, When: map[string]study.Values{"kind": {"x"}}},
 			{Name: "rate", Kind: study.Float, Low: 0, High: 1},
 		},
 		Search: study.Search{

@@ -26,8 +26,8 @@ func mixed(method string, experiments, parallel int) *study.Study {
 		Parameters: []study.Parameter{
 			{Name: "kind", Kind: study.Categorical, Values: []any{"a", "b", "c"}},
 			{Name: "rate", Kind: study.Float, Low: 1e-4, High: 1, Log: true},
-			{Name: "width", Kind: study.Int, Low: 1, High: 64, Log: true, When: map[string][]any{"kind": {"a", "b"}}},
-			{Name: "drop", Kind: study.Float, Low: 0, High: 0.5, Step: 0.1, When: map[string][]any{"kind": {"c"}}},
+			{Name: "width", Kind: study.Int, Low: 1, High: 64, Log: true, When: map[string]study.Values{"kind": {"a", "b"}}},
+			{Name: "drop", Kind: study.Float, Low: 0, High: 0.5, Step: 0.1, When: map[string]study.Values{"kind": {"c"}}},
 			{Name: "shift", Kind: study.Float, Low: -1, High: 1},
 		},
 		Search:   study.Search{Method: method, Experiments: experiments, Seeds: 1, Eta: 3, MinStep: 1},
@@ -205,7 +205,7 @@ func small(method string) *study.Study {
 	st := mixed(method, 50, 2)
 	st.Parameters = []study.Parameter{
 		{Name: "kind", Kind: study.Categorical, Values: []any{"a", "b"}},
-		{Name: "k", Kind: study.Int, Low: 1, High: 3, When: map[string][]any{"kind": {"a"}}},
+		{Name: "k", Kind: study.Int, Low: 1, High: 3, When: map[string]study.Values{"kind": {"a"}}},
 		{Name: "drop", Kind: study.Float, Low: 0, High: 0.5, Step: 0.5},
 	}
 	return st

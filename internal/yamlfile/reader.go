@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -28,6 +26,7 @@ type Reader struct {
 	File     string
 	MaxSize  int // bytes; 0: no bound
 	Problems Problems
+	Warnings Problems // what is allowed and may surprise
 	anchors  map[string]ast.Node
 	aliases  int
 	nodes    int
@@ -44,6 +43,12 @@ type Entry struct {
 func (r *Reader) Complain(at ast.Node, what, remedy string, args ...any) {
 	line, column := position(at)
 	r.ComplainAt(line, column, what, fmt.Sprintf(remedy, args...))
+}
+
+// Warn notes what may not be meant: what is read, and what to write instead.
+func (r *Reader) Warn(at ast.Node, what, remedy string) {
+	line, column := position(at)
+	r.Warnings = append(r.Warnings, Problem{File: r.File, Line: line, Column: column, What: what, Remedy: remedy})
 }
 
 // ComplainAt notes a mistake at a line and column, from 1.
@@ -253,24 +258,6 @@ func (r *Reader) List(n ast.Node, what string) []ast.Node {
 	return nil
 }
 
-// Scalar is a string, bool or float64.
-func (r *Reader) Scalar(n ast.Node, what string) (any, bool) {
-	switch v := r.Resolve(n).(type) {
-	case *ast.StringNode:
-		return v.Value, true
-	case *ast.LiteralNode:
-		return v.Value.Value, true
-	case *ast.BoolNode:
-		return v.Value, true
-	case *ast.IntegerNode, *ast.FloatNode:
-		return r.Float(n, what)
-	case nil:
-	default:
-		r.Complain(n, what+" is "+Describe(v), "write a text, a number, true or false")
-	}
-	return nil, false
-}
-
 // Text is a text, or a number or boolean as it is written.
 func (r *Reader) Text(n ast.Node, what string) string {
 	switch v := r.Resolve(n).(type) {
@@ -285,43 +272,6 @@ func (r *Reader) Text(n ast.Node, what string) string {
 		r.Complain(n, what+" is "+Describe(v), "write a text")
 	}
 	return ""
-}
-
-// exponent is a number that YAML 1.2 knows and the parser takes for a text.
-var exponent = regexp.MustCompile(`^[-+]?\d+(\.\d*)?[eE][-+]?\d+$`)
-
-// Float is a finite number; false after complaining.
-func (r *Reader) Float(n ast.Node, what string) (float64, bool) {
-	var x float64
-	switch v := r.Resolve(n).(type) {
-	case *ast.IntegerNode:
-		switch i := v.Value.(type) {
-		case int64:
-			x = float64(i)
-		case uint64:
-			x = float64(i)
-		}
-		if math.Abs(x) > 1<<53 {
-			r.Complain(n, what+" is too large a whole number", "stay within ±2^53, where floating point is exact")
-			return 0, false
-		}
-		return x, true
-	case *ast.FloatNode:
-		return v.Value, true
-	case *ast.StringNode:
-		if exponent.MatchString(v.Value) {
-			if x, err := strconv.ParseFloat(v.Value, 64); err == nil {
-				return x, true
-			}
-		}
-		r.Complain(n, fmt.Sprintf("%s is the text %q", what, Shorten(v.Value)), "write a finite number")
-		return 0, false
-	case nil:
-		return 0, false
-	default:
-		r.Complain(n, what+" is "+Describe(v), "write a finite number")
-		return 0, false
-	}
 }
 
 // Number is a number within bounds.
