@@ -134,7 +134,7 @@ func (a *Attempt) series(ctx context.Context, end shim.Ending, box *untrusted.Fo
 			return nil, nil, err
 		}
 	}
-	for name, v := range leaves("", readJSON(box, path.Join(sandbox.OutputFolder, "metrics.json"))) {
+	for name, v := range metrics.Leaves(readJSON(box, path.Join(sandbox.OutputFolder, "metrics.json"))) {
 		line, err := json.Marshal(map[string]any{name: v})
 		if err != nil {
 			return nil, nil, err
@@ -156,26 +156,6 @@ func (a *Attempt) series(ctx context.Context, end shim.Ending, box *untrusted.Fo
 		}
 	}
 	return s, unread, nil
-}
-
-// leaves are the values of a JSON document that are no objects themselves, by
-// their path, names separated by dots, as DVC names them.
-func leaves(path string, v any) map[string]any {
-	object, ok := v.(map[string]any)
-	if !ok {
-		if path == "" {
-			return nil
-		}
-		return map[string]any{path: v}
-	}
-	out := map[string]any{}
-	for name, v := range object {
-		if path != "" {
-			name = path + "." + name
-		}
-		maps.Copy(out, leaves(name, v))
-	}
-	return out
 }
 
 func readJSON(box *untrusted.Folder, name string) any {

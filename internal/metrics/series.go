@@ -118,20 +118,46 @@ func (s *Series) add(line []byte) {
 			step = int(f)
 		}
 	}
-	good := true
-	for _, name := range slices.Sorted(maps.Keys(object)) {
-		if name == "step" {
+	delete(object, "step")
+	leaves := Leaves(object)
+	numbers, full := 0, false
+	for _, name := range slices.Sorted(maps.Keys(leaves)) {
+		value, ok := number(leaves[name])
+		if !ok {
+			s.Odd(name, leaves[name]) // a phase, say; it matters where it is a metric that counts
 			continue
 		}
-		value, ok := number(object[name])
+		numbers++
+		full = !s.Add(name, research.Point{Step: step, Value: value}) || full
+	}
+	switch {
+	case numbers == 0:
+		s.complain(fmt.Sprintf("line %d has no number in it", s.n))
+	case full:
+		s.complain(fmt.Sprintf("line %d has one metric too many: at most %d are kept, with names of up to %d bytes", s.n, maxMetricNames, mostName))
+	}
+}
+
+// Leaves are the values of a JSON document that are no objects themselves, by
+// their path, names separated by dots, as DVC names them.
+func Leaves(document any) map[string]any {
+	out := map[string]any{}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		object, ok := v.(map[string]any)
 		if !ok {
-			s.Odd(name, object[name])
+			out[path] = v
+			return
 		}
-		good = ok && s.Add(name, research.Point{Step: step, Value: value}) && good
+		for name, v := range object {
+			walk(path+"."+name, v)
+		}
 	}
-	if !good {
-		s.complain(fmt.Sprintf("line %d has a value that is not a number, or one metric too many", s.n))
+	object, _ := document.(map[string]any)
+	for name, v := range object {
+		walk(name, v)
 	}
+	return out
 }
 
 // pythonObject reads an object in which bare NaN and Infinity stand for

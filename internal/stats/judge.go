@@ -112,7 +112,7 @@ func (c *comparison) describe(level float64) {
 		c.exactly(constant)
 	case c.N < 2:
 	case constant:
-		c.Why = fmt.Sprintf("nothing varied over the seeds: all differences are %s, so nothing can be inferred; let the seed vary the data's split, or state an exact comparison (exact: true)", short(effect))
+		c.Why = fmt.Sprintf("nothing varied over the seeds: all differences are %s, so nothing can be inferred; let the seed vary the data's split, or state an exact comparison (exact: true)", short(effect+0))
 	default:
 		c.tested = true
 		c.infer(level)
