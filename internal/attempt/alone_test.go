@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +203,9 @@ func TestAloneAltered(t *testing.T) {
 	out, err := attempt.Run(context.Background(), folder, redact.New())
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := []string{"metrics.loss: its pattern has matched no line of the output"}; !slices.Equal(out.Notes, want) {
+		t.Errorf("notes %q", out.Notes)
 	}
 	path := filepath.Join(folder, "objects", out.Evidence[:2], out.Evidence)
 	if err := os.Chmod(path, 0o600); err != nil {

@@ -141,10 +141,16 @@ func (a *Attempt) series(ctx context.Context, end shim.Ending, box *untrusted.Fo
 		}
 		s.Write(append(line, '\n'))
 	}
+	well := end.Exit == 0 && end.EndedBy == shim.ByItself
 	for _, name := range slices.Sorted(maps.Keys(a.Job.Metrics)) {
 		x := a.Job.Metrics[name]
 		if x.File != "" {
-			readKey(s, name, path.Join(sandbox.WorkFolder, x.File), x.Key, box)
+			if !readKey(s, name, path.Join(sandbox.WorkFolder, x.File), x.Key, box) && well {
+				unread = append(unread, fmt.Sprintf("metrics.%s: the file %s has nothing at %s", name, x.File, x.Key))
+			}
+			continue
+		}
+		if x.Stdout == "" {
 			continue
 		}
 		v, found, err := shim.LastMatch(ctx, a.Job.Isolation, a.Job.Limits.Time, x.Stdout, shim.Stdout(a.Folder))
@@ -153,6 +159,8 @@ func (a *Attempt) series(ctx context.Context, end shim.Ending, box *untrusted.Fo
 		}
 		if found {
 			s.Add(name, research.Point{Step: -1, Value: v})
+		} else if err == nil && well {
+			unread = append(unread, fmt.Sprintf("metrics.%s: its pattern has matched no line of the output", name))
 		}
 	}
 	return s, unread, nil
@@ -172,16 +180,16 @@ func readJSON(box *untrusted.Folder, name string) any {
 }
 
 // readKey reads a metric from a JSON file of a program that is not to be touched.
-// key has names separated by dots.
-func readKey(s *metrics.Series, metric, file, key string, box *untrusted.Folder) {
+// key has names separated by dots. It reports whether there is something.
+func readKey(s *metrics.Series, metric, file, key string, box *untrusted.Folder) bool {
 	v := readJSON(box, file)
 	for name := range strings.SplitSeq(key, ".") {
 		m, ok := v.(map[string]any)
 		if !ok {
-			return
+			return false
 		}
 		if v, ok = m[name]; !ok {
-			return
+			return false
 		}
 	}
 	if f, ok := v.(float64); ok {
@@ -189,4 +197,5 @@ func readKey(s *metrics.Series, metric, file, key string, box *untrusted.Folder)
 	} else {
 		s.Odd(metric, v)
 	}
+	return true
 }

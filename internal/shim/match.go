@@ -53,7 +53,7 @@ func LastMatch(ctx context.Context, level sandbox.Isolation, limit study.Duratio
 		return 0, false, err
 	}
 	if from > 0 { // a line that is cut could match as it does not in whole
-		_, text, _ = bytes.Cut(text, []byte{'\n'})
+		text = text[bytes.IndexAny(text, "\r\n")+1:]
 	}
 	if v, found = lastMatch(re, text); found || from == 0 {
 		return v, found, nil
@@ -61,12 +61,17 @@ func LastMatch(ctx context.Context, level sandbox.Isolation, limit study.Duratio
 	return askLastMatch(ctx, level, limit, pattern, f, info.Size())
 }
 
-// lastMatch is the value of the last match of a line that is a number.
+// lastMatch is the value of the last match of a line that is a number. Lines end at
+// a line feed or a carriage return, as those of progress bars do, and are without
+// what colours them, so that ^ and $ are a line's ends.
 func lastMatch(re *regexp.Regexp, text []byte) (float64, bool) {
 	for len(text) > 0 {
-		begin := bytes.LastIndexByte(text[:len(text)-1], '\n') + 1
+		begin := bytes.LastIndexAny(text, "\r\n") + 1
 		line := text[begin:]
-		text = text[:begin]
+		text = text[:max(0, begin-1)]
+		if bytes.IndexByte(line, '\x1b') >= 0 {
+			line = escapes.ReplaceAll(line, nil)
+		}
 		for _, m := range slices.Backward(re.FindAllSubmatch(line, -1)) {
 			if v, err := strconv.ParseFloat(string(m[1]), 64); err == nil {
 				return v, true
@@ -75,6 +80,10 @@ func lastMatch(re *regexp.Regexp, text []byte) (float64, bool) {
 	}
 	return 0, false
 }
+
+// escapes are control sequences of terminals: CSI, OSC, and those of two characters
+// (ECMA-48).
+var escapes = regexp.MustCompile("\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]*(?:\x07|\x1b\\\\)|[@-Z\\\\-_])")
 
 // instructions is the size of a pattern's program.
 func instructions(pattern string) int64 {
