@@ -113,7 +113,7 @@ func (a *app) report(err error) {
 		}
 		fmt.Fprintln(a.err, problems.Error())
 		if len(problems) > 1 {
-			fmt.Fprintf(a.err, "%d mistakes; nothing was run\n", len(problems))
+			fmt.Fprintf(a.err, "%s; nothing was run\n", plural(len(problems), "mistake"))
 		}
 		return
 	}
@@ -264,7 +264,8 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 }
 
 // with opens the home, finds the run that the first argument names, and calls
-// f with it.
+// f with it. Without an argument it is the only run of those that prefer takes; with
+// prefer nil, the one that has not ended, or else the newest.
 func (a *app) with(c *cobra.Command, args []string, prefer func(ratchet.Status) bool, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
 	e, err := a.open(false)
 	if err != nil {
@@ -275,11 +276,22 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(ratchet.Status) 
 	if len(args) > 0 {
 		name = args[0]
 	}
-	run, err := e.Find(c.Context(), name, prefer)
+	run, err := a.find(c.Context(), e, name, prefer)
 	if err != nil {
 		return err
 	}
 	return f(c.Context(), e, run)
+}
+
+func (a *app) find(ctx context.Context, e *ratchet.Engine, name string, prefer func(ratchet.Status) bool) (string, error) {
+	if name != "" || prefer != nil {
+		return e.Find(ctx, name, prefer)
+	}
+	run, err := e.Find(ctx, "", active)
+	if is[*ratchet.UnknownRunError](err) {
+		return e.Find(ctx, "latest", nil)
+	}
+	return run, err
 }
 
 // withAt is with, and finds the position that --at names; 0: the last.

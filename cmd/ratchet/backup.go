@@ -108,7 +108,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 			for _, d := range m.Damaged {
 				a.printf("not backed up: %s\n", d)
 			}
-			a.printf("backup %s: %s, %d new objects, %s\n", m.ID, plural(m.OwnRuns(), "run"), m.Objects, amount(m.Bytes))
+			a.printf("backup %s: %s, %s, %s\n", m.ID, plural(m.OwnRuns(), "run"), plural(m.Objects, "new object"), amount(m.Bytes))
 			return nil
 		},
 	}
@@ -125,6 +125,9 @@ func backupError(ctx context.Context, err error) error {
 	return err
 }
 
+func records(n int64) string { return plural(int(n), "record") }
+
+// plural is a number of things: "1 run", "2 runs".
 func plural(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
@@ -265,25 +268,25 @@ func (a *app) printRestored(e *ratchet.Engine, out *ratchet.Restored) {
 	runs := 0
 	for _, r := range out.Runs {
 		if r.Calls != "" {
-			a.printf("run %s: its model calls, %d records\n", r.Calls, r.Seq)
+			a.printf("run %s: its model calls, %s\n", r.Calls, records(r.Seq))
 			continue
 		}
 		runs++
 		switch {
 		case r.Aside != "":
-			a.printf("run %s: replaced, %d records; the %d that were here are kept in %s\n", r.Run, r.Seq, r.Was, shorter(r.Aside))
+			a.printf("run %s: replaced, %s; the %d that were here are kept in %s\n", r.Run, records(r.Seq), r.Was, shorter(r.Aside))
 		case r.Was == r.Seq:
-			a.printf("run %s: %d records, as they are here\n", r.Run, r.Seq)
+			a.printf("run %s: %s, as here\n", r.Run, records(r.Seq))
 		case r.Was > 0:
-			a.printf("run %s: %d records, %d of them new\n", r.Run, r.Seq, r.Seq-r.Was)
+			a.printf("run %s: %s, %d of them new\n", r.Run, records(r.Seq), r.Seq-r.Was)
 		default:
-			a.printf("run %s: %d records\n", r.Run, r.Seq)
+			a.printf("run %s: %s\n", r.Run, records(r.Seq))
 		}
 		if r.Output != "" {
 			a.printf("  its report goes to %s\n", shorter(r.Output))
 		}
 	}
-	a.printf("restored %s and %d objects from backup %s into %s\n", plural(runs, "run"), out.Objects, out.Backup, shorter(e.Folder()))
+	a.printf("restored %s and %s from backup %s into %s\n", plural(runs, "run"), plural(out.Objects, "object"), out.Backup, shorter(e.Folder()))
 }
 
 func (a *app) backupPruneCommand() *cobra.Command {

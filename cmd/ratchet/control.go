@@ -18,6 +18,9 @@ func me() string {
 	return "somebody"
 }
 
+// anyRun prefers no run: one must be named, unless there is only one.
+func anyRun(ratchet.Status) bool { return true }
+
 // active reports whether a run goes on, or can be resumed.
 func active(s ratchet.Status) bool { return !s.Ended() }
 

@@ -22,7 +22,7 @@ func (a *app) healthCommand() *cobra.Command {
 		Short: "Say how well a run and its machine are, and why",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				d, err := e.Health(ctx, run)
 				if err != nil {
 					return err
@@ -69,7 +69,7 @@ func (a *app) printHealth(d ratchet.Health) {
 	}
 	row("attempts", "%d run, at most %d do%s", len(m.Attempts), m.Parallel, waits)
 	for _, t := range m.Attempts {
-		row("", "%s  processors %.2f, memory %s of %s, disk %s, %d processes%s", t.ID, t.CPURate, study.Bytes(t.Memory), study.Bytes(t.MemoryLimit), study.Bytes(t.Disk), t.Processes, quiet(t, m.Time))
+		row("", "%s  processors %.2f, memory %s of %s, disk %s, %s%s", t.ID, t.CPURate, study.Bytes(t.Memory), study.Bytes(t.MemoryLimit), study.Bytes(t.Disk), processes(t.Processes), quiet(t, m.Time))
 	}
 	for _, f := range d.Forecasts {
 		row("forecast", "%s", f.Text)
@@ -84,7 +84,7 @@ func (a *app) printHealth(d ratchet.Health) {
 	for _, p := range d.Dependencies {
 		why := "answers"
 		if p.Failures > 0 {
-			why = fmt.Sprintf("failed %d times since %s: %s: %s", p.Failures, ago(p.Since, now), p.Class, p.Why)
+			why = fmt.Sprintf("failed %s since %s: %s: %s", often(p.Failures), ago(p.Since, now), p.Class, p.Why)
 		}
 		row("depends on", "%s: breaker %s, %s", p.Name, p.Breaker, why)
 	}
@@ -139,12 +139,19 @@ func gpuLine(g monitor.GPU) string {
 	if g.ECCErrors != nil && *g.ECCErrors > 0 {
 		parts = append(parts, fmt.Sprintf("%d uncorrected memory errors", *g.ECCErrors))
 	}
-	parts = append(parts, fmt.Sprintf("%d processes", len(g.Processes)))
+	parts = append(parts, processes(len(g.Processes)))
 	return strings.Join(parts, ", ")
 }
 
+func processes(n int) string {
+	if n == 1 {
+		return "1 process"
+	}
+	return fmt.Sprintf("%d processes", n)
+}
+
 func engineLine(s monitor.Self) string {
-	line := fmt.Sprintf("%d goroutines", s.Goroutines)
+	line := plural(s.Goroutines, "goroutine")
 	if s.Descriptors != nil {
 		line += fmt.Sprintf(", %d open files", *s.Descriptors)
 	}

@@ -12,10 +12,11 @@ import (
 func (a *app) logsCommand() *cobra.Command {
 	var follow bool
 	c := &cobra.Command{
-		Use:   "logs RUN [TRIAL]",
+		Use:   "logs [RUN] [TRIAL]",
 		Short: "Print what the attempts of a run wrote",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
+			args = runFirst(args)
 			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				trial := ""
 				if len(args) > 1 {

@@ -46,11 +46,17 @@ func (a *app) checkpointsCommand() *cobra.Command {
 func (a *app) checkpointCommand() *cobra.Command {
 	var name string
 	c := &cobra.Command{
-		Use:   "checkpoint [RUN]",
+		Use:   "checkpoint [RUN [NAME]]",
 		Short: "Give the run's position as of now a name",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  cobra.MaximumNArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.with(c, args, active, func(ctx context.Context, e *ratchet.Engine, run string) error {
+				if len(args) > 1 {
+					if name != "" && name != args[1] {
+						return usageError{fmt.Errorf("the checkpoint has two names, %q and %q; keep one", args[1], name)}
+					}
+					name = args[1]
+				}
 				name, err := e.MakeCheckpoint(ctx, run, name, me())
 				if err != nil {
 					return err
@@ -86,7 +92,7 @@ anew; time and money that were spent stay spent.`,
 			if to == "" {
 				return usageError{errors.New("to where? --to takes a record's number, a checkpoint or a time; `ratchet checkpoints RUN` lists them")}
 			}
-			return a.withAt(c, args, nil, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, anyRun, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				err := e.Rollback(ctx, run, at, me())
 				if is[*ratchet.DrivenError](err) {
 					return usageError{fmt.Errorf("%w; `ratchet pause %s` first", err, run)}
@@ -118,6 +124,7 @@ anew; time and money that were spent stay spent.`,
 
 func (a *app) forkCommand() *cobra.Command {
 	var at string
+	var experiments int
 	var o ratchet.ForkOptions
 	c := &cobra.Command{
 		Use:   "fork RUN [--at X] [--set KEY=VALUE …]",
@@ -129,7 +136,10 @@ artifacts; nothing is copied. --set changes the study from there on, like
 What would make results untrue that the fork shares is refused.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, anyRun, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+				if experiments > 0 {
+					o.Set = append(o.Set, fmt.Sprintf("search.experiments=%d", experiments))
+				}
 				o.At, o.By = at, me()
 				fork, err := e.Fork(ctx, run, o)
 				if err != nil {
@@ -155,6 +165,7 @@ What would make results untrue that the fork shares is refused.`,
 	}
 	atFlag(c, &at)
 	c.Flags().StringArrayVar(&o.Set, "set", nil, "change a key of the study from there on, as KEY=VALUE")
+	c.Flags().IntVar(&experiments, "experiments", 0, "the same as --set search.experiments=N")
 	c.Flags().StringVar(&o.Output, "output-dir", "", "folder of the fork's report (default results/RUN)")
 	return c
 }

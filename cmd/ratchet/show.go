@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -18,10 +19,11 @@ import (
 func (a *app) showCommand() *cobra.Command {
 	var at string
 	c := &cobra.Command{
-		Use:   "show RUN [EXPERIMENT]",
+		Use:   "show [RUN] [EXPERIMENT]",
 		Short: "Show a run's experiments, or one experiment with its trials",
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
+			args = runFirst(args)
 			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
@@ -41,6 +43,18 @@ func (a *app) showCommand() *cobra.Command {
 	}
 	atFlag(c, &at)
 	return c
+}
+
+// partForm is the form of an experiment's id, a trial's or an attempt's.
+var partForm = regexp.MustCompile(`^e\d{4,}(-[0-9a-f]{10}(-a\d+)?)?$`)
+
+// runFirst puts an empty name of a run in front of arguments that name a part of one
+// alone: with leaves no doubt which run is meant, or says so.
+func runFirst(args []string) []string {
+	if len(args) == 1 && partForm.MatchString(args[0]) {
+		return []string{"", args[0]}
+	}
+	return args
 }
 
 func (a *app) showRun(r *report.Results) error {

@@ -33,8 +33,8 @@ func (a *app) validateCommand() *cobra.Command {
 				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": x.Outside})
 				return nil
 			}
-			a.printf("%s is a valid study: %d parameters, %d hypotheses, at most %d experiments with %d seeds each\n",
-				args[0], len(s.Parameters), len(s.Hypotheses), s.Search.Experiments, s.Search.Seeds)
+			a.printf("%s is a valid study: %s, %d %s, at most %s with %s each\n", args[0], plural(len(s.Parameters), "parameter"),
+				len(s.Hypotheses), map[bool]string{true: "hypothesis", false: "hypotheses"}[len(s.Hypotheses) == 1], plural(s.Search.Experiments, "experiment"), plural(s.Search.Seeds, "seed"))
 			for _, w := range s.Warnings() {
 				a.printf("warning: %s\n", w)
 			}

@@ -83,7 +83,7 @@ be saved, and keeps the damaged originals aside.`,
 }
 
 // verified prints what a verification, v, found, and sets the exit status.
-func (a *app) verified(v any, what string, records int64, objects int, damages []string) {
+func (a *app) verified(v any, what string, n int64, objects int, damages []string) {
 	summary := "all whole"
 	if len(damages) > 0 {
 		a.status, summary = exitDamaged, number(len(damages))+" damaged"
@@ -95,7 +95,7 @@ func (a *app) verified(v any, what string, records int64, objects int, damages [
 	for _, d := range damages {
 		a.printf("%s\n", d)
 	}
-	a.printf("%s, %d records, %d objects checked: %s\n", what, records, objects, summary)
+	a.printf("%s, %s, %s checked: %s\n", what, plural(int(n), "record"), plural(objects, "object"), summary)
 }
 
 func (a *app) repair(ctx context.Context, flags backupFlags) error {

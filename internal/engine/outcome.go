@@ -39,7 +39,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 	}
 	notes := append(reached(out.Reached), out.Notes...)
 	if bad, why := out.Series.Bad(); bad > 0 {
-		notes = append(notes, fmt.Sprintf("%d lines of metrics were left out; the first: %s", bad, why))
+		notes = append(notes, fmt.Sprintf("%d %s of metrics left out; the first: %s", bad, map[bool]string{true: "line was", false: "lines were"}[bad == 1], why))
 	}
 	ev := evidence(out)
 	ev.CutOff, ev.NoNetwork = d.models.cutOff(t.action.ID), d.closed

@@ -12,6 +12,7 @@ import (
 
 	"ratchet/internal/journal"
 	"ratchet/internal/research"
+	"ratchet/internal/yamlfile"
 )
 
 // Checkpoint is a named position of a run.
@@ -95,9 +96,20 @@ func (h *History) Locate(ctx context.Context, run, at string) (int64, error) {
 	if found > 0 {
 		return found, nil
 	}
+	if stage := "stage-" + at; !strings.HasPrefix(at, "stage-") && slices.ContainsFunc(points, func(p Checkpoint) bool { return p.Name == stage }) {
+		return h.Locate(ctx, run, stage)
+	}
 	t, ok := moment(at, h.home.Now())
 	if !ok {
-		return 0, &PositionError{fmt.Sprintf("run %s has no checkpoint %q, and it is neither a record's number nor a time like 2026-01-31 18:00 or \"2h ago\"; `ratchet checkpoints %s` lists them", run, at, run)}
+		remedy := fmt.Sprintf("`ratchet checkpoints %s` lists them", run)
+		var names []string
+		for _, p := range points {
+			names = append(names, p.Name)
+		}
+		if near := yamlfile.Nearest(at, names); near != "" {
+			remedy = fmt.Sprintf("did you mean %q? %s", near, remedy)
+		}
+		return 0, &PositionError{fmt.Sprintf("run %s has no checkpoint %q, and it is neither a record's number nor a time like 2026-01-31 18:00 or \"2h ago\"; %s", run, at, remedy)}
 	}
 	return h.lastBy(ctx, run, t)
 }

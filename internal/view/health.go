@@ -40,6 +40,9 @@ func HealthOf(ctx context.Context, e *engine.Engine, run string) (Health, error)
 	if w == nil {
 		return Health{}, &NeverDrivenError{run}
 	}
+	if s.Ended() {
+		w.Forecasts = nil // nothing is to come
+	}
 	d := Health{Snapshot: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
 	d.Word = Status{Status: string(s.Status), Driven: d.Driven}.Word()
 	return d, nil

@@ -231,6 +231,7 @@ func (r *Reader) Fields(n ast.Node, what string, handlers map[string]func(ast.No
 			known := slices.Sorted(maps.Keys(handlers))
 			remedy := "known here: " + strings.Join(known, ", ")
 			if near := Nearest(e.Key, known); near != "" {
+				seen[near] = true // one mistake, said once
 				remedy = fmt.Sprintf("did you mean %q? %s", near, remedy)
 			}
 			r.Complain(e.At, fmt.Sprintf("unknown key %q in %s", e.Key, what), "%s", remedy)
