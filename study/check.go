@@ -220,6 +220,8 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		err := folder.VisitFiles([]string{f}, func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
 		var unfit *untrusted.UnfitError
 		switch {
+		case errors.As(err, &unfit) && unfit.Goal != "":
+			p.Complain(p.at["file "+f], unfit.Error(), "copy here what it stands for, or declare it in its place: `program: {inputs: {%s: %s}}`", unfit.Path, goal(unfit.Path, unfit.Goal))
 		case errors.As(err, &unfit):
 			p.Complain(p.at["file "+f], unfit.Error(), "a program gets regular files, and links within the study's folder to such; remove it, copy what it stands for here, or declare that under program.inputs")
 		case errors.Is(err, fs.ErrNotExist):
@@ -228,6 +230,14 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 			p.Complain(p.at["file "+f], fmt.Sprintf("the file %q cannot be read", f), "%s", err)
 		}
 	}
+}
+
+// goal is where a link in a study's folder leads: absolute, or from that folder.
+func goal(link, to string) string {
+	if filepath.IsAbs(to) {
+		return to
+	}
+	return filepath.Join(filepath.Dir(link), to)
 }
 
 // checkCommands complains about a command, or build command, that is not there

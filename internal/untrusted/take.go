@@ -13,15 +13,17 @@ import (
 type UnfitError struct {
 	Path string // below the folder
 	Why  string // what it is
+	Goal string // what a link that leads out of the folder says; "": it is none
 }
 
 func (u *UnfitError) Error() string { return fmt.Sprintf("%q %s", u.Path, u.Why) }
 
 // VisitFiles visits the regular files at some names below f, and below those that are
-// folders. A link that stays below f stands for the file that it leads to;
+// folders. A link that stays below f stands for the file or folder that it leads to;
 // anything else that is neither a file nor a folder is an UnfitError. open opens
 // the file, to be read.
 func (f *Folder) VisitFiles(names []string, visit func(path string, open func() (*os.File, Info, error)) error) error {
+	v := visiting{f: f, visit: visit}
 	for _, name := range names {
 		info, err := f.Lstat(name)
 		if Theirs(err) { // by a link on the way
@@ -30,9 +32,9 @@ func (f *Folder) VisitFiles(names []string, visit func(path string, open func() 
 			return err
 		}
 		if info.Mode.IsDir() {
-			err = f.takeFolder(name, visit)
+			err = v.folder(name, name, 0)
 		} else {
-			err = f.takeFile(name, info, visit)
+			err = v.file(name, name, info, 0)
 		}
 		if err != nil {
 			return err
@@ -41,41 +43,67 @@ func (f *Folder) VisitFiles(names []string, visit func(path string, open func() 
 	return nil
 }
 
-func (f *Folder) takeFolder(name string, visit func(string, func() (*os.File, Info, error)) error) error {
-	top, err := f.Folder(name)
+// How many links to folders may lead into one another, and how many files are visited
+// by way of such in all: a few links can make a folder look endless.
+const (
+	mostThrough  = 8
+	mostByFolder = 100_000
+)
+
+// visiting is a call of VisitFiles.
+type visiting struct {
+	f     *Folder
+	visit func(string, func() (*os.File, Info, error)) error
+	seen  int // files behind links to folders
+}
+
+// folder visits what is in the folder at a name below f, under another name. through
+// says how many links to folders have led there.
+func (v *visiting) folder(at, name string, through int) error {
+	top, err := v.f.Folder(at)
 	if err != nil {
 		return err
 	}
 	defer top.Close()
 	return top.Walk(func(e *Entry, err error) error {
-		below := path.Join(filepath.ToSlash(name), e.Path)
+		here, below := path.Join(filepath.ToSlash(at), e.Path), path.Join(filepath.ToSlash(name), e.Path)
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", below, err)
 		case e.Info.Mode.IsDir():
 			return nil
 		case e.Info.Mode.IsRegular():
-			return visit(below, e.Open)
+			if through > 0 {
+				if v.seen++; v.seen > mostByFolder {
+					return &UnfitError{Path: below, Why: fmt.Sprintf("is one of more than %d files behind links to folders", mostByFolder)}
+				}
+			}
+			return v.visit(below, e.Open)
 		}
-		return f.takeFile(below, e.Info, visit)
+		return v.file(here, below, e.Info, through)
 	})
 }
 
-func (f *Folder) takeFile(name string, info Info, visit func(string, func() (*os.File, Info, error)) error) error {
-	at := name
+// file visits a file, or what a link stands for.
+func (v *visiting) file(here, name string, info Info, through int) error {
+	at := here
 	if info.Mode&fs.ModeSymlink != 0 {
 		var err error
-		if at, info, err = f.follow(name); err != nil {
+		if at, info, err = v.f.follow(here); err != nil {
 			return err
 		}
 	}
 	switch {
 	case info.Mode.IsRegular():
-		return visit(name, func() (*os.File, Info, error) { return f.Open(at) })
+		return v.visit(name, func() (*os.File, Info, error) { return v.f.Open(at) })
+	case info.Mode.IsDir() && through >= mostThrough:
+		return &UnfitError{Path: name, Why: fmt.Sprintf("is a link to a folder behind %d others", through)}
+	case info.Mode.IsDir() && (at == "." || strings.HasPrefix(path.Clean(filepath.ToSlash(here)), at+"/")):
+		return &UnfitError{Path: name, Why: "is a link to a folder that it lies in"}
 	case info.Mode.IsDir():
-		return &UnfitError{name, "is a link to a folder"}
+		return v.folder(at, name, through+1)
 	}
-	return &UnfitError{name, "is " + Kind(info.Mode)}
+	return &UnfitError{Path: name, Why: "is " + Kind(info.Mode)}
 }
 
 // mostLinks is how many one name may lead through, as on Linux.
@@ -85,7 +113,7 @@ const mostLinks = 40
 func (f *Folder) follow(name string) (string, Info, error) {
 	var done []string
 	rest := strings.Split(filepath.ToSlash(name), "/")
-	none := Info{}
+	none, goal := Info{}, ""
 	for links := 0; len(rest) > 0; {
 		element := rest[0]
 		rest = rest[1:]
@@ -94,7 +122,7 @@ func (f *Folder) follow(name string) (string, Info, error) {
 			continue
 		case "..":
 			if len(done) == 0 {
-				return "", none, &UnfitError{name, "leads out of the folder by a link"}
+				return "", none, &UnfitError{Path: name, Why: "leads out of the folder by a link to " + goal, Goal: goal}
 			}
 			done = done[:len(done)-1]
 			continue
@@ -113,17 +141,18 @@ func (f *Folder) follow(name string) (string, Info, error) {
 		in.Close()
 		switch {
 		case err != nil && to == "" && links > 0 && Theirs(err):
-			return "", none, &UnfitError{name, "is a link to what is not there"}
+			return "", none, &UnfitError{Path: name, Why: "is a link to what is not there"}
 		case err != nil:
 			return "", none, failed(name, err)
 		case info.Mode&fs.ModeSymlink == 0:
 			done = append(done, element)
 			continue
 		case path.IsAbs(to):
-			return "", none, &UnfitError{name, "leads out of the folder by a link"}
+			return "", none, &UnfitError{Path: name, Why: "leads out of the folder by a link to " + to, Goal: to}
 		}
+		goal = to
 		if links++; links > mostLinks {
-			return "", none, &UnfitError{name, "is a link to itself"}
+			return "", none, &UnfitError{Path: name, Why: "is a link to itself"}
 		}
 		rest = append(strings.Split(to, "/"), rest...)
 	}

@@ -306,7 +306,7 @@ func TestTake(t *testing.T) {
 	outside := folder(t, map[string]string{"secret": "precious", "deep/key": "precious"})
 	dir := folder(t, map[string]string{
 		"a/x": "1", "a/y": "->x", "a/up": "->../b/z", "b/z": "2", "c": "->b", "through": "->c/z", "far": "->a/up",
-		"bad/abs": "->" + filepath.Join(outside, "secret"), "bad/rel": "->../../" + filepath.Base(outside) + "/secret", "bad/dir": "->../b",
+		"bad/abs": "->" + filepath.Join(outside, "secret"), "bad/rel": "->../../" + filepath.Base(outside) + "/secret", "ok/dir": "->../b", "ok/far": "->dir", "m/to": "->../n", "n/to": "->../m",
 		"bad/dangling": "->nothing", "bad/loop": "->loop", "bad/pipe": "|", "bad/out": "->" + outside, "bad/inside": "->../a/x", "bad/here": "->.", "bad/up": "->..", "abs": "->" + outside,
 	})
 	f := opened(t, Open, dir)
@@ -324,14 +324,14 @@ func TestTake(t *testing.T) {
 		})
 		return out, err
 	}
-	got, err := take("a", "b/z", "c/z", "through", "far", "bad/inside")
-	want := map[string]string{"a/x": "1", "a/y": "1", "a/up": "2", "b/z": "2", "c/z": "2", "through": "2", "far": "2", "bad/inside": "1"}
+	got, err := take("a", "b/z", "c", "c/z", "through", "far", "bad/inside", "ok")
+	want := map[string]string{"ok/dir/z": "2", "ok/far/z": "2", "a/x": "1", "a/y": "1", "a/up": "2", "b/z": "2", "c/z": "2", "through": "2", "far": "2", "bad/inside": "1"}
 	if err != nil || !maps.Equal(got, want) {
 		t.Errorf("took %v, %v", got, err)
 	}
 	for name, why := range map[string]string{
-		"bad/abs": "leads out of the folder", "bad/rel": "leads out of the folder", "bad/dir": "link to a folder", "bad/here": "link to a folder", "bad/up": "link to a folder", "bad/dangling": "not there",
-		"bad/loop": "to itself", "bad/pipe": "a named pipe", "bad/out": "leads out", "abs/secret": "leads out", "abs/deep": "leads out", "bad": "bad/", "../x": "", "c": "link to a folder",
+		"bad/abs": "leads out of the folder", "bad/rel": "leads out of the folder", "bad/here": "a folder that it lies in", "bad/up": "a folder that it lies in", "m": "behind 8 others", "bad/dangling": "not there",
+		"bad/loop": "to itself", "bad/pipe": "a named pipe", "bad/out": "leads out", "abs/secret": "leads out", "abs/deep": "leads out", "bad": "bad/", "../x": "", "n": "behind 8 others",
 	} {
 		got, err := take(name)
 		if err == nil || !strings.Contains(err.Error(), why) || strings.Contains(fmt.Sprint(got), "precious") {
