@@ -35,7 +35,7 @@ var benches = []struct {
 	run  func(b *bench) ([]row, error)
 }{
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
-	{"recovery", recovery}, {"walls", walls}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
+	{"recovery", recovery}, {"walls", walls}, {"threads", threads}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
 	{"append", appends}, {"follow", followed}, {"calls", longCalls}, {"long", longRun},
 	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds}, {"verdicts", verdicts},
 }

@@ -69,7 +69,7 @@ func packed(t *testing.T, from *objects.Store, script string) (folder string, jo
 // left comes to another store.
 func TestAlone(t *testing.T) {
 	folder, _ := packed(t, store(t), `cat file; cat "$RATCHET_CHECKPOINT/c"; echo later > "$RATCHET_CHECKPOINT/c"; echo left > "$RATCHET_OUTPUT/o"
-echo "loss 0.25"; echo '{"score": NaN}' >> "$RATCHET_METRICS"; echo "sk-proj-abcdefghijklmnop1234567890abcd" >&2; exit 3`)
+echo "$OMP_NUM_THREADS $GOMAXPROCS thread"; echo "loss 0.25"; echo '{"score": NaN}' >> "$RATCHET_METRICS"; echo "sk-proj-abcdefghijklmnop1234567890abcd" >&2; exit 3`)
 	carried := filepath.Join(t.TempDir(), "elsewhere")
 	if err := os.Rename(folder, carried); err != nil {
 		t.Fatal(err)
@@ -113,7 +113,7 @@ echo "loss 0.25"; echo '{"score": NaN}' >> "$RATCHET_METRICS"; echo "sk-proj-abc
 		return kept
 	}
 	kept := read(out.Evidence)
-	if kept["stdout"] != "its file\nkept before\nloss 0.25\n" || kept["output/o"] != "left\n" || strings.Contains(kept["stderr"], "abcdefgh") || kept["stderr"] == "" {
+	if kept["stdout"] != "its file\nkept before\n1 1 thread\nloss 0.25\n" || kept["output/o"] != "left\n" || strings.Contains(kept["stderr"], "abcdefgh") || kept["stderr"] == "" {
 		t.Errorf("kept is %q", kept)
 	}
 	if c := read(out.Checkpoint); c["c"] != "later\n" || out.CheckpointSize != 6 {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -155,6 +156,14 @@ func (a *Attempt) restore() error {
 	return os.Rename(half, a.Kept)
 }
 
+// threadVariables say to the usual libraries how many threads to start: as many as the
+// program has processors, rounded up. By themselves they start one for each of the
+// machine's, and a quota then stops them all for most of the time.
+var threadVariables = []string{
+	"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS",
+	"RAYON_NUM_THREADS", "JULIA_NUM_THREADS", "GOMAXPROCS",
+}
+
 // environment is the whole environment of the program: nothing of the engine's
 // own is in it.
 func (a *Attempt) environment(spec *sandbox.Spec, checkpoint string) []string {
@@ -169,6 +178,10 @@ func (a *Attempt) environment(spec *sandbox.Spec, checkpoint string) []string {
 		"RATCHET_ATTEMPT=" + strconv.Itoa(j.Attempt), "RATCHET_SEED=" + strconv.FormatInt(j.Seed, 10),
 		"RATCHET_PARAMS=" + at(sandbox.ParamsFile), "RATCHET_METRICS=" + at(sandbox.MetricsFile),
 		"RATCHET_OUTPUT=" + at(sandbox.OutputFolder), "RATCHET_CHECKPOINT=" + checkpoint,
+	}
+	threads := strconv.Itoa(max(1, int(math.Ceil(j.Limits.CPUs))))
+	for _, name := range threadVariables {
+		env = append(env, name+"="+threads)
 	}
 	if j.Evaluated != "" {
 		env = append(env, "RATCHET_EVALUATED="+at(evaluatedFolder))
