@@ -160,7 +160,9 @@ func (a *Attempt) end(ctx context.Context, h *shim.Process) (*executor.Outcome, 
 	var out executor.Outcome
 	switch {
 	case errors.Is(err, shim.ErrLost):
-		out = Gone()
+		if out, err = a.CollectLost(ctx); err != nil {
+			return nil, err
+		}
 	case err != nil:
 		return nil, err
 	default:

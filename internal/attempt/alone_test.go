@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,6 +194,42 @@ func TestSnapshotsMeanwhile(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWordsOfTheLost: of a job that is gone with its supervisor, what it printed,
+// reported and used until then is kept.
+func TestWordsOfTheLost(t *testing.T) {
+	folder, _ := packed(t, store(t), `echo "precious words"; echo '{"step": 1, "score": 3}' >> "$RATCHET_METRICS"; trap '' TERM; while :; do sleep 0.01; done`)
+	ended := make(chan *executor.Outcome, 1)
+	go func() {
+		out, err := attempt.Run(context.Background(), folder, redact.New())
+		if err != nil {
+			t.Error(err)
+		}
+		ended <- out
+	}()
+	for {
+		said, _ := os.ReadFile(shim.Stdout(folder))
+		reported, _ := os.ReadFile(filepath.Join(sandbox.Box(folder), sandbox.MetricsFile))
+		if used, ok := shim.Using(folder); ok && used.Wall > 0 && len(said) > 0 && len(reported) > 0 {
+			break
+		}
+		<-time.After(time.Millisecond)
+	}
+	pid, err := shim.ShimOf(folder)
+	if err == nil {
+		err = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := <-ended
+	if out == nil || !out.Lost || out.Evidence == "" || out.Wall <= 0 || out.LastOut != "precious words\n" {
+		t.Fatalf("%+v", out)
+	}
+	if v, ok := out.Series.At("score", 1); !ok || v != 3 {
+		t.Errorf("the score is %v (%v)", v, ok)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"ratchet/internal/executor"
 	"ratchet/internal/metrics"
@@ -60,9 +61,31 @@ func (a *Attempt) Collect(ctx context.Context, end shim.Ending) (executor.Outcom
 	return out, err
 }
 
-// Gone is the outcome of a job that is gone without an ending.
-func Gone() executor.Outcome {
-	return executor.Outcome{Lost: true, Host: host(), Series: metrics.NewSeries()}
+// CollectLost makes the outcome of a job that is gone without an ending, with its
+// supervisor: what it printed and reported until then is kept, and what it used as
+// that was published last. None of it is a result.
+func (a *Attempt) CollectLost(ctx context.Context) (executor.Outcome, error) {
+	out := executor.Outcome{Lost: true, Host: host(), Series: metrics.NewSeries()}
+	if u, ok := shim.Using(a.Folder); ok {
+		out.Started, out.Ended = u.Time.Add(-time.Duration(u.Wall*float64(time.Second))), u.Time
+		out.Wall, out.CPU, out.Memory, out.Disk, out.Read, out.Written = u.Wall, u.CPU, u.Peak, u.Disk, u.Read, u.Written
+	}
+	box, err := openBox(sandbox.Box(a.Folder))
+	if err != nil {
+		return out, err
+	}
+	defer box.Close()
+	files, err := a.keepTexts(box)
+	if err != nil || len(files) == 0 {
+		return out, err
+	}
+	if out.Series, _, err = a.series(context.WithoutCancel(ctx), shim.Ending{MetricsSize: mostMetricsFile, Exit: -1}, box); err != nil {
+		return out, err
+	}
+	out.LastOut, out.LastErr = a.Secrets.Text(lastOf(shim.Stdout(a.Folder))), a.Secrets.Text(lastOf(shim.Stderr(a.Folder)))
+	digest, err := a.Store.PutTree(files)
+	out.Evidence = string(digest)
+	return out, err
 }
 
 func host() string {

@@ -35,6 +35,9 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 		at.Exit = -1
 		v := failure.Classify(failure.Evidence{Lost: true})
 		at.Class, at.Message = v.Class, v.Message
+		if at.Words = lastPart(out.LastErr); at.Words == "" {
+			at.Words = lastPart(out.LastOut)
+		}
 		return at, nil
 	}
 	notes := append(reached(out.Reached), out.Notes...)

@@ -13,6 +13,7 @@ type Identity struct {
 // sees it. The shim writes it down once a second.
 type Reading struct {
 	Time      time.Time `json:"time"`
+	Wall      float64   `json:"wall_s"`       // seconds since it was started
 	CPU       float64   `json:"cpu_s"`        // seconds so far
 	Memory    int64     `json:"memory_bytes"` // now; shared pages are counted once, where the kernel says
 	Peak      int64     `json:"peak_bytes"`   // of memory, at any time

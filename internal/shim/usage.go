@@ -40,7 +40,7 @@ func (w *supervision) publish(now time.Time, disk int64) {
 	}
 	w.nextUsage = now.Add(publishEvery)
 	u := &w.usage
-	u.Time, u.CPU, u.Peak, u.Alive = now.UTC(), w.cpu, w.memory, w.since.UTC()
+	u.Time, u.Wall, u.CPU, u.Peak, u.Alive = now.UTC(), now.Sub(w.began).Seconds(), w.cpu, w.memory, w.since.UTC()
 	w.tree.Read(w.child.pid, w.child.isolated && !w.spec.SharesNetwork(), u)
 	_ = writeJSON(filepath.Join(w.folder, usageFile), u)
 }

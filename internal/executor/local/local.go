@@ -143,13 +143,15 @@ type handle struct {
 // Wait implements executor.Handle.
 func (h *handle) Wait(ctx context.Context) (executor.Outcome, error) {
 	end, err := h.shim.Wait(ctx)
-	if errors.Is(err, shim.ErrLost) {
-		return attempt.Gone(), nil
+	var out executor.Outcome
+	switch {
+	case errors.Is(err, shim.ErrLost):
+		out, err = h.attempt.CollectLost(ctx)
+	case err != nil:
+		return out, err
+	default:
+		out, err = h.attempt.Collect(ctx, end)
 	}
-	if err != nil {
-		return executor.Outcome{}, err
-	}
-	out, err := h.attempt.Collect(ctx, end)
 	if err != nil {
 		err = fmt.Errorf("collecting attempt %s: %w", h.attempt.Job.ID, err)
 	}
