@@ -59,7 +59,7 @@ func (a *app) printCalls(d ratchet.Calls) {
 			in, out = fmt.Sprint(c.In), fmt.Sprint(c.Out)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f s\t%d\t%s\n", c.Call, c.Time.Local().Format("15:04:05"), c.Attempt, research.Printable(c.Model, 60),
-			in, out, study.Dollars(c.USD), c.Seconds, c.Replayed, outcome(c))
+			in, out, study.Dollars(c.USD)+map[bool]string{true: ", estimated"}[c.Estimated], c.Seconds, c.Replayed, outcome(c))
 	}
 	_ = w.Flush() // ignore write errors: the reader may be gone
 	for _, r := range d.Refused {

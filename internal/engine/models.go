@@ -237,7 +237,7 @@ func (w *door) attach(job *executor.Job) {
 		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
 		"PYTHONPATH=BOX/" + pythonFolder,
 	}
-	for _, name := range provider.KeyNames() {
+	for _, name := range append(provider.KeyNames(), "CODEX_API_KEY") {
 		env = append(env, name+"="+token)
 	}
 	if len(w.tools.Hosts) > 0 || w.trust != nil {

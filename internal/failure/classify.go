@@ -99,10 +99,10 @@ func Classify(e Evidence) Verdict {
 			v.Wait = wish(said)
 		}
 	}
-	words := lastLine(e.Stderr)
+	line := words(e.Stderr, e.Stdout)
 	switch {
-	case words != "":
-		v.Message = how + ": " + words
+	case line != "":
+		v.Message = how + ": " + line
 	case v.Pattern != "":
 		v.Message = how + ": " + lastLine(e.Stdout)
 	case e.Signal == "":
@@ -151,14 +151,4 @@ func Answer(status int, retryAfter float64, body string) Verdict {
 		v.Message += ": " + words
 	}
 	return v
-}
-
-// MostWords bounds what a message quotes of a program, in bytes.
-const MostWords = 400
-
-// lastLine is the last line of a text that says anything.
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	s = strings.TrimSpace(s[strings.LastIndexByte(s, '\n')+1:])
-	return research.Printable(s, MostWords)
 }

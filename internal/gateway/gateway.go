@@ -172,6 +172,12 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		return
 	}
 	r, err := parseTarget(hr.Method, hr.URL, func(name string) bool { return g.Settings.Providers[name] != nil })
+	if err != nil && strings.EqualFold(hr.Header.Get("Upgrade"), "websocket") {
+		// Clients that try a WebSocket first fall back to HTTP at once.
+		w.Header().Set("Upgrade", "HTTP/1.1")
+		g.answerError(w, protocol.OpenAI, research.ProgramFault, http.StatusUpgradeRequired, "the gateway carries model calls over HTTP alone")
+		return
+	}
 	if err != nil {
 		speaks := protocol.OpenAI
 		if hr.Header.Get("Anthropic-Version") != "" {
@@ -197,6 +203,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	canonical, err := r.read(body, g.Rules)
 	if err != nil {
 		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
+		return
+	}
+	if r.Background {
+		g.refuse(w, r, attempt, research.ProgramFault, 0, "background responses are billed while nothing counts or records them; leave out `background: true`, and stream the answer if it takes long")
 		return
 	}
 	g.call(w, hr, r, attempt, scope, canonical)

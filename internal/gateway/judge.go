@@ -86,7 +86,7 @@ func plain(h http.Header, body []byte) ([]byte, error) {
 // leaveAlone keeps others from a provider that is asked too much.
 func (u *upstream) leaveAlone(t target, a *answer) {
 	wait := retryAfter(a.header)
-	if wait <= 0 || wait > mostWait {
+	if wait <= 0 || wait > mostHold {
 		return
 	}
 	_ = u.shared.blockUntil(t.name(), u.shared.now().Add(wait)) // they find out themselves, too

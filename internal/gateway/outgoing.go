@@ -46,6 +46,13 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 		}
 		body = b
 	}
+	if r.addsUsage(t) {
+		b, err := sjson.SetBytes(body, "stream_options.include_usage", true)
+		if err != nil {
+			return nil, nil, fmt.Errorf("asking for the usage: %w", err)
+		}
+		body = b
+	}
 	address := protocol.Of(t.provider.Protocol).Join(t.provider.URL, path)
 	if r.query != "" && convert == nil {
 		address += "?" + r.query
@@ -68,6 +75,12 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the answer is read on the way
 	return req, convert, t.provider.Authorize(req.Header)
+}
+
+// addsUsage reports whether a target is asked, without the program's knowing, to tell
+// at a stream's end what it used: what a model thought is in no other place.
+func (r *request) addsUsage(t target) bool {
+	return r.endpoint == protocol.Chat && r.Stream && !r.UsageAsked && t.provider.Protocol == r.protocol && !t.provider.NoStreamOptions
 }
 
 // fetching is a request of a program to a host, as it is, but for what belongs

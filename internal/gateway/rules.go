@@ -18,7 +18,7 @@ type Rules struct {
 }
 
 // alwaysIgnored are fields that name who asks and change no answer.
-var alwaysIgnored = []string{"/metadata", "/user", "/safety_identifier", "/prompt_cache_key"}
+var alwaysIgnored = []string{"/metadata", "/user", "/safety_identifier", "/prompt_cache_key", "/client_metadata", "/input/*/id"}
 
 // apply takes out of a request what does not count.
 func (r Rules) apply(v map[string]any) {

@@ -202,6 +202,9 @@ func (s *Shared) enter(ctx context.Context, p *provider.Provider, model string, 
 		if err != nil || wait <= 0 {
 			return err
 		}
+		if wait > mostWait {
+			return &heldError{p.Name + "/" + model, wait}
+		}
 		t := time.NewTimer(wait)
 		select {
 		case <-t.C:
@@ -210,6 +213,16 @@ func (s *Shared) enter(ctx context.Context, p *provider.Provider, model string, 
 			return ctx.Err()
 		}
 	}
+}
+
+// heldError says that a model is not to be asked for longer than a call waits.
+type heldError struct {
+	model string
+	wait  time.Duration
+}
+
+func (h *heldError) Error() string {
+	return fmt.Sprintf("%s asked not to be called for another %s, and is left alone until then", h.model, h.wait.Round(time.Second))
 }
 
 func (s *Shared) try(p *provider.Provider, model string, tokens int64) (time.Duration, error) {

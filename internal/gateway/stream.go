@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -17,11 +18,22 @@ import (
 
 // stream reads a stream of events and passes on what may be: all but the event
 // that makes the answer whole, which waits for the journal.
-func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error, keys *redact.Redactor) error {
-	if e := resp.Header.Get("Content-Encoding"); e != "" && e != "identity" {
+func (u *upstream) stream(r *request, t target, resp *http.Response, f *flight, began time.Time, watch *time.Timer, a *answer, fail func(error) error, keys *redact.Redactor) error {
+	source := io.Reader(resp.Body)
+	switch e := resp.Header.Get("Content-Encoding"); e {
+	case "", "identity":
+	case "gzip": // which some send though it was not asked for
+		z, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			return fail(fmt.Errorf("unpacking the stream: %w", err))
+		}
+		source = z
+		resp.Header.Del("Content-Encoding")
+	default:
 		return fail(fmt.Errorf("the stream is encoded as %s, and none was asked for", e))
 	}
 	header := passed(resp.Header)
+	hides := r.addsUsage(t)
 	room := chunkPool.Get().(*[]byte)
 	defer chunkPool.Put(room)
 	chunk := *room
@@ -29,7 +41,7 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 	at := 0 // up to which the events were read
 	ended, finished := false, false
 	for {
-		n, err := resp.Body.Read(chunk)
+		n, err := source.Read(chunk)
 		if n > 0 {
 			if len(body) == 0 {
 				a.first = time.Since(began)
@@ -44,6 +56,11 @@ func (u *upstream) stream(r *request, resp *http.Response, f *flight, began time
 				if event := keys.Known(body[at : at+e.End]); !bytes.Equal(event, body[at:at+e.End]) {
 					body = slices.Concat(body[:at], event, body[at+e.End:])
 					e, _ = protocol.NextEvent(body[at:])
+				}
+				if hides && protocol.OnlyUsage(e.Data) {
+					a.use.Read(r.endpoint, e.Data)
+					body = slices.Concat(body[:at], body[at+e.End:])
+					continue
 				}
 				switch e.Kind(r.endpoint) {
 				case protocol.Last:

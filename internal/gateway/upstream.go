@@ -109,7 +109,8 @@ type answer struct {
 const (
 	backoffFirst = 500 * time.Millisecond
 	backoffMost  = 30 * time.Second
-	mostWait     = 15 * time.Minute // that a server may ask for
+	mostWait     = 15 * time.Minute // that a call waits for
+	mostHold     = 48 * time.Hour   // that a server may ask not to be asked for
 )
 
 // send carries a call out: it asks the targets in turn until one has answered
@@ -196,7 +197,15 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 		a.class, a.why = class, why
 		return a
 	}
-	if err := u.shared.enter(ctx, t.provider, t.model, r.In/4); err != nil { // four bytes are a token, about
+	err := u.shared.enter(ctx, t.provider, t.model, r.In/4) // four bytes are a token, about
+	if held, ok := errors.AsType[*heldError](err); ok {
+		a.status = http.StatusTooManyRequests
+		a.header = http.Header{"Retry-After": {strconv.Itoa(int(held.wait.Seconds()) + 1)}, "Content-Type": {"application/json"}}
+		_, document := protocol.Refusal(r.protocol, research.RateLimited, "ratchet: "+held.Error())
+		a.body, _ = ledger.CanonicalJSON(document) // of texts
+		return failed(research.RateLimited, held.Error())
+	}
+	if err != nil {
 		return failed(research.Internal, err.Error())
 	}
 	slots := u.slotsOf(t.provider)
@@ -206,7 +215,7 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	case <-ctx.Done():
 		return failed(research.Transient, "the gateway is closing")
 	}
-	err := u.deps.Of(dependencyOf(t.provider)).Do(ctx, 0, func(ctx context.Context) error {
+	err = u.deps.Of(dependencyOf(t.provider)).Do(ctx, 0, func(ctx context.Context) error {
 		return u.ask(ctx, r, t, f, began, &a)
 	})
 	var open *breaker.OpenError
@@ -276,7 +285,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	u.obey(t, resp.Header)
 	streaming := r.Stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
 	if streaming {
-		return u.stream(r, resp, f, began, watch, a, fail, keys)
+		return u.stream(r, t, resp, f, began, watch, a, fail, keys)
 	}
 	body, err := u.readAll(resp, watch, began, a)
 	if err != nil {

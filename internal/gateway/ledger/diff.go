@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -31,10 +32,12 @@ type Change struct {
 // mostChanges are as many changes as a Diff has.
 const mostChanges = 20
 
-// Diffs compares each call that an attempt after a trial's first made anew with
-// what was on record then and that the attempt had not asked for.
+// Diffs pairs each call that an attempt after a trial's first made anew with the one on
+// record then that is most like it, that the attempt had not asked for, and that is in
+// no other pair of the attempt: those that differ least are paired first.
 func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
-	var out []Diff
+	type pair struct{ call, record, weight int } // of calls
+	var all []pair
 	calls := l.Calls()
 	first := map[string]string{} // of each scope
 	for i, c := range calls {
@@ -44,31 +47,56 @@ func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
 		if c.Attempt == first[c.Scope] {
 			continue
 		}
-		is, err := l.request(ctx, &c)
-		if err != nil {
-			return nil, err
-		}
-		var best *Diff
-		for _, o := range calls[:i] {
+		for j, o := range calls[:i] {
 			if o.Scope != c.Scope || o.Path != c.Path || o.Attempt == c.Attempt || slices.Contains(o.Delivered, c.Attempt) {
 				continue
 			}
-			was, err := l.request(ctx, &o)
+			d, err := l.diff(ctx, &c, &o)
 			if err != nil {
 				return nil, err
 			}
-			d := Diff{Call: c.Call, Attempt: c.Attempt, Nearest: o.Call, Of: o.Attempt}
-			compare("", was, is, &d.Changes)
-			if best == nil || len(d.Changes) < len(best.Changes) {
-				best = &d
-			}
-		}
-		if best != nil {
-			best.Changes = best.Changes[:min(len(best.Changes), mostChanges)]
-			out = append(out, *best)
+			all = append(all, pair{i, j, d.weight()})
 		}
 	}
+	slices.SortStableFunc(all, func(a, b pair) int { return cmp.Compare(a.weight, b.weight) })
+	paired, taken := map[int]bool{}, map[string]bool{} // calls; records, by attempt
+	var out []Diff
+	for _, p := range all {
+		c, o := &calls[p.call], &calls[p.record]
+		if record := c.Attempt + " " + o.Call; !paired[p.call] && !taken[record] {
+			paired[p.call], taken[record] = true, true
+			d, err := l.diff(ctx, c, o)
+			if err != nil {
+				return nil, err
+			}
+			d.Changes = d.Changes[:min(len(d.Changes), mostChanges)]
+			out = append(out, d)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Diff) int { return cmp.Compare(a.Call, b.Call) })
 	return out, nil
+}
+
+// diff is how a call differs from one on record.
+func (l *Ledger) diff(ctx context.Context, c, record *Call) (Diff, error) {
+	d := Diff{Call: c.Call, Attempt: c.Attempt, Nearest: record.Call, Of: record.Attempt}
+	is, err := l.request(ctx, c)
+	if err != nil {
+		return d, err
+	}
+	was, err := l.request(ctx, record)
+	compare("", was, is, &d.Changes)
+	return d, err
+}
+
+// weight is how much two requests differ: places first, and then how much of their
+// texts.
+func (d Diff) weight() int {
+	w := len(d.Changes) << 20
+	for _, c := range d.Changes {
+		w += len(c.Was) + len(c.Is)
+	}
+	return w
 }
 
 // request is a call's body, read.

@@ -117,6 +117,13 @@ func (openAI) Kind(e Endpoint, data []byte) EventKind {
 	return Part
 }
 
+// OnlyUsage reports whether an event of a stream of chat completions tells the usage
+// and nothing else.
+func OnlyUsage(data []byte) bool {
+	choices := gjson.GetBytes(data, "choices")
+	return gjson.GetBytes(data, "usage").IsObject() && choices.IsArray() && len(choices.Array()) == 0
+}
+
 func (openAI) Refusal(kind, code, message string) map[string]any {
 	return object{"error": object{"message": message, "type": kind, "param": nil, "code": code}}
 }

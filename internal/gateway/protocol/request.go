@@ -12,10 +12,14 @@ type object = map[string]any
 type Asked struct {
 	Model  string // as the program names it
 	Stream bool
-	Out    int64  // tokens that the answer may have, as the program says; 0: it does not
-	N      int64  // answers asked for
-	In     int64  // tokens that the request has at most
-	Runs   string // a tool that the provider is to run, whose use cannot be bounded; "": none
+	Out    int64 // tokens that the answer may have, as the program says; 0: it does not
+	N      int64 // answers asked for
+	In     int64 // tokens that the request has at most
+	// UsageAsked: the program wants a stream's tokens told at its end.
+	UsageAsked bool
+	// Background: the answer is to be fetched later, from where it is not counted.
+	Background bool
+	Runs       string // a tool that the provider is to run, whose use cannot be bounded; "": none
 }
 
 // What tokens a request has at most. A token is one byte or more of text; an image
@@ -49,6 +53,8 @@ func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
 			r.In += conversationTokens
 		}
 	}
+	r.UsageAsked = usageAsked(v)
+	r.Background, _ = v["background"].(bool)
 	r.Runs = providerTool(v)
 	return r
 }
@@ -61,8 +67,9 @@ func whole(v any) int64 {
 }
 
 // clientTools are the types of tools that the program runs itself, or begin
-// them: what they cost is in the tokens.
-var clientTools = []string{"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "apply_patch"}
+// them: what they cost is in the tokens. tool_search looks among the tools of the
+// request.
+var clientTools = []string{"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "shell", "apply_patch", "tool_search"}
 
 // providerTool is the tool that a request has its provider run, if any: a
 // search in the web, say. What it finds counts as input, and it costs by itself.
@@ -76,11 +83,25 @@ func providerTool(v object) string {
 	for _, t := range tools {
 		of, _ := t.(object)
 		kind, _ := of["type"].(string)
-		if kind != "" && !slices.ContainsFunc(clientTools, func(c string) bool { return strings.HasPrefix(kind, c) }) {
+		switch {
+		case kind == "namespace": // groups others
+			if runs := providerTool(object{"tools": of["tools"]}); runs != "" {
+				return runs
+			}
+		case kind == "shell" && hosted(of):
+			return "shell in a container of the provider"
+		case kind != "" && !slices.ContainsFunc(clientTools, func(c string) bool { return strings.HasPrefix(kind, c) }):
 			return kind
 		}
 	}
 	return ""
+}
+
+// hosted reports whether a shell tool runs at the provider.
+func hosted(tool object) bool {
+	environment, _ := tool["environment"].(object)
+	kind, _ := environment["type"].(string)
+	return strings.HasPrefix(kind, "container")
 }
 
 // weight is what of a body is not text.

@@ -28,6 +28,8 @@ type Provider struct {
 	Prices   string // whose lines of the table of prices
 	Free     bool   // it costs nothing
 	Hosts    []string
+	// NoStreamOptions: it refuses stream_options, and tells the usage unasked.
+	NoStreamOptions bool
 
 	Limits                        // of all its models together
 	Models      map[string]Limits // of each by itself, by name
@@ -130,7 +132,7 @@ func builtIn() map[string]*Provider {
 	add("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "api.deepseek.com")
 	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com")
 	add("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "api.groq.com")
-	add("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "api.mistral.ai")
+	add("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "api.mistral.ai").NoStreamOptions = true
 	add("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", "api.together.xyz")
 	add("fireworks", "https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY", "api.fireworks.ai")
 	add("xai", "https://api.x.ai/v1", "XAI_API_KEY", "api.x.ai")
