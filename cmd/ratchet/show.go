@@ -77,7 +77,13 @@ func (a *app) showRun(r *report.Results) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, value, good, len(x.Trials), report.Parameters(x.Parameters))
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for i, c := range r.Code() {
+		a.printf("%scode of %s: %s\n", map[bool]string{true: "\n"}[i == 0], map[bool]string{true: "the study", false: c.Folder}[c.Folder == "."], c.Text())
+	}
+	return nil
 }
 
 func (a *app) showExperiment(r *report.Results, x report.Experiment) error {

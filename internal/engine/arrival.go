@@ -58,7 +58,7 @@ func (e *Engine) accept(ctx context.Context, s *research.State, o DriveOptions, 
 			return err
 		}
 	}
-	now, err := environment.Inspect(ctx, &c)
+	now, err := environment.Inspect(ctx, &c, e.secrets)
 	if err != nil {
 		return err
 	}

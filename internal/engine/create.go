@@ -196,7 +196,7 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 	if c.Inputs, err = e.recordInputs(c.Study.AllInputs(), c.Folder); err != nil {
 		return err
 	}
-	env, err := environment.Inspect(ctx, c)
+	env, err := environment.Inspect(ctx, c, e.secrets)
 	if err != nil {
 		return err
 	}

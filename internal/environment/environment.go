@@ -15,6 +15,7 @@ import (
 	"github.com/shirou/gopsutil/v4/mem"
 
 	"ratchet/internal/home"
+	"ratchet/internal/redact"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/study"
@@ -36,6 +37,7 @@ type Environment struct {
 	Path        string              `json:"path"`      // PATH of programs
 	ReadOnly    []string            `json:"read_only"` // folders that programs see besides the system's
 	Release     string              `json:"ratchet"`
+	Code        []research.Code     `json:"code"` // of folders in git repositories
 }
 
 // standardPath is where every system has its programs.
@@ -43,7 +45,7 @@ const standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 
 // Inspect records the machine and finds the folders outside the system's own
 // that the program needs to be seen in a sandbox.
-func Inspect(ctx context.Context, c *research.RunCreated) (Environment, error) {
+func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redactor) (Environment, error) {
 	env := Environment{
 		OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), GPUs: gpus(ctx),
 		Limits: c.Study.Limits.Attempt, Isolation: c.Isolation, Release: home.Release, ReadOnly: []string{},
@@ -57,6 +59,7 @@ func Inspect(ctx context.Context, c *research.RunCreated) (Environment, error) {
 	if info, err := cpu.InfoWithContext(ctx); err == nil && len(info) > 0 {
 		env.CPU = info[0].ModelName
 	}
+	env.Code = codeOf(ctx, c, secrets)
 	f := finder{isolation: sandbox.Isolation(c.Isolation), dir: c.Folder}
 	if p := c.Study.Program.Environment; p != "" {
 		root := study.Resolve(c.Folder, p)

@@ -20,7 +20,7 @@ const mostLines = 400
 var (
 	errorForm = regexp.MustCompile(`^(` + strings.Join([]string{
 		`(?:Uncaught )?(?:[A-Z]\w*)?(?:Error|Exception|Interrupt)(?: \[\w+\])?(?::.*)?`, // Node.js, Python, Ruby, Java
-		`(?:[a-z_]\w*\.)+[A-Z]\w*(?:Error|Exception)?(?::.*)?`,                     // Python, in a module: torch.OutOfMemoryError: …
+		`(?:[a-z_]\w*\.)+[A-Z]\w*(?:Error|Exception)?(?::.*)?`,                          // Python, in a module: torch.OutOfMemoryError: …
 		`Exception in thread .*`,    // Java
 		`panic: .*`,                 // Go
 		`fatal error: .*`,           // Go, compilers

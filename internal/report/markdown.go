@@ -48,6 +48,9 @@ func markdown(r *Results) []byte {
 	}
 	p("\n## Record\n")
 	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
+	for _, c := range r.Code() {
+		p("* Code of %s: %s", map[bool]string{true: "the study", false: "`" + c.Folder + "`"}[c.Folder == "."], escape(c.Text()))
+	}
 	if r.Reproduction != nil && r.compares() {
 		p("* Reproduction of `%s`: %s", r.Reproduction.Trial, escape(r.Reproduction.Why))
 	}

@@ -210,6 +210,18 @@ type Journal struct {
 	Hash string `json:"hash"`
 }
 
+// Code is where the study's folder and its inputs came from, as environment.json has
+// it.
+func (r *Results) Code() []research.Code {
+	var env struct {
+		Code []research.Code `json:"code"`
+	}
+	if json.Unmarshal(r.Environment, &env) != nil {
+		return nil // of a release that did not say it
+	}
+	return env.Code
+}
+
 // Build makes the results of a run as it stands. environment is the content
 // of the object that the run's first event names.
 func Build(s *research.State, head Journal, environment json.RawMessage) *Results {
