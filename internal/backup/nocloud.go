@@ -9,8 +9,8 @@ import (
 
 // A binary without the clients of object stores is half as large.
 
-func openGCS(ctx context.Context, dest string) (Store, error) { return openBucket(ctx, dest) }
+func openGCS(ctx context.Context, dest string) (store, error) { return openBucket(ctx, dest) }
 
-func openBucket(_ context.Context, dest string) (Store, error) {
+func openBucket(_ context.Context, dest string) (store, error) {
 	return nil, fmt.Errorf("this binary was built without object stores (-tags nocloud): %s cannot be opened; name a folder", dest)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image/color"
 	"math"
+	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/font"
@@ -41,7 +42,16 @@ func (w *writer) plots(r *Results) map[string][]byte {
 			w.fail(err)
 			return
 		}
-		p.Draw(draw.Crop(draw.New(to), margin, -margin, margin, -margin))
+		area := draw.Crop(draw.New(to), margin, -margin, margin, -margin)
+		// The legend has room of its own, above the data.
+		legend := p.Legend
+		p.Legend = plot.NewLegend()
+		if size := legend.Rectangle(area).Size(); size.Y > 0 {
+			legend.Top, legend.Left = true, true
+			legend.Draw(draw.Crop(area, 2*vg.Centimeter, 0, area.Max.Y-area.Min.Y-size.Y, 0))
+			area = draw.Crop(area, 0, 0, 0, -size.Y-margin)
+		}
+		p.Draw(area)
 		var b bytes.Buffer
 		if _, err := to.WriteTo(&b); err != nil {
 			w.fail(err)
@@ -53,7 +63,7 @@ func (w *writer) plots(r *Results) map[string][]byte {
 	add("progress", progressPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
 	add("importance", importancePlot(r), 18*vg.Centimeter, vg.Length(2+float64(len(r.Importance)))*vg.Centimeter)
 	for _, h := range r.Hypotheses {
-		add("hypothesis-"+h.ID, hypothesisPlot(h), 9*vg.Centimeter, 8*vg.Centimeter)
+		add("hypothesis-"+h.ID, hypothesisPlot(h), 10*vg.Centimeter, 9*vg.Centimeter)
 	}
 	return out
 }
@@ -92,12 +102,13 @@ func newPlot(x, y string) *plot.Plot {
 	return p
 }
 
-// progressPlot shows every experiment's objective in the order of proposals,
-// and the best so far.
+// progressPlot shows every experiment's objective in the order of proposals, the best
+// so far, and which experiments have no value since they failed.
 func progressPlot(r *Results) *plot.Plot {
-	var all, best plotter.XYs
+	var all, best, failed plotter.XYs
 	for i, x := range r.Experiments {
 		if x.Value == nil {
+			failed = append(failed, plotter.XY{X: float64(i + 1)})
 			continue
 		}
 		v := *x.Value
@@ -122,14 +133,42 @@ func progressPlot(r *Results) *plot.Plot {
 	p.Legend.Add("best so far", line)
 	p.Legend.Add("mean over the search's seeds", points)
 	p.Legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 9}
-	// The legend lies on the side of the worst values, in room of its own.
-	room := 0.25 * (p.Y.Max - p.Y.Min)
-	if p.Legend.Top = r.Objective.Goal == study.Minimize; p.Legend.Top {
-		p.Y.Max += room
-	} else {
-		p.Y.Min -= room
+	p.Legend.TextStyle.Color = ink
+	if len(failed) > 0 && drawable(&p.Y) {
+		// On the edge where values are worst.
+		edge, room := p.Y.Min, 0.1*(p.Y.Max-p.Y.Min)
+		if r.Objective.Goal == study.Minimize {
+			edge = p.Y.Max + room
+		} else {
+			edge -= room
+		}
+		for i := range failed {
+			failed[i].Y = edge
+		}
+		marks, err := plotter.NewScatter(failed)
+		if err != nil {
+			return nil
+		}
+		marks.Color, marks.Shape, marks.Radius = ink, draw.CrossGlyph{}, 3
+		p.Add(marks)
+		p.Legend.Add("no value: failed", marks)
 	}
+	p.X.Tick.Marker = wholeTicks{}
 	return p
+}
+
+// wholeTicks are ticks at whole numbers alone.
+type wholeTicks struct{}
+
+// Ticks implements plot.Ticker.
+func (wholeTicks) Ticks(low, high float64) []plot.Tick {
+	var out []plot.Tick
+	for _, t := range (plot.DefaultTicks{}).Ticks(low, high) {
+		if t.Value == math.Trunc(t.Value) {
+			out = append(out, t)
+		}
+	}
+	return out
 }
 
 // hypothesisPlot shows both sides' values, paired by seed, with each side's
@@ -149,10 +188,7 @@ func hypothesisPlot(h Hypothesis) *plot.Plot {
 	}
 	for i, side := range []Side{h.A, h.B} {
 		x := float64(i)
-		var seeds plotter.XYs
-		for _, pair := range h.Pairs {
-			seeds = append(seeds, plotter.XY{X: 0.15 + 0.7*x, Y: sideOf(pair, i)})
-		}
+		seeds := beside(h.Pairs, i)
 		dots, err := plotter.NewScatter(seeds)
 		if err != nil {
 			return nil
@@ -174,9 +210,57 @@ func hypothesisPlot(h Hypothesis) *plot.Plot {
 		}
 		p.Add(mean)
 	}
-	p.NominalX("a", "b")
-	p.X.Min, p.X.Max = -0.3, 1.3
+	p.NominalX(sideLabel("a", h.A, h), sideLabel("b", h.B, h))
+	p.X.Min, p.X.Max = -0.45, 1.45
+	p.X.Tick.Label.Font.Size = 9
 	return p
+}
+
+// beside gives the points of a side, those of equal values beside one another.
+func beside(pairs []research.Pair, side int) plotter.XYs {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, p := range pairs {
+		low, high = min(low, p.A, p.B), max(high, p.A, p.B)
+	}
+	const step = 0.025
+	seen := map[float64]int{}
+	var out plotter.XYs
+	for _, p := range pairs {
+		v := sideOf(p, side)
+		cell := 0.0
+		if high > low {
+			cell = math.Round((v - low) / (high - low) * 60)
+		}
+		n := seen[cell]
+		seen[cell]++
+		x := 0.15 + step*float64(min(n, 8))
+		if side == 1 {
+			x = 1 - x
+		}
+		out = append(out, plotter.XY{X: x, Y: v})
+	}
+	return out
+}
+
+// sideLabel is a side's configuration in a few short lines, with how many values there
+// are and of what level the interval is.
+func sideLabel(name string, side Side, h Hypothesis) string {
+	const width, lines = 18, 4
+	var out []string
+	line := name + ":"
+	for word := range strings.FieldsSeq(Parameters(side.Parameters)) {
+		if len([]rune(line))+1+len([]rune(word)) > width && line != "" {
+			out, line = append(out, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+		if r := []rune(line); len(r) > width {
+			line = string(r[:width-1]) + "…"
+		}
+	}
+	if out = append(out, line); len(out) > lines {
+		out = append(out[:lines-1], "…")
+	}
+	return strings.Join(append(out, fmt.Sprintf("n = %d", len(h.Pairs))), "\n")
 }
 
 func sideOf(p research.Pair, i int) float64 {
