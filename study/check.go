@@ -209,8 +209,10 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		return
 	}
 	defer folder.Close()
+	p.s.Program.Files = p.matched(dir, p.s.Program.Files)
 	files := p.s.Program.Files
 	if p.s.Evaluation != nil {
+		p.s.Evaluation.Files = p.matched(dir, p.s.Evaluation.Files)
 		files = slices.Concat(files, p.s.Evaluation.Files)
 	}
 	for _, f := range files {
@@ -231,6 +233,35 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		}
 	}
 }
+
+// matched puts in the place of patterns, as filepath.Match has them, what they match in
+// a folder; a file that has such a name is meant itself.
+func (p *parsing) matched(dir string, files []string) (out []string) {
+	for _, f := range files {
+		if _, err := os.Lstat(filepath.Join(dir, f)); err == nil || !strings.ContainsAny(f, "*?[") || !filepath.IsLocal(f) {
+			out = append(out, f)
+			continue
+		}
+		found, err := filepath.Glob(filepath.Join(globbed.Replace(dir), f))
+		switch {
+		case err != nil:
+			p.Complain(p.at["file "+f], fmt.Sprintf("the pattern %q cannot be read", f), "* stands for any name, ? for a character, [a-z] for one of some")
+		case len(found) == 0:
+			p.Complain(p.at["file "+f], fmt.Sprintf("the pattern %q matches no file", f), "paths are relative to the study file's folder")
+		}
+		for _, path := range found {
+			if rel, err := filepath.Rel(dir, path); err == nil && !slices.Contains(out, filepath.ToSlash(rel)) {
+				rel = filepath.ToSlash(rel)
+				p.at["file "+rel] = p.at["file "+f]
+				out = append(out, rel)
+			}
+		}
+	}
+	return out
+}
+
+// globbed keeps a folder's own name from being a pattern.
+var globbed = strings.NewReplacer("\\", "\\\\", "*", "\\*", "?", "\\?", "[", "\\[")
 
 // goal is where a link in a study's folder leads: absolute, or from that folder.
 func goal(link, to string) string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -573,4 +574,30 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("through its JSON form it is another: %s, %s (%v)", j, again, err)
 		}
 	})
+}
+
+// TestPatterns: files may be named by patterns, and a file whose name looks like one is
+// itself meant.
+func TestPatterns(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a [folder]*")
+	for _, name := range []string{"a.py", "b.py", "data/1.csv", "data/2.csv", "data/x.txt", "odd[1].py"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	load := func(files string) (*study.Study, error) {
+		return study.Load("study.yaml", dir, []byte("version: 1\nname: n\nprogram: {command: [sh, a.py], files: "+files+"}\nobjective: {metric: m, goal: minimize}\n"))
+	}
+	s, err := load(`["*.py", "data/?.csv", a.py, "odd[1].py"]`)
+	if want := []string{"a.py", "b.py", "odd[1].py", "data/1.csv", "data/2.csv"}; err != nil || !slices.Equal(slices.Compact(s.Program.Files[:5]), want) {
+		t.Errorf("%v (%v)", s, err)
+	}
+	for files, want := range map[string]string{`["*.rs"]`: `3:40: the pattern "*.rs" matches no file`, `["[a.py"]`: `3:40: the pattern "[a.py" cannot be read`} {
+		if _, err := load(files); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", files, err)
+		}
+	}
 }

@@ -22,6 +22,9 @@ func (a *app) begin(ctx context.Context, e *ratchet.Engine, run string) error {
 	} else if !quiet {
 		fmt.Fprintf(a.err, "run %s\n", run)
 	}
+	if x.Changed != "" && !quiet {
+		fmt.Fprintf(a.err, "%s has changed since; this run keeps its own\n", x.Changed)
+	}
 	for _, o := range x.Outside {
 		if !quiet {
 			fmt.Fprintln(a.err, shown(o))
