@@ -275,7 +275,7 @@ func ExampleEngine_Create() {
 	must(err)
 	fmt.Println(len(runs), "runs")
 	// Output:
-	// 1 the key "program" is missing
+	// 3 unknown key "progam" in the study
 	// 0 runs
 }
 

@@ -68,7 +68,11 @@ func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redact
 		f.base(root)
 	}
 	asked := false
-	for _, name := range []string{c.Study.Program.Command[0], first(c.Study.Program.Build), "python3", "python"} {
+	names := []string{c.Study.Program.Command[0], first(c.Study.Program.Build), "python3", "python"}
+	if _, packages := packagesOf(f.lookPath(names[0])); packages {
+		names = append(names, "node") // which a package's programs are for
+	}
+	for _, name := range names {
 		found, err := f.find(name)
 		if err == nil && !asked && strings.HasPrefix(filepath.Base(found), "python") {
 			asked, err = true, f.askPython(ctx, found)

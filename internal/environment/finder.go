@@ -87,8 +87,12 @@ func (f *finder) visible(path string) bool {
 }
 
 // prefixOf is the folder of an installation that a program in its bin folder
-// belongs to; where that would show too much, as ~/.local, the program alone.
+// belongs to, or the packages that it is one of; where that would show too much, as
+// ~/.local, the program alone.
 func prefixOf(path string) string {
+	if packages, ok := packagesOf(path); ok {
+		return packages
+	}
 	bin := filepath.Dir(path)
 	prefix := filepath.Dir(bin)
 	home, _ := os.UserHomeDir()
@@ -96,6 +100,17 @@ func prefixOf(path string) string {
 		return path
 	}
 	return prefix
+}
+
+// packagesOf is the outermost node_modules that a path lies in: a package of Node.js
+// finds what it needs beside itself.
+func packagesOf(path string) (string, bool) {
+	const folder = "/node_modules"
+	i := strings.Index(path, folder+"/")
+	if i <= 0 {
+		return "", false
+	}
+	return path[:i+len(folder)], true
 }
 
 // inSystem reports whether every sandbox sees a path anyway.

@@ -98,7 +98,8 @@ func (o Wrap) Study(dir string, inputs map[string]string, command []string) ([]b
 	return yaml.Marshal(file)
 }
 
-// InputsOf are the inputs, by their names in the working folder.
+// InputsOf are the inputs, by their names in the working folder: those that are named,
+// and a project's packages of Node.js.
 func (o Wrap) InputsOf(dir string) map[string]string {
 	inputs := map[string]string{}
 	for _, in := range o.Inputs {
@@ -113,7 +114,28 @@ func (o Wrap) InputsOf(dir string) map[string]string {
 		}
 		inputs[filepath.ToSlash(filepath.Clean(name))] = absolute(dir, path)
 	}
+	if packages := packages(dir); packages != "" && inputs[nodeModules] == "" {
+		inputs[nodeModules] = packages
+	}
 	return inputs
+}
+
+// nodeModules is the folder in which Node.js looks for packages.
+const nodeModules = "node_modules"
+
+// packages is the nearest folder of packages of Node.js at or above a folder, of a
+// project there; "": none.
+func packages(dir string) string {
+	for {
+		_, project := os.Stat(filepath.Join(dir, "package.json"))
+		if info, err := os.Stat(filepath.Join(dir, nodeModules)); err == nil && info.IsDir() && project == nil {
+			return filepath.Join(dir, nodeModules)
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 func absolute(dir, path string) string {
@@ -164,7 +186,7 @@ func (o Wrap) python(dir string) (string, error) {
 
 // left are files and folders of the working folder that no program needs a
 // copy of; .env has keys in it that only the gateway is to have.
-var left = []string{".git", ".ratchet", "results", ".venv", "venv", "__pycache__", "node_modules", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".env"}
+var left = []string{".git", ".ratchet", "results", ".venv", "venv", "__pycache__", nodeModules, ".mypy_cache", ".pytest_cache", ".ruff_cache", ".env"}
 
 // What of a working folder is copied at most.
 const (
