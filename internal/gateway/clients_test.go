@@ -173,3 +173,33 @@ func TestDiffsPairEachOnce(t *testing.T) {
 		t.Errorf("%+v, %v", diffs, err)
 	}
 }
+
+// TestAnswersWithoutABoundGetOne: a request that does not bound its answer is reserved
+// for, and bounded, as the settings say; what makes it the same request does not change.
+func TestAnswersWithoutABoundGetOne(t *testing.T) {
+	b := newBench(t)
+	b.settings.MaxOutput = 500
+	b.options.Budgets.Run.Cost = 1_000 // a thousandth of a dollar
+	b.restart()
+	var sent []string
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent = append(sent, string(body))
+		b.chat(1)(w, r)
+	}
+	for _, attempt := range []string{"t1-a1", "t1-a2"} {
+		if resp, text := b.post(attempt, "/v1/chat/completions", `{"model":"gpt-4o-mini","messages":[{"role":"user","content":"hi"}]}`); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%d %s", resp.StatusCode, text)
+		}
+	}
+	if len(sent) != 1 || gjson.Get(sent[0], "max_completion_tokens").Int() != 500 {
+		t.Errorf("sent %q", sent)
+	}
+	if c := b.ledger.Calls()[0]; c.Reserved.NanoUSD > 1_000_000 {
+		t.Errorf("%d are reserved", c.Reserved.NanoUSD)
+	}
+	b.post("t1-a1", "/v1/chat/completions", `{"model":"gpt-4o-mini","max_tokens":7,"messages":[{"role":"user","content":"hi"}]}`)
+	if len(sent) != 2 || gjson.Get(sent[1], "max_completion_tokens").Exists() || gjson.Get(sent[1], "max_tokens").Int() != 7 {
+		t.Errorf("sent %q", sent)
+	}
+}

@@ -205,6 +205,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 		return
 	}
+	if r.Out == 0 && g.Settings.MaxOutput > 0 && protocol.OutputField(r.endpoint, "") != "" {
+		r.bound, r.Out = g.Settings.MaxOutput, g.Settings.MaxOutput
+	}
 	if r.Background {
 		g.refuse(w, r, attempt, research.ProgramFault, 0, "background responses are billed while nothing counts or records them; leave out `background: true`, and stream the answer if it takes long")
 		return

@@ -33,6 +33,19 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 	if r.protocol == web {
 		return r.fetching(ctx, t)
 	}
+	if r.bound > 0 {
+		most := r.bound
+		if t.price.MaxOutput > 0 {
+			most = min(most, t.price.MaxOutput)
+		}
+		b, err := sjson.SetBytes(body, protocol.OutputField(r.endpoint, t.provider.Prices), most)
+		if err != nil {
+			return nil, nil, fmt.Errorf("bounding the answer: %w", err)
+		}
+		bounded := *r
+		bounded.body, body = b, b
+		r = &bounded
+	}
 	if t.provider.Protocol != r.protocol {
 		var err error
 		if convert, body, err = translate(r, t); err != nil {

@@ -28,6 +28,7 @@ type request struct {
 	body     []byte
 
 	protocol.Asked
+	bound int64 // tokens of the answer, put into the request since it has no bound; 0: none is
 }
 
 // noEndpointError says that a path is none that the gateway carries.

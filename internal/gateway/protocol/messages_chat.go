@@ -20,11 +20,7 @@ func messagesToChatRequest(v object, t Target) (object, error) {
 		return nil, err
 	}
 	out := object{"model": t.Model}
-	most := "max_tokens"
-	if t.Rules == "openai" || t.Rules == "azure" {
-		most = "max_completion_tokens" // the other one is refused by models that reason
-	}
-	copied(v, out, map[string]string{"temperature": "temperature", "top_p": "top_p", "stop_sequences": "stop", "max_tokens": most})
+	copied(v, out, map[string]string{"temperature": "temperature", "top_p": "top_p", "stop_sequences": "stop", "max_tokens": OutputField(Chat, t.Rules)})
 	var turns []any
 	if v["system"] != nil {
 		text, err := onlyText(v["system"], "a system prompt")

@@ -83,6 +83,23 @@ func Route(method, path string, below bool) (n Name, e Endpoint, upstream string
 	return OpenAI, "", ""
 }
 
+// OutputField is the field of a request by which its answer is bounded; "": none, it
+// has no text. rules is whose rules on fields count.
+func OutputField(e Endpoint, rules string) string {
+	switch e {
+	case Chat:
+		if rules == "openai" || rules == "azure" {
+			return "max_completion_tokens" // the other one is refused by models that reason
+		}
+		return "max_tokens"
+	case Completions, Messages:
+		return "max_tokens"
+	case Responses:
+		return "max_output_tokens"
+	}
+	return ""
+}
+
 // Refusal is an answer of the gateway's own, in a protocol's form of an error.
 func Refusal(n Name, class research.Class, message string) (status int, body map[string]any) {
 	status, kind, code := http.StatusBadGateway, "api_error", string(class)

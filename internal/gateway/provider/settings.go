@@ -31,8 +31,11 @@ type Settings struct {
 	Hedge         time.Duration // until a second try is made beside the first; 0: never
 	Retries       int           // after the first try, of each provider
 	MaxRequest    int64         // bytes
-	MaxAnswer     int64         // bytes
-	Day           ledger.Budget // of all runs of the home together, by the day (UTC)
+	// MaxOutput bounds the tokens of an answer where a request does not, and is put into
+	// such; 0: the model's own bound is what they may cost.
+	MaxOutput int64
+	MaxAnswer int64         // bytes
+	Day       ledger.Budget // of all runs of the home together, by the day (UTC)
 	// Secrets are forms of what no request may have in it, besides those that
 	// are known anyhow.
 	Secrets []*regexp.Regexp
@@ -84,6 +87,7 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 		"retries":        func(n ast.Node) { s.Retries = r.Whole(n, "models.retries", 0, 100) },
 		"max_request":    size(&s.MaxRequest, "max_request"),
 		"max_answer":     size(&s.MaxAnswer, "max_answer"),
+		"max_output":     func(n ast.Node) { s.MaxOutput = int64(r.Whole(n, "models.max_output", 1, 1<<30)) },
 		"allow_unpriced": func(n ast.Node) { s.AllowUnpriced = r.Choice(n, "models.allow_unpriced", "true", "false") == "true" },
 		"requests":       func(n ast.Node) { all.Requests = readRates(r, n, "models.requests") },
 		"tokens":         func(n ast.Node) { all.Tokens = readRates(r, n, "models.tokens") },
@@ -170,10 +174,13 @@ func (s *Settings) readProviders(r *yamlfile.Reader, n ast.Node) {
 			"protocol": func(n ast.Node) {
 				p.Protocol = protocol.Name(r.Choice(n, what+".protocol", protocol.Names()...))
 			},
-			"url":         func(n ast.Node) { address, at = r.Text(n, what+".url"), n },
-			"key_in":      func(n ast.Node) { p.KeyIn = r.Text(n, what+".key_in") },
-			"prices":      func(n ast.Node) { p.Prices = r.Text(n, what+".prices") },
-			"free":        func(n ast.Node) { p.Free = r.Choice(n, what+".free", "true", "false") == "true" },
+			"url":    func(n ast.Node) { address, at = r.Text(n, what+".url"), n },
+			"key_in": func(n ast.Node) { p.KeyIn = r.Text(n, what+".key_in") },
+			"prices": func(n ast.Node) { p.Prices = r.Text(n, what+".prices") },
+			"free":   func(n ast.Node) { p.Free = r.Choice(n, what+".free", "true", "false") == "true" },
+			"stream_options": func(n ast.Node) {
+				p.NoStreamOptions = r.Choice(n, what+".stream_options", "true", "false") == "false"
+			},
 			"concurrency": func(n ast.Node) { p.Concurrency = r.Whole(n, what+".concurrency", 1, 100_000) },
 			"requests":    func(n ast.Node) { p.Requests = readRates(r, n, what+".requests") },
 			"tokens":      func(n ast.Node) { p.Tokens = readRates(r, n, what+".tokens") },
