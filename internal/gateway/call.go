@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -126,6 +127,9 @@ func (g *Gateway) outcome(c *ledger.Call, r *request, a *answer, took time.Durat
 			tokens, estimated = ledger.Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.Text + 3) / 4}, true
 		}
 		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.Cost(tokens)
+		if t.provider.TellsCost && a.use.Cost > 0 {
+			spent.NanoUSD, t.source, t.priced = int64(math.Ceil(a.use.Cost*1e9)), "the provider's own", true
+		}
 		if a.beside { // what was broken off beside it may have cost as much
 			spent = spent.Times(2)
 		}

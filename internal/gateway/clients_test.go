@@ -203,3 +203,19 @@ func TestAnswersWithoutABoundGetOne(t *testing.T) {
 		t.Errorf("sent %q", sent)
 	}
 }
+
+// TestAProvidersOwnCost counts where a provider says what it charges, and of no other.
+func TestAProvidersOwnCost(t *testing.T) {
+	b := newBench(t)
+	b.upstream = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Replace(chatAnswer(1), `"usage":{`, `"usage":{"cost":0.0123,`, 1))
+	}
+	for tells, want := range map[bool]bool{true: true, false: false} {
+		b.settings.Providers["openai"].TellsCost = tells
+		b.post(fmt.Sprintf("t%v-a1", tells), "/v1/chat/completions", hello)
+		calls := b.ledger.Calls()
+		if own := calls[len(calls)-1].Answered.Spent.NanoUSD == 12_300_000; own != want {
+			t.Errorf("tells %v: %+v", tells, calls[len(calls)-1].Answered)
+		}
+	}
+}

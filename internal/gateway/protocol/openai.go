@@ -76,6 +76,9 @@ func (openAI) Read(e Endpoint, answer gjson.Result, u *TokenUse) bool {
 	set(usage, &t.CacheRead, "prompt_tokens_details.cached_tokens", "input_tokens_details.cached_tokens", "prompt_cache_hit_tokens")
 	set(usage, &t.CacheWrite, "prompt_tokens_details.cache_write_tokens", "input_tokens_details.cache_write_tokens")
 	set(usage, &t.Reasoning, "completion_tokens_details.reasoning_tokens", "output_tokens_details.reasoning_tokens")
+	if cost := usage.Get("cost"); cost.Type == gjson.Number && cost.Num > 0 && cost.Num < 1e6 {
+		u.Cost = cost.Num
+	}
 	t.CacheRead = min(t.CacheRead, t.In)
 	t.CacheWrite = min(t.CacheWrite, t.In-t.CacheRead)
 	return true

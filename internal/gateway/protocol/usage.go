@@ -11,7 +11,8 @@ import (
 type TokenUse struct {
 	Tokens ledger.Tokens
 	Found  bool
-	Text   int64 // bytes of the answer's text, where the tokens must be estimated
+	Cost   float64 // US dollars, where the provider says what it charges (OpenRouter's usage.cost); 0: it does not
+	Text   int64   // bytes of the answer's text, where the tokens must be estimated
 }
 
 // Read reads an answer to an endpoint, or an event of one.

@@ -28,6 +28,8 @@ type Provider struct {
 	Prices   string // whose lines of the table of prices
 	Free     bool   // it costs nothing
 	Hosts    []string
+	// TellsCost: what it charges stands in its answers, and counts.
+	TellsCost bool
 	// NoStreamOptions: it refuses stream_options, and tells the usage unasked.
 	NoStreamOptions bool
 
@@ -128,7 +130,7 @@ func builtIn() map[string]*Provider {
 	add("openai", "https://api.openai.com/v1", "OPENAI_API_KEY", "api.openai.com")
 	a := add("anthropic", "https://api.anthropic.com", "ANTHROPIC_API_KEY", "api.anthropic.com")
 	a.Protocol, a.KeyIn = protocol.Anthropic, "X-Api-Key"
-	add("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter.ai")
+	add("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter.ai").TellsCost = true
 	add("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "api.deepseek.com")
 	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com")
 	add("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "api.groq.com")
