@@ -42,7 +42,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 	}
 	notes := append(reached(out.Reached), out.Notes...)
 	if bad, why := out.Series.Bad(); bad > 0 {
-		notes = append(notes, fmt.Sprintf("%d %s of metrics left out; the first: %s", bad, map[bool]string{true: "line was", false: "lines were"}[bad == 1], why))
+		notes = append(notes, fmt.Sprintf("%s of metrics %s left out; the first: %s", research.Counted(bad, "line"), map[bool]string{true: "was", false: "were"}[bad == 1], why))
 	}
 	ev := evidence(out)
 	ev.CutOff, ev.NoNetwork = d.models.cutOff(t.action.ID), d.closed
