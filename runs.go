@@ -62,10 +62,17 @@ func (e *Engine) Find(ctx context.Context, name string, prefer func(Status) bool
 	if prefer == nil {
 		return e.engine.Find(ctx, name, nil)
 	}
-	return e.engine.Find(ctx, name, func(run string) bool {
-		s, _, err := e.engine.Load(ctx, run)
-		return err == nil && prefer(view.StatusOf(e.engine, s))
-	})
+	preferred := map[string]bool{}
+	if name == "" {
+		all, err := view.List(ctx, e.engine) // which folds no run again that was listed before
+		if err != nil {
+			return "", err
+		}
+		for _, s := range all {
+			preferred[s.Run] = s.Status != Damaged && prefer(s)
+		}
+	}
+	return e.engine.Find(ctx, name, func(run string) bool { return preferred[run] })
 }
 
 // Records are the events of a run as its journal has them, with their hashes: from

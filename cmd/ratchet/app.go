@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet"
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
@@ -113,7 +114,7 @@ func (a *app) report(err error) {
 		}
 		fmt.Fprintln(a.err, problems.Error())
 		if len(problems) > 1 {
-			fmt.Fprintf(a.err, "%s; nothing was run\n", plural(len(problems), "mistake"))
+			fmt.Fprintf(a.err, "%s; nothing was run\n", research.Counted(len(problems), "mistake"))
 		}
 		return
 	}
@@ -264,9 +265,8 @@ func (a *app) open(create bool) (*ratchet.Engine, error) {
 }
 
 // with opens the home, finds the run that the first argument names, and calls
-// f with it. Without an argument it is the only run of those that prefer takes; with
-// prefer nil, the one that has not ended, or else the newest.
-func (a *app) with(c *cobra.Command, args []string, prefer func(ratchet.Status) bool, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
+// f with it. Without an argument, which says what run is meant.
+func (a *app) with(c *cobra.Command, args []string, which which, f func(ctx context.Context, e *ratchet.Engine, run string) error) error {
 	e, err := a.open(false)
 	if err != nil {
 		return err
@@ -276,27 +276,36 @@ func (a *app) with(c *cobra.Command, args []string, prefer func(ratchet.Status) 
 	if len(args) > 0 {
 		name = args[0]
 	}
-	run, err := a.find(c.Context(), e, name, prefer)
+	run, err := which.find(c.Context(), e, name)
 	if err != nil {
 		return err
 	}
 	return f(c.Context(), e, run)
 }
 
-func (a *app) find(ctx context.Context, e *ratchet.Engine, name string, prefer func(ratchet.Status) bool) (string, error) {
-	if name != "" || prefer != nil {
-		return e.Find(ctx, name, prefer)
+// which says what run a command means that names none.
+type which int
+
+const (
+	likely which = iota // the one that has not ended, or else the newest
+	active              // the one that has not ended
+	named               // the only one that there is
+)
+
+func (w which) find(ctx context.Context, e *ratchet.Engine, name string) (string, error) {
+	if name != "" || w == named {
+		return e.Find(ctx, name, nil)
 	}
-	run, err := e.Find(ctx, "", active)
-	if is[*ratchet.UnknownRunError](err) {
+	run, err := e.Find(ctx, "", func(s ratchet.Status) bool { return !s.Ended() })
+	if w == likely && is[*ratchet.UnknownRunError](err) {
 		return e.Find(ctx, "latest", nil)
 	}
 	return run, err
 }
 
 // withAt is with, and finds the position that --at names; 0: the last.
-func (a *app) withAt(c *cobra.Command, args []string, prefer func(ratchet.Status) bool, at *string, f func(ctx context.Context, e *ratchet.Engine, run string, at int64) error) error {
-	return a.with(c, args, prefer, func(ctx context.Context, e *ratchet.Engine, run string) error {
+func (a *app) withAt(c *cobra.Command, args []string, which which, at *string, f func(ctx context.Context, e *ratchet.Engine, run string, at int64) error) error {
+	return a.with(c, args, which, func(ctx context.Context, e *ratchet.Engine, run string) error {
 		if *at == "" {
 			return f(ctx, e, run, 0)
 		}

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"ratchet/internal/research"
+
 	"ratchet"
 
 	"github.com/spf13/cobra"
@@ -108,7 +110,7 @@ func (a *app) backupCreateCommand() *cobra.Command {
 			for _, d := range m.Damaged {
 				a.printf("not backed up: %s\n", d)
 			}
-			a.printf("backup %s: %s, %s, %s\n", m.ID, plural(m.OwnRuns(), "run"), plural(m.Objects, "new object"), amount(m.Bytes))
+			a.printf("backup %s: %s, %s, %s\n", m.ID, research.Counted(m.OwnRuns(), "run"), research.Counted(m.Objects, "new object"), amount(m.Bytes))
 			return nil
 		},
 	}
@@ -125,15 +127,7 @@ func backupError(ctx context.Context, err error) error {
 	return err
 }
 
-func records(n int64) string { return plural(int(n), "record") }
-
-// plural is a number of things: "1 run", "2 runs".
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
+func records(n int64) string { return research.Counted(int(n), "record") }
 
 // repository opens the place for commands that do not need a home.
 func (a *app) repository(ctx context.Context, flags backupFlags) (*ratchet.Backups, error) {
@@ -208,7 +202,7 @@ func (a *app) backupVerifyCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a.verified(v, plural(v.Backups, "backup"), v.Records, v.Objects, v.Damages)
+			a.verified(v, research.Counted(v.Backups, "backup"), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}
@@ -286,7 +280,7 @@ func (a *app) printRestored(e *ratchet.Engine, out *ratchet.Restored) {
 			a.printf("  its report goes to %s\n", shorter(r.Output))
 		}
 	}
-	a.printf("restored %s and %s from backup %s into %s\n", plural(runs, "run"), plural(out.Objects, "object"), out.Backup, shorter(e.Folder()))
+	a.printf("restored %s and %s from backup %s into %s\n", research.Counted(runs, "run"), research.Counted(out.Objects, "object"), out.Backup, shorter(e.Folder()))
 }
 
 func (a *app) backupPruneCommand() *cobra.Command {
@@ -322,7 +316,7 @@ func (a *app) backupPruneCommand() *cobra.Command {
 			for _, id := range out.Removed {
 				a.printf("removed %s\n", id)
 			}
-			a.printf("%s left, %s freed\n", plural(len(out.Kept), "backup"), amount(out.Bytes))
+			a.printf("%s left, %s freed\n", research.Counted(len(out.Kept), "backup"), amount(out.Bytes))
 			return nil
 		},
 	}

@@ -21,7 +21,7 @@ func (a *app) callsCommand() *cobra.Command {
 		Short: "Show the model calls of a run: what was asked, what it cost, what came out of the record",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				if diff {
 					diffs, err := e.CallDiffs(ctx, run)
 					if err == nil {
@@ -65,9 +65,9 @@ func (a *app) printCalls(d ratchet.Calls) {
 	for _, r := range d.Refused {
 		a.printf("refused at %s in attempt %s: %s\n", r.Time.Local().Format("15:04:05"), r.Attempt, r.Why)
 	}
-	a.printf("\n%s sent, %d tokens, %s", plural(sum.Calls, "call"), sum.Spent.Tokens, study.Dollars(sum.Spent.USD()))
+	a.printf("\n%s sent, %d tokens, %s", research.Counted(sum.Calls, "call"), sum.Spent.Tokens, study.Dollars(sum.Spent.USD()))
 	if sum.Again > 0 {
-		a.printf("; %s out of the record saved %s", plural(sum.Again, "answer"), study.Dollars(sum.Saved.USD()))
+		a.printf("; %s out of the record saved %s", research.Counted(sum.Again, "answer"), study.Dollars(sum.Saved.USD()))
 	}
 	a.printf("\n")
 	if sum.Lost > 0 {

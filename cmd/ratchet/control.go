@@ -18,12 +18,6 @@ func me() string {
 	return "somebody"
 }
 
-// anyRun prefers no run: one must be named, unless there is only one.
-func anyRun(ratchet.Status) bool { return true }
-
-// active reports whether a run goes on, or can be resumed.
-func active(s ratchet.Status) bool { return !s.Ended() }
-
 func (a *app) pauseCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "pause [RUN]",

@@ -23,7 +23,7 @@ func (a *app) costCommand() *cobra.Command {
 			if each != "" && each != "experiment" && each != "trial" {
 				return usageError{fmt.Errorf("--each is %q; it is experiment or trial", each)}
 			}
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, likely, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				costs, err := e.Costs(ctx, run, at)
 				if err != nil {
 					return err

@@ -21,7 +21,7 @@ func (a *app) eventsCommand() *cobra.Command {
 		Short: "Print a run's journal, one record a line",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, likely, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				records := []ratchet.Record{}
 				for r, err := range e.Records(ctx, run, from, at) {
 					if err != nil {

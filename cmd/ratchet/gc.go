@@ -4,6 +4,8 @@ import (
 	"iter"
 	"strings"
 
+	"ratchet/internal/research"
+
 	"github.com/spf13/cobra"
 )
 
@@ -30,10 +32,10 @@ attempt. Nothing that a record, a report or a rollback needs is touched.`,
 				return nil
 			}
 			for run, n := range perRun(g.Attempts) {
-				a.printf("%s of run %s\n", plural(n, "attempt"), run)
+				a.printf("%s of run %s\n", research.Counted(n, "attempt"), run)
 			}
 			for run, n := range perRun(g.Checkpoints) {
-				a.printf("what %s of run %s kept for a next attempt\n", plural(n, "trial"), run)
+				a.printf("what %s of run %s kept for a next attempt\n", research.Counted(n, "trial"), run)
 			}
 			for _, name := range g.Folders {
 				a.printf("the folder %s, of no run\n", name)
@@ -41,8 +43,8 @@ attempt. Nothing that a record, a report or a rollback needs is touched.`,
 			for _, why := range g.Left {
 				a.printf("left alone: %s\n", why)
 			}
-			a.printf("%s %s and %s, %s\n", map[bool]string{true: "would remove", false: "removed"}[dry], plural(g.Objects, "object"),
-				plural(len(g.Attempts)+len(g.Checkpoints)+len(g.Folders), "folder"), amount(g.Bytes))
+			a.printf("%s %s and %s, %s\n", map[bool]string{true: "would remove", false: "removed"}[dry], research.Counted(g.Objects, "object"),
+				research.Counted(len(g.Attempts)+len(g.Checkpoints)+len(g.Folders), "folder"), amount(g.Bytes))
 			return nil
 		},
 	}

@@ -13,6 +13,7 @@ import (
 
 	"ratchet/internal/monitor"
 	"ratchet/internal/report"
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
@@ -22,7 +23,7 @@ func (a *app) healthCommand() *cobra.Command {
 		Short: "Say how well a run and its machine are, and why",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				d, err := e.Health(ctx, run)
 				if err != nil {
 					return err
@@ -151,7 +152,7 @@ func processes(n int) string {
 }
 
 func engineLine(s monitor.Self) string {
-	line := plural(s.Goroutines, "goroutine")
+	line := research.Counted(s.Goroutines, "goroutine")
 	if s.Descriptors != nil {
 		line += fmt.Sprintf(", %d open files", *s.Descriptors)
 	}
@@ -174,7 +175,7 @@ func (a *app) alertsCommand() *cobra.Command {
 		Short: "List the alerts of a run: what is raised, and what is over",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				list, err := e.Alerts(ctx, run)
 				if err != nil {
 					return err

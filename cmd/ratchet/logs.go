@@ -17,7 +17,7 @@ func (a *app) logsCommand() *cobra.Command {
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			args = runFirst(args)
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				trial := ""
 				if len(args) > 1 {
 					trial = args[1]

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"text/tabwriter"
 
+	"ratchet/internal/research"
+
 	"github.com/spf13/cobra"
 
 	"ratchet"
@@ -28,7 +30,7 @@ func (a *app) doctorCommand() *cobra.Command {
 				a.printJSON(map[string]any{"release": ratchet.Release, "os": runtime.GOOS, "arch": runtime.GOARCH, "cpus": runtime.NumCPU(), "abilities": abilities})
 				return nil
 			}
-			a.printf("ratchet %s on %s/%s, %s\n\n", ratchet.Release, runtime.GOOS, runtime.GOARCH, plural(runtime.NumCPU(), "processor"))
+			a.printf("ratchet %s on %s/%s, %s\n\n", ratchet.Release, runtime.GOOS, runtime.GOARCH, research.Counted(runtime.NumCPU(), "processor"))
 			w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
 			for _, b := range abilities {
 				fmt.Fprintf(w, "%s\t%s\t%s\n", b.Name, map[bool]string{true: "yes", false: "no"}[b.Has], b.Detail)

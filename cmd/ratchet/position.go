@@ -18,7 +18,7 @@ func (a *app) checkpointsCommand() *cobra.Command {
 		Short: "List the named positions in a run's journal",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				points, err := e.Checkpoints(ctx, run)
 				if err != nil {
 					return err
@@ -92,7 +92,7 @@ anew; time and money that were spent stay spent.`,
 			if to == "" {
 				return usageError{errors.New("to where? --to takes a record's number, a checkpoint or a time; `ratchet checkpoints RUN` lists them")}
 			}
-			return a.withAt(c, args, anyRun, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, named, &to, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				err := e.Rollback(ctx, run, at, me())
 				if is[*ratchet.DrivenError](err) {
 					return usageError{fmt.Errorf("%w; `ratchet pause %s` first", err, run)}
@@ -136,7 +136,7 @@ artifacts; nothing is copied. --set changes the study from there on, like
 What would make results untrue that the fork shares is refused.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, anyRun, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, named, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				if experiments > 0 {
 					o.Set = append(o.Set, fmt.Sprintf("search.experiments=%d", experiments))
 				}

@@ -17,7 +17,7 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Write a run's report anew and print its results",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, likely, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				// The folder has the run as it is: another time's is only printed.
 				if at == 0 {
 					if err := e.Publish(ctx, run); err != nil {

@@ -137,7 +137,7 @@ func (a *app) resumeCommand() *cobra.Command {
 					return usageError{fmt.Errorf("--budget: %w", err)}
 				}
 			}
-			return a.with(c, args, nil, func(ctx context.Context, e *ratchet.Engine, run string) error {
+			return a.with(c, args, likely, func(ctx context.Context, e *ratchet.Engine, run string) error {
 				level, err := ratchet.ParseIsolation(isolation)
 				if err != nil {
 					return usageError{err}

@@ -24,7 +24,7 @@ func (a *app) showCommand() *cobra.Command {
 		Args:  cobra.RangeArgs(0, 2),
 		RunE: func(c *cobra.Command, args []string) error {
 			args = runFirst(args)
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, likely, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				r, err := e.ResultsAt(ctx, run, at)
 				if err != nil {
 					return err

@@ -12,16 +12,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"ratchet/internal/report"
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
 func modelsText(m *ratchet.ModelSummary, limit study.Money) string {
-	text := fmt.Sprintf("%s, %d tokens, %s", plural(m.Calls, "call"), m.Spent.Tokens, study.Dollars(m.Spent.USD()))
+	text := fmt.Sprintf("%s, %d tokens, %s", research.Counted(m.Calls, "call"), m.Spent.Tokens, study.Dollars(m.Spent.USD()))
 	if limit > 0 {
 		text += " of " + limit.String()
 	}
 	if m.Again > 0 {
-		text += fmt.Sprintf("; %s out of the record", plural(m.Again, "answer"))
+		text += fmt.Sprintf("; %s out of the record", research.Counted(m.Again, "answer"))
 	}
 	if m.Refused > 0 {
 		text += fmt.Sprintf("; %d refused", m.Refused)
@@ -36,7 +37,7 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Say where a run stands",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAt(c, args, nil, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
+			return a.withAt(c, args, likely, &at, func(ctx context.Context, e *ratchet.Engine, run string, at int64) error {
 				d, err := e.StatusAt(ctx, run, at)
 				if err != nil {
 					return err

@@ -33,8 +33,8 @@ func (a *app) validateCommand() *cobra.Command {
 				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": x.Outside})
 				return nil
 			}
-			a.printf("%s is a valid study: %s, %d %s, at most %s with %s each\n", args[0], plural(len(s.Parameters), "parameter"),
-				len(s.Hypotheses), map[bool]string{true: "hypothesis", false: "hypotheses"}[len(s.Hypotheses) == 1], plural(s.Search.Experiments, "experiment"), plural(s.Search.Seeds, "seed"))
+			a.printf("%s is a valid study: %s, %d %s, at most %s with %s each\n", args[0], research.Counted(len(s.Parameters), "parameter"),
+				len(s.Hypotheses), map[bool]string{true: "hypothesis", false: "hypotheses"}[len(s.Hypotheses) == 1], research.Counted(s.Search.Experiments, "experiment"), research.Counted(s.Search.Seeds, "seed"))
 			for _, w := range s.Warnings() {
 				a.printf("warning: %s\n", w)
 			}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 
+	"ratchet/internal/research"
+
 	"ratchet"
 
 	"github.com/spf13/cobra"
@@ -72,7 +74,7 @@ be saved, and keeps the damaged originals aside.`,
 					a.printf("run %s has record %d, %s\n", h.Run, h.Seq, h.Hash)
 				}
 			}
-			a.verified(v, plural(v.Runs, "run"), v.Records, v.Objects, v.Damages)
+			a.verified(v, research.Counted(v.Runs, "run"), v.Records, v.Objects, v.Damages)
 			return nil
 		},
 	}
@@ -95,7 +97,7 @@ func (a *app) verified(v any, what string, n int64, objects int, damages []strin
 	for _, d := range damages {
 		a.printf("%s\n", d)
 	}
-	a.printf("%s, %s, %s checked: %s\n", what, plural(int(n), "record"), plural(objects, "object"), summary)
+	a.printf("%s, %s, %s checked: %s\n", what, records(n), research.Counted(objects, "object"), summary)
 }
 
 func (a *app) repair(ctx context.Context, flags backupFlags) error {

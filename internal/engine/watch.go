@@ -11,7 +11,7 @@ import (
 
 // Watched is how a run goes, as the process that drives it saw it last; nil if no process
 // ever did.
-func (e *Engine) Watched(run string) (*watching.Snapshot, error) {
+func (e *Engine) Watched(run string) (*watching.Observation, error) {
 	return watching.Read(e.RunFolder(run))
 }
 

@@ -334,8 +334,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, r *request, attempt string, clas
 }
 
 func (g *Gateway) answerError(w http.ResponseWriter, p protocol.Name, class research.Class, status int, why string) {
-	code, document := protocol.Refusal(p, class, "ratchet: "+why)
-	body, _ := ledger.CanonicalJSON(document) // of texts
+	code, body := protocol.Refusal(p, class, "ratchet: "+why)
 	if status != 0 {
 		code = status
 	}

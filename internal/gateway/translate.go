@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 
-	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/gateway/protocol"
 	"ratchet/internal/research"
 )
@@ -42,8 +41,7 @@ func (a *answer) faultIn(r *request, body []byte) {
 		message = v.Error.Message
 	}
 	_, fault := protocol.Refusal(r.protocol, a.class, message)
-	b, _ := ledger.CanonicalJSON(fault) // of texts
-	a.replace(b, "application/json")
+	a.replace(fault, "application/json")
 }
 
 // replace puts a body of the gateway's own in the place of the provider's.

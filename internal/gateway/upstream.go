@@ -201,8 +201,7 @@ func (u *upstream) try(ctx context.Context, r *request, t target, f *flight, beg
 	if held, ok := errors.AsType[*heldError](err); ok {
 		a.status = http.StatusTooManyRequests
 		a.header = http.Header{"Retry-After": {strconv.Itoa(int(held.wait.Seconds()) + 1)}, "Content-Type": {"application/json"}}
-		_, document := protocol.Refusal(r.protocol, research.RateLimited, "ratchet: "+held.Error())
-		a.body, _ = ledger.CanonicalJSON(document) // of texts
+		_, a.body = protocol.Refusal(r.protocol, research.RateLimited, "ratchet: "+held.Error())
 		return failed(research.RateLimited, held.Error())
 	}
 	if err != nil {

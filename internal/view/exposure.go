@@ -45,9 +45,12 @@ func ExposureOf(ctx context.Context, e *engine.Engine, run string) (Exposure, er
 // changed finds the file of a run's study in its folder by the study's name, unless one
 // is there as the run was made of it.
 func changed(s *research.State) (name string) {
-	folder, err := untrusted.Open(s.Created.Folder)
-	if err != nil || s.Origin != nil {
+	if s.Origin != nil {
 		return "" // of a fork the study is its own
+	}
+	folder, err := untrusted.Open(s.Created.Folder)
+	if err != nil {
+		return ""
 	}
 	defer folder.Close()
 	named := regexp.MustCompile(`(?m)^name:\s*["']?` + regexp.QuoteMeta(s.Created.Study.Name) + `["']?\s*(#.*)?$`)

@@ -12,9 +12,9 @@ import (
 
 // Health is how well a run goes: `ratchet health --json`.
 type Health struct {
-	*watching.Snapshot                   // as the process that drove the run saw it last
-	Driven             *home.DrivenError `json:"driven_by"`
-	Alerts             []research.Alert  `json:"alerts"`
+	*watching.Observation                   // as the process that drove the run saw it last
+	Driven                *home.DrivenError `json:"driven_by"`
+	Alerts                []research.Alert  `json:"alerts"`
 	// Word is the run's status in a word; see Status.Word.
 	Word string `json:"-"`
 }
@@ -43,7 +43,7 @@ func HealthOf(ctx context.Context, e *engine.Engine, run string) (Health, error)
 	if s.Ended() {
 		w.Forecasts = nil // nothing is to come
 	}
-	d := Health{Snapshot: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
+	d := Health{Observation: w, Driven: e.Driven(run), Alerts: append([]research.Alert{}, s.Alerts...)}
 	d.Word = Status{Status: string(s.Status), Driven: d.Driven}.Word()
 	return d, nil
 }

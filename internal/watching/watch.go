@@ -35,8 +35,8 @@ type Options struct {
 	AlertFrom string
 }
 
-// Snapshot is how a run goes, as the process that drives it saw it last.
-type Snapshot struct {
+// Observation is how a run goes, as the process that drives it saw it last.
+type Observation struct {
 	Run          string                    `json:"run"`
 	PID          int                       `json:"pid"`
 	Health       monitor.Health            `json:"health"`
@@ -82,7 +82,7 @@ type Watcher struct {
 	notify  *notify.Notifier
 
 	trace trace
-	last  Snapshot
+	last  Observation
 
 	mu       sync.Mutex
 	seen     seen
@@ -389,12 +389,12 @@ func file(folder string) string { return filepath.Join(folder, "health.json") }
 
 // Read is how the run in a folder goes, as the process that drives it saw it last; nil if
 // ever did.
-func Read(folder string) (*Snapshot, error) {
+func Read(folder string) (*Observation, error) {
 	b, err := os.ReadFile(file(folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var w Snapshot
+	var w Observation
 	if err == nil {
 		err = json.Unmarshal(b, &w)
 	}

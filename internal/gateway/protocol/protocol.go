@@ -7,10 +7,10 @@ package protocol
 import (
 	"net/http"
 	"net/url"
-	"slices"
 
 	"github.com/tidwall/gjson"
 
+	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
 )
 
@@ -62,12 +62,21 @@ func Names() []string { return []string{string(OpenAI), string(Anthropic)} }
 // Of is the protocol of a name; nil: there is none.
 func Of(n Name) Protocol { return protocols[n] }
 
-// of is the protocol that an endpoint belongs to. No two have the same.
-func of(e Endpoint) Protocol {
+// byEndpoint are the protocols by their endpoints. No two have the same.
+var byEndpoint = func() map[Endpoint]Protocol {
+	out := map[Endpoint]Protocol{}
 	for _, p := range protocols {
-		if slices.Contains(p.Endpoints(), e) {
-			return p
+		for _, e := range p.Endpoints() {
+			out[e] = p
 		}
+	}
+	return out
+}()
+
+// of is the protocol that an endpoint belongs to.
+func of(e Endpoint) Protocol {
+	if p := byEndpoint[e]; p != nil {
+		return p
 	}
 	return openAI{}
 }
@@ -101,7 +110,7 @@ func OutputField(e Endpoint, rules string) string {
 }
 
 // Refusal is an answer of the gateway's own, in a protocol's form of an error.
-func Refusal(n Name, class research.Class, message string) (status int, body map[string]any) {
+func Refusal(n Name, class research.Class, message string) (status int, body []byte) {
 	status, kind, code := http.StatusBadGateway, "api_error", string(class)
 	switch class {
 	case research.Quota:
@@ -123,5 +132,6 @@ func Refusal(n Name, class research.Class, message string) (status int, body map
 	if p == nil {
 		p = openAI{}
 	}
-	return status, p.Refusal(kind, code, message)
+	body, _ = ledger.CanonicalJSON(p.Refusal(kind, code, message)) // of texts
+	return status, body
 }
