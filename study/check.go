@@ -27,6 +27,7 @@ func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	p.checkOnResource()
 	p.checkCommand(top)
 	p.checkFiles()
+	p.checkWritten()
 	p.checkEvaluation(seen)
 	if !seen["gates"] {
 		p.s.Gates = []Gate{DefaultGate}
@@ -123,10 +124,7 @@ func (p *parsing) checkSides() {
 }
 
 func (p *parsing) unknownParameter(at ast.Node, name, what string) {
-	var known []string
-	for _, d := range p.s.Parameters {
-		known = append(known, d.Name)
-	}
+	known := names(p.s.Parameters)
 	remedy := "this study has none: declare it under `parameters`"
 	if len(known) > 0 {
 		remedy = "the parameters are " + strings.Join(known, ", ")
@@ -135,6 +133,13 @@ func (p *parsing) unknownParameter(at ast.Node, name, what string) {
 		remedy = fmt.Sprintf("did you mean %q? %s", near, remedy)
 	}
 	p.Complain(at, what, "%s", remedy)
+}
+
+func names(of []Parameter) (out []string) {
+	for _, d := range of {
+		out = append(out, d.Name)
+	}
+	return out
 }
 
 func allowed(d Parameter) string {
@@ -182,6 +187,7 @@ func (p *parsing) checkFiles() {
 func (p *parsing) checkOnDisk(dir string) {
 	s := p.s
 	p.checkFilesOnDisk(dir)
+	p.checkWrittenOnDisk(dir)
 	for _, in := range s.AllInputs() {
 		if in.Source == "" {
 			continue // complained about already

@@ -150,6 +150,8 @@ func (p *parsing) program(n ast.Node) {
 			}
 		},
 		"inputs": func(n ast.Node) { g.Inputs = p.inputs(n, "program.inputs") },
+		"render": func(n ast.Node) { g.Render = p.written(n, "program.render") },
+		"config": func(n ast.Node) { g.Config = p.written(n, "program.config") },
 		"build": func(n ast.Node) {
 			p.at["build"] = n
 			g.Build = p.Texts(n, "program.build")

@@ -106,6 +106,10 @@ type Program struct {
 	Files []string `json:"files,omitempty"`
 	// Inputs are seen read-only where the key says; never copied.
 	Inputs []Input `json:"inputs,omitempty"`
+	// Render are files made for each trial from templates, and Config files of which
+	// each trial's parameters override keys.
+	Render []Written `json:"render,omitempty"`
+	Config []Written `json:"config,omitempty"`
 	// Build runs once per code snapshot, before the first attempt.
 	Build []string `json:"build,omitempty"`
 	// Environment is a virtual environment, conda prefix or the like, seen

@@ -6,7 +6,9 @@ package attempt
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -103,7 +105,36 @@ func (a *Attempt) fill(box string) error {
 			return err
 		}
 	}
-	return a.copyOut(a.Job.Files, filepath.Join(box, sandbox.WorkFolder))
+	work := filepath.Join(box, sandbox.WorkFolder)
+	if err := a.copyOut(a.Job.Files, work); err != nil {
+		return err
+	}
+	return errors.Join(a.write(work, a.Job.Render, study.Render), a.write(work, a.Job.Config, study.Configure))
+}
+
+// write makes files of others of a working folder, which only this process has yet.
+func (a *Attempt) write(work string, files []study.Written, by func(path string, from []byte, p study.Params, seed int64) ([]byte, error)) error {
+	for _, w := range files {
+		from, err := os.ReadFile(filepath.Join(work, filepath.FromSlash(w.From)))
+		if err != nil {
+			return err
+		}
+		content, err := by(w.Path, from, a.Job.Parameters, a.Job.Seed)
+		if err != nil {
+			return fmt.Errorf("writing %s from %s: %w", w.Path, w.From, err)
+		}
+		path := filepath.Join(work, filepath.FromSlash(w.Path))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // show puts what is evaluated into a folder, for reading.

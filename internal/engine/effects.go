@@ -78,6 +78,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job := d.sandboxed(a.ID, command, d.state.Snapshot)
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
+	job.Render, job.Config = c.Study.Program.Render, c.Study.Program.Config
 	job.Checkpoint = d.state.Trial(a.Trial).Checkpoint
 	job.SnapshotEvery = d.study.Checkpoints.Attempt
 	d.models.attach(&job)

@@ -36,6 +36,10 @@ type Job struct {
 
 	// Files is the digest of the manifest of the working folder's files.
 	Files string `json:"files"`
+	// Render and Config are files of the working folder that are made of others there,
+	// with the parameters and the seed; see study.Render and study.Configure.
+	Render []study.Written `json:"render,omitempty"`
+	Config []study.Written `json:"config,omitempty"`
 	// Beside are small files beside the working folder, by their names in the box.
 	Beside map[string][]byte `json:"beside,omitempty"`
 	// Checkpoint is the digest of the manifest of what the trial's earlier attempts
