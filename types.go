@@ -49,9 +49,11 @@ type DriveOptions struct {
 	// AcceptInputs names who wants the run to go on although its inputs have changed,
 	// with all that was measured rolled back; "": no one.
 	AcceptInputs string
-	// Isolation and AllowInputs accept what a run that was restored would do.
+	// Isolation, AllowInputs and Env accept what a run that was restored would do. Env
+	// are names of variables that its programs get from this process's environment.
 	Isolation   Isolation
 	AllowInputs []string
+	Env         []string
 	// Warn is called with what failed without harm to the run, without secrets; nil:
 	// they are dropped.
 	Warn func(error)
@@ -143,6 +145,7 @@ type (
 	AmendError         = history.AmendError         // a fork's changes cannot be made
 	NotYetError        = engine.NotYetError         // this release or this machine cannot do what a study asks for
 	SecretError        = engine.SecretError         // there is a secret in a study file
+	VariableError      = environment.VariableError  // a study's programs are to get a variable that is not granted, or not set
 	KeysError          = environment.KeysError      // a study shows its programs a place of keys
 	ArrivedError       = engine.ArrivedError        // a run that was restored would do what has not been accepted
 	InputsError        = engine.InputsError         // inputs are not what they were

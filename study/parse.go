@@ -159,6 +159,7 @@ func (p *parsing) program(n ast.Node) {
 		"environment": func(n ast.Node) {
 			g.Environment = p.Text(n, "program.environment")
 		},
+		"env": p.env,
 		"outputs": func(n ast.Node) {
 			for _, item := range p.List(n, "program.outputs") {
 				g.Outputs = append(g.Outputs, p.inside(item, p.Text(item, "an output"), "an output"))

@@ -115,6 +115,8 @@ type Program struct {
 	// Environment is a virtual environment, conda prefix or the like, seen
 	// read-only, its bin folder first in PATH.
 	Environment string `json:"environment,omitempty"`
+	// Env are variables of its environment.
+	Env []EnvVar `json:"env,omitempty"`
 	// Outputs are files and folders of the working folder that are kept as
 	// artifacts, besides the output folder; . is all that is new or changed.
 	Outputs []string `json:"outputs,omitempty"`

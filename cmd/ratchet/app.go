@@ -86,7 +86,7 @@ func statusOf(err error) int {
 	case errors.Is(err, ratchet.ErrBackupLocked), errors.Is(err, fs.ErrNotExist), is[usageError](err), is[study.Problems](err),
 		is[*ratchet.SettingsError](err), is[*ratchet.UnknownRunError](err), is[*ratchet.UnknownTrialError](err), is[*ratchet.UnknownRuleError](err),
 		is[*ratchet.NeverDrivenError](err), is[*ratchet.NotYetError](err), is[*ratchet.PositionError](err), is[*ratchet.AmendError](err),
-		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
+		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.VariableError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
 		is[*ratchet.NoBackupsError](err), is[*ratchet.UnknownBackupError](err), is[*ratchet.BackupHeldError](err), is[*ratchet.NewerError](err):
 		return exitUsage
 	case is[*ratchet.RecordDamageError](err), is[*ratchet.ObjectDamageError](err), is[*ratchet.BackupDamageError](err):

@@ -77,6 +77,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&o.Executor, "executor", "", "where attempts run (default: as the study says)")
 	f.StringVar(&isolation, "isolation", "strict", "walls around attempts: strict, or process for limits only")
 	f.StringArrayVar(&o.AllowInputs, "allow-input", nil, "input with keys in it that programs are to see all the same")
+	f.StringArrayVar(&o.Env, "env", nil, "variable that programs get: NAME=VALUE, or NAME for what your environment has (secrets by name only)")
 	f.BoolVar(&detach, "detach", false, "go on in the background")
 	f.StringVar(&interrupt, "on-interrupt", ratchet.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
 	f.BoolVar(&monitoring, "enable-monitoring", true, "always on; here for the command lines of earlier engines")
@@ -119,7 +120,7 @@ func (a *app) detach(e *ratchet.Engine, run string) error {
 func (a *app) resumeCommand() *cobra.Command {
 	var more time.Duration
 	var interrupt, budget, isolation string
-	var allow []string
+	var allow, env []string
 	var inputs bool
 	var tokens, calls int64
 	c := &cobra.Command{
@@ -146,11 +147,12 @@ func (a *app) resumeCommand() *cobra.Command {
 				if inputs {
 					accepts = me()
 				}
-				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, Env: env, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
 	c.Flags().StringVar(&isolation, "isolation", "strict", "of a run that was restored from a backup: process accepts that its programs have no walls")
+	c.Flags().StringArrayVar(&env, "env", nil, "of a run that was restored from a backup: variable of your environment that its programs get, by its name")
 	c.Flags().StringArrayVar(&allow, "allow-input", nil, "of a run that was restored from a backup: input with keys in it that its programs are to see")
 	c.Flags().BoolVar(&inputs, "accept-inputs", false, "go on although inputs have changed; what was measured with the others is rolled back")
 	c.Flags().DurationVar(&more, "more-time", 0, "add to limits.run.time of a run that has spent it")

@@ -75,7 +75,12 @@ func (a *Attempt) spec() *sandbox.Spec {
 		// checkpoint has a place in the box.
 		checkpoint = spec.Checkpoint
 	}
-	spec.Env = a.environment(spec, checkpoint)
+	spec.Env = sandbox.Variables(a.environment(spec, checkpoint), j.Env...)
+	for _, name := range j.Wanted {
+		if value, ok := os.LookupEnv(name); ok {
+			spec.Given = append(spec.Given, name+"="+value)
+		}
+	}
 	return spec
 }
 

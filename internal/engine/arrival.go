@@ -53,7 +53,16 @@ func (e *Engine) accept(ctx context.Context, s *research.State, o DriveOptions, 
 		}
 		a.Inputs = append(slices.Clone(a.Inputs), at.Path)
 	}
-	if a.Isolation != before.Isolation || len(a.Inputs) != len(before.Inputs) {
+	for _, name := range c.Study.Program.Wanted() {
+		if slices.Contains(a.Env, name) {
+			continue
+		}
+		if !slices.Contains(o.Env, name) {
+			return &ArrivedError{c.Run, fmt.Sprintf("its programs would get the variable %s of your environment", name), "--env " + name}
+		}
+		a.Env = append(slices.Clone(a.Env), name)
+	}
+	if a.Isolation != before.Isolation || len(a.Inputs) != len(before.Inputs) || len(a.Env) != len(before.Env) {
 		if err := e.NoteArrival(c.Run, a); err != nil {
 			return err
 		}

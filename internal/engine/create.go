@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"ratchet/internal/environment"
+	"ratchet/internal/gateway/provider"
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -32,6 +34,10 @@ type RunOptions struct {
 	Model          string
 	// AllowInputs are inputs that programs are to see although there are keys.
 	AllowInputs []string
+	// Env are variables that programs get: NAME=VALUE, or NAME for what this process's
+	// environment has when attempts are started. It grants those that the study itself
+	// names so.
+	Env []string
 }
 
 // NotYetError says that a study asks for what this release does not have.
@@ -54,8 +60,20 @@ func Check(file string, data []byte, o RunOptions) (*study.Study, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.adjust(st)
+	granted, err := o.adjust(st)
+	if err != nil {
+		return nil, err
+	}
 	if err := supported(st); err != nil {
+		return nil, err
+	}
+	if err := environment.CheckGranted(st, granted); err != nil {
+		return nil, err
+	}
+	if err := checkVariables(st); err != nil {
+		return nil, err
+	}
+	if _, err := environment.Given(st); err != nil {
 		return nil, err
 	}
 	if err := environment.CheckAllowed(st, filepath.Dir(file), o.AllowInputs); err != nil {
@@ -98,6 +116,11 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if kind := e.secrets.Has(string(data)); kind != "" {
 		return "", &SecretError{file, kind}
 	}
+	for _, v := range st.Program.Env {
+		if v.Value != nil && e.secrets.Has(v.Name+"="+*v.Value) != "" {
+			return "", &NotYetError{fmt.Sprintf("the value of the variable %s seems to be a secret, and would stand in the journal", v.Name), fmt.Sprintf("give its name alone: export %s=…, and --env %s", v.Name, v.Name)}
+		}
+	}
 	done, err := e.LockShared()
 	if err != nil {
 		return "", err
@@ -136,8 +159,9 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 
 func (o RunOptions) isolation() sandbox.Isolation { return cmp.Or(o.Isolation, sandbox.Strict) }
 
-// adjust lays the options over a study.
-func (o RunOptions) adjust(st *study.Study) {
+// adjust lays the options over a study. granted are the names of the variables that
+// the options give from this process's environment.
+func (o RunOptions) adjust(st *study.Study) (granted []string, err error) {
 	if o.MaxExperiments > 0 {
 		st.Search.Experiments = min(st.Search.Experiments, o.MaxExperiments)
 	}
@@ -150,6 +174,28 @@ func (o RunOptions) adjust(st *study.Study) {
 	if o.Model != "" {
 		st.Model = o.Model
 	}
+	for _, text := range o.Env {
+		v, err := study.ParseEnvVar(text)
+		if err != nil {
+			return nil, &NotYetError{err.Error(), "see --env"}
+		}
+		st.Program.SetEnv(v)
+		if v.Value == nil {
+			granted = append(granted, v.Name)
+		}
+	}
+	return granted, nil
+}
+
+// checkVariables refuses to give programs a key of a provider that they call through
+// the gateway: it is the gateway that has it.
+func checkVariables(st *study.Study) error {
+	for _, name := range st.Program.Wanted() {
+		if st.Models != nil && slices.Contains(provider.KeyNames(), name) {
+			return &NotYetError{fmt.Sprintf("programs get a token of the gateway's as %s, which holds the real key", name), "remove it from program.env and --env"}
+		}
+	}
+	return nil
 }
 
 func supported(st *study.Study) error {

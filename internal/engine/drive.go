@@ -20,6 +20,7 @@ import (
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
 	"ratchet/internal/planted"
+	"ratchet/internal/redact"
 	"ratchet/internal/research"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/watching"
@@ -28,10 +29,11 @@ import (
 
 // DriveOptions say how a run is driven.
 type DriveOptions struct {
-	// Isolation and AllowInputs accept what a run that was restored would do; see
+	// Isolation, AllowInputs and Env accept what a run that was restored would do; see
 	// arrival.
 	Isolation   sandbox.Isolation
 	AllowInputs []string
+	Env         []string // names of variables that programs get from this process's environment
 
 	// AcceptInputs names who wants the run to go on although its inputs have
 	// changed: with all that was measured rolled back; "": no one.
@@ -146,11 +148,16 @@ func (e *Engine) drive(ctx context.Context, run string, o DriveOptions) (*resear
 	if err != nil {
 		return s, err
 	}
+	given, err := environment.Given(s.Created.Study)
+	if err != nil {
+		return s, err
+	}
+	e.secrets.Learn(redact.SecretsOf(given)...)
 	d := &driver{
 		engine: e, run: run, state: s, head: head, options: o, study: s.Created.Study, created: s.Created, env: env, inputs: inputs,
 		closed:   sandbox.Isolation(s.Created.Isolation).ClosesNetwork(s.Created.Study.Limits.Attempt),
 		executor: jobs, clock: history.NewClock(e.Now, s.Time), results: make(chan result), written: make(chan int64), halted: make(chan struct{}),
-		flying: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{},
+		flying: map[string]bool{}, missing: map[string]bool{}, handles: map[string]executor.Handle{}, running: map[string]executor.Job{},
 	}
 	if d.options.Observe == nil {
 		d.options.Observe = func(*research.State, []research.Payload) {}
@@ -230,6 +237,7 @@ type driver struct {
 	handles  map[string]executor.Handle // of attempts that run
 	running  map[string]executor.Job    // those attempts
 	stopping string                     // why attempts are being stopped
+	missing  map[string]bool            // variables of the environment that were said to be missed
 }
 
 // result is what came of an effect.

@@ -78,6 +78,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	job := d.sandboxed(a.ID, command, d.state.Snapshot)
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
+	job.Wanted = c.Study.Program.Wanted()
 	job.Render, job.Config = c.Study.Program.Render, c.Study.Program.Config
 	job.Checkpoint = d.state.Trial(a.Trial).Checkpoint
 	job.SnapshotEvery = d.study.Checkpoints.Attempt
@@ -102,6 +103,11 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		CheckpointAt: c.Study.Program.Checkpoint,
 		Isolation:    sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
 		Files: snapshot, Keep: executor.KeepOutput, Outputs: c.Study.Program.Outputs, Metrics: c.Study.Metrics,
+	}
+	for _, v := range c.Study.Program.Env {
+		if v.Value != nil {
+			job.Env = append(job.Env, v.Name+"="+*v.Value)
+		}
 	}
 	job.Inputs = d.binds(c.Study.Program.Inputs, 0)
 	return job
@@ -172,6 +178,7 @@ func (d *driver) try(ctx context.Context, t trying) result {
 	attempt.Lost, attempt.Models = out.Lost, d.models.usage(a.ID)
 	var kept []research.Payload
 	if attempt.Class != research.Succeeded { // a next one may follow
+		d.missed(t.job, out)
 		if kept, err = d.snapshot(ctx, a, h, stored); err != nil && !errors.Is(err, executor.ErrChanging) {
 			return result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)}
 		}

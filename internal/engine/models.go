@@ -40,6 +40,8 @@ type door struct {
 	trouble chan research.ModelsBlocked
 	serving chan struct{} // closed when serving has ended
 	kept    int64         // records of calls that what is kept has
+	// keyNames are the variables in which programs find their token.
+	keyNames []string
 }
 
 // openModels opens the gateway, if the study allows model calls. It is at the
@@ -70,6 +72,14 @@ func (d *driver) openModels(ctx context.Context) error {
 	}
 	if w.ledger, err = d.engine.Calls(ctx, d.run); err != nil {
 		return err
+	}
+	w.keyNames = settings.KeyNames(func(provider string) bool {
+		return slices.ContainsFunc(w.ledger.Calls(), func(c ledger.Call) bool {
+			return slices.ContainsFunc(c.Targets, func(target string) bool { return strings.HasPrefix(target, provider+"/") })
+		})
+	})
+	if slices.Contains(w.keyNames, "OPENAI_API_KEY") {
+		w.keyNames = append(w.keyNames, "CODEX_API_KEY")
 	}
 	if tools != nil {
 		w.tools = gateway.Tools{Hosts: tools.Hosts, Record: tools.Record}
@@ -234,11 +244,14 @@ func (w *door) attach(job *executor.Job) {
 	token := gateway.Token(w.key, job.ID)
 	env := []string{
 		"OPENAI_BASE_URL=http://ADDRESS/v1", "OPENAI_API_BASE=http://ADDRESS/v1", "ANTHROPIC_BASE_URL=http://ADDRESS",
-		"AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure", "RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
+		"RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
 		"PYTHONPATH=BOX/" + pythonFolder,
 	}
-	for _, name := range append(provider.KeyNames(), "CODEX_API_KEY") {
+	for _, name := range w.keyNames {
 		env = append(env, name+"="+token)
+	}
+	if slices.Contains(w.keyNames, "AZURE_OPENAI_API_KEY") {
+		env = append(env, "AZURE_OPENAI_ENDPOINT=http://ADDRESS/p/azure")
 	}
 	if len(w.tools.Hosts) > 0 || w.trust != nil {
 		env = append(env, "NODE_USE_ENV_PROXY=1") // from Node.js 22.21 on

@@ -3,10 +3,13 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"ratchet/internal/breaker"
+	"ratchet/internal/environment"
 	"ratchet/internal/executor"
 	"ratchet/internal/failure"
 	"ratchet/internal/research"
@@ -80,6 +83,27 @@ func (d *driver) setUp(ctx context.Context, out executor.Outcome) {
 
 func (d *driver) warn(err error) {
 	d.options.Warn(errors.New(d.engine.secrets.Text(strings.TrimSpace(err.Error()))))
+}
+
+// missed says, once for each, which of this process's variables a program that failed
+// speaks of and did not have.
+func (d *driver) missed(job executor.Job, out executor.Outcome) {
+	had := slices.Clone(job.Env)
+	for _, name := range job.Wanted {
+		had = append(had, name+"=")
+	}
+	if job.Door != nil {
+		had = append(had, job.Door.Env...)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, name := range environment.Missed(out.LastErr+"\n"+out.LastOut, had) {
+		if d.missing[name] {
+			continue
+		}
+		d.missing[name] = true
+		d.warn(fmt.Errorf("attempt %s failed and speaks of %s, which is set in your environment and not in the program's; --env %s passes it to a new run", job.ID, name, name))
+	}
 }
 
 // effective are the parameters that an action's attempt runs with.

@@ -30,9 +30,13 @@ type Job struct {
 	Inputs     []sandbox.Bind      `json:"inputs,omitempty"`
 	ReadOnly   []string            `json:"read_only,omitempty"` // folders of the machine that the program needs
 	Path       string              `json:"path"`                // PATH for the program
-	GPUs       []int               `json:"gpus,omitempty"`      // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
-	Halt       *sandbox.Halt       `json:"halt,omitempty"`
-	Door       *sandbox.Door       `json:"door,omitempty"` // leads to the gateway; nil: this job has none
+	Env        []string            `json:"env,omitempty"`       // more variables, NAME=value
+	// Wanted are names of variables that the program gets from the environment of the
+	// process that starts it. Their values are in no file.
+	Wanted []string      `json:"wanted,omitempty"`
+	GPUs   []int         `json:"gpus,omitempty"` // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
+	Halt   *sandbox.Halt `json:"halt,omitempty"`
+	Door   *sandbox.Door `json:"door,omitempty"` // leads to the gateway; nil: this job has none
 
 	// Files is the digest of the manifest of the working folder's files.
 	Files string `json:"files"`

@@ -22,6 +22,7 @@ type Arrival struct {
 	// What was accepted since.
 	Isolation string   `json:"isolation,omitempty"`
 	Inputs    []string `json:"inputs,omitempty"`
+	Env       []string `json:"env,omitempty"` // names of variables that programs get from the user's environment
 }
 
 func (h *Home) arrivalFile(run string) string {

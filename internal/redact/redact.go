@@ -20,7 +20,8 @@ import (
 // Redactor takes secrets out. The zero Redactor knows forms only. It is safe
 // for concurrent use.
 type Redactor struct {
-	values []string // longest first
+	mu     sync.RWMutex
+	values []string // longest first; replaced, never changed
 }
 
 // leastValue is the length from which on a value is a secret; shorter ones
@@ -41,16 +42,31 @@ func New(values ...string) *Redactor {
 
 // With is a redactor for more values.
 func (r *Redactor) With(values ...string) *Redactor {
-	if !slices.ContainsFunc(values, func(v string) bool { return len(v) >= leastValue && !slices.Contains(r.values, v) }) {
+	known := r.known()
+	if !slices.ContainsFunc(values, func(v string) bool { return len(v) >= leastValue && !slices.Contains(known, v) }) {
 		return r
 	}
-	return New(slices.Concat(r.values, values)...)
+	return New(slices.Concat(known, values)...)
+}
+
+// Learn has the redactor take out more values from now on.
+func (r *Redactor) Learn(values ...string) {
+	more := r.With(values...).known()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.values = more
+}
+
+func (r *Redactor) known() []string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.values
 }
 
 // Known is a text without the values of this redactor, also as JSON and URLs
 // have them; what only has the form of a secret stays.
 func (r *Redactor) Known(b []byte) []byte {
-	for _, v := range r.values {
+	for _, v := range r.known() {
 		for _, as := range encodings(v) {
 			if bytes.Contains(b, []byte(as)) {
 				b = bytes.ReplaceAll(b, []byte(as), []byte("[redacted]"))
@@ -82,12 +98,30 @@ func OfEnvironment(environ []string) *Redactor {
 	var values []string
 	for _, e := range environ {
 		name, value, _ := strings.Cut(e, "=")
-		// A path is where a secret is, and a plain word or number is none.
-		if secretName().MatchString(name) && !strings.HasPrefix(value, "/") && strings.IndexFunc(value, unicode.IsDigit) >= 0 {
+		if secretName().MatchString(name) && mayBeSecret(value) {
 			values = append(values, value)
 		}
 	}
 	return New(values...)
+}
+
+// NamesSecret reports whether the name of a variable says that it is secret.
+func NamesSecret(name string) bool { return secretName().MatchString(name) }
+
+// SecretsOf are the values of variables (NAME=value) that may be secrets, whatever
+// their names.
+func SecretsOf(environ []string) (out []string) {
+	for _, e := range environ {
+		if _, value, _ := strings.Cut(e, "="); mayBeSecret(value) {
+			out = append(out, value)
+		}
+	}
+	return out
+}
+
+// mayBeSecret: a path is where a secret is, and a plain word or number is none.
+func mayBeSecret(value string) bool {
+	return !strings.HasPrefix(value, "/") && strings.IndexFunc(value, unicode.IsDigit) >= 0
 }
 
 // form is what a kind of secret looks like.
@@ -126,7 +160,7 @@ var forms = sync.OnceValue(func() []form {
 
 // Text is a text without its secrets.
 func (r *Redactor) Text(s string) string {
-	for _, v := range r.values {
+	for _, v := range r.known() {
 		s = strings.ReplaceAll(s, v, "[redacted]")
 	}
 	for _, f := range forms() {
@@ -173,7 +207,7 @@ func random(s string) bool {
 
 // Has says what kind of secret a text has; "" for none.
 func (r *Redactor) Has(s string) string {
-	for _, v := range r.values {
+	for _, v := range r.known() {
 		if strings.Contains(s, v) {
 			return "secret of this process's environment"
 		}

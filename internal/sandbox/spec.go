@@ -3,6 +3,8 @@ package sandbox
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"ratchet/study"
 )
@@ -48,8 +50,11 @@ const (
 // Spec is a command to be run in a sandbox. It is plain data; the shim reads
 // it from a file.
 type Spec struct {
-	Command   []string
-	Env       []string // the whole environment, NAME=value
+	Command []string
+	Env     []string // the environment, NAME=value
+	// Given is the rest of it: what is in no file. The process that starts the command
+	// tells its shim.
+	Given     []string `json:"-"`
 	Isolation Isolation
 	Limits    study.AttemptLimits
 	// Checkpoint is the folder on this machine that is seen as
@@ -145,4 +150,19 @@ func Writable(folder string, spec *Spec) []string {
 		dirs = append(dirs, spec.Checkpoint)
 	}
 	return dirs
+}
+
+// Variables is an environment with more variables (NAME=value), which take the place
+// of those of the same names.
+func Variables(env []string, more ...string) []string {
+	out := slices.Clone(env)
+	for _, v := range more {
+		name, _, _ := strings.Cut(v, "=")
+		if i := slices.IndexFunc(out, func(o string) bool { return strings.HasPrefix(o, name+"=") }); i >= 0 {
+			out[i] = v
+		} else {
+			out = append(out, v)
+		}
+	}
+	return out
 }

@@ -41,7 +41,7 @@ func openDoor(folder string, spec *sandbox.Spec, own bool) (*doorway, error) {
 		d.listen(l)
 	}
 	for _, v := range spec.Door.Env {
-		spec.Env = append(spec.Env, strings.NewReplacer("ADDRESS", d.address, "BOX", strings.TrimSuffix(spec.Path(folder, ""), "/")).Replace(v))
+		spec.Env = sandbox.Variables(spec.Env, strings.NewReplacer("ADDRESS", d.address, "BOX", strings.TrimSuffix(spec.Path(folder, ""), "/")).Replace(v))
 	}
 	return d, nil
 }

@@ -42,11 +42,11 @@ func (l *Launcher) Close() {
 }
 
 // launch gives an attempt to a shim.
-func (l *Launcher) launch(folder string, record *os.File) (*Process, error) {
+func (l *Launcher) launch(folder string, record *os.File, given []string) (*Process, error) {
 	if l != nil {
 		defer l.replenish()
 		for s := l.idleShim(); s != nil; s = l.idleShim() {
-			if h, err := l.give(s, folder, record); err == nil {
+			if h, err := l.give(s, folder, record, given); err == nil {
 				return h, nil
 			}
 			s.close() // it is gone
@@ -56,7 +56,7 @@ func (l *Launcher) launch(folder string, record *os.File) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
-	h, err := l.give(s, folder, record)
+	h, err := l.give(s, folder, record, given)
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("starting an attempt: %w", err)
@@ -65,8 +65,8 @@ func (l *Launcher) launch(folder string, record *os.File) (*Process, error) {
 }
 
 // give gives an attempt to a shim.
-func (l *Launcher) give(s *shimProcess, folder string, record *os.File) (*Process, error) {
-	if err := s.send(folder, record); err != nil {
+func (l *Launcher) give(s *shimProcess, folder string, record *os.File, given []string) (*Process, error) {
+	if err := s.send(folder, record, given); err != nil {
 		return nil, err
 	}
 	l.begun(s)

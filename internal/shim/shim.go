@@ -73,11 +73,11 @@ func (s *shim) serve() error {
 		}
 	}()
 	for {
-		folder, record, err := s.receive()
+		folder, given, record, err := s.receive()
 		if folder == "" {
 			return err
 		}
-		if leaves, err := s.attempt(folder, record); leaves || err != nil {
+		if leaves, err := s.attempt(folder, given, record); leaves || err != nil {
 			return err
 		}
 	}
@@ -85,7 +85,7 @@ func (s *shim) serve() error {
 
 // attempt watches one attempt to its end. leaves reports that the shim takes no
 // other.
-func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) {
+func (s *shim) attempt(folder string, given []string, record *os.File) (leaves bool, err error) {
 	defer record.Close() // does nothing the second time
 	s.attempts++
 	select {
@@ -101,6 +101,7 @@ func (s *shim) attempt(folder string, record *os.File) (leaves bool, err error) 
 	if err != nil {
 		return true, err
 	}
+	spec.Env = sandbox.Variables(spec.Env, given...)
 	e, c := s.supervise(folder, spec)
 	// Its starter collects at once what is left, and syncs it then.
 	// If there is none, the attempt has to last until an engine comes.

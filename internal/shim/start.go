@@ -86,7 +86,7 @@ func (l *Launcher) Start(folder string, spec *sandbox.Spec, prepare func(box str
 		return nil, fmt.Errorf("starting an attempt: %w", err)
 	}
 	failpoint.Hit("start.before")
-	h, err := l.launch(folder, record)
+	h, err := l.launch(folder, record, spec.Given)
 	failpoint.Hit("start.after")
 	return h, err
 }

@@ -1,10 +1,13 @@
 package shim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 
 	"ratchet/internal/sandbox"
@@ -13,8 +16,8 @@ import (
 )
 
 // What a process and the shims that it started say to each other, over a
-// socket: an attempt is a folder, with its record, which is locked; a byte comes back when
-// it has ended. A shim that is let go, or whose starter is gone, gets no more.
+// socket: an attempt is a folder and the variables that are in no file, with its record,
+// which is locked; a byte comes back when it has ended. A shim that is let go, or whose starter is gone, gets no more.
 const (
 	saysStays  = 1 // and waits for the next
 	saysLeaves = 2
@@ -75,8 +78,13 @@ func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
 
 // send gives a shim an attempt. Its record is in the message until the shim has
 // it, so that there is no moment at which the lock is free.
-func (s *shimProcess) send(folder string, record *os.File) error {
-	_, _, err := s.socket.WriteMsgUnix([]byte(folder), unix.UnixRights(int(record.Fd())), nil)
+func (s *shimProcess) send(folder string, record *os.File, given []string) error {
+	text := strings.Join(append([]string{folder}, given...), "\x00")
+	message := append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
+	n, _, err := s.socket.WriteMsgUnix(message, unix.UnixRights(int(record.Fd())), nil)
+	if err == nil && n < len(message) {
+		_, err = s.socket.Write(message[n:])
+	}
 	return err
 }
 
@@ -99,28 +107,54 @@ func (s *shimProcess) close() { _ = s.socket.Close() }
 
 // receive waits for an attempt. None comes when its starter is gone; folder
 // is "" then.
-func (s *shim) receive() (folder string, record *os.File, err error) {
-	message, control := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+func (s *shim) receive() (folder string, given []string, record *os.File, err error) {
+	head, control := make([]byte, 4), make([]byte, unix.CmsgSpace(4))
 	var n, controlN int
 	for {
-		n, controlN, _, _, err = unix.Recvmsg(s.socket, message, control, 0)
+		n, controlN, _, _, err = unix.Recvmsg(s.socket, head, control, 0)
 		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}
 	if err != nil || n == 0 {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	messages, err := unix.ParseSocketControlMessage(control[:controlN])
 	if err != nil || len(messages) != 1 {
-		return "", nil, errors.Join(errors.New("no record came with the attempt"), err)
+		return "", nil, nil, errors.Join(errors.New("no record came with the attempt"), err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil {
-		return "", nil, err
+		return "", nil, nil, err
 	}
 	unix.CloseOnExec(fds[0]) // stays open, and so locked, until the attempt has ended
-	return string(message[:n]), os.NewFile(uintptr(fds[0]), recordFile), nil
+	record = os.NewFile(uintptr(fds[0]), recordFile)
+	if err := s.read(head[n:]); err != nil {
+		return "", nil, nil, errors.Join(err, record.Close())
+	}
+	text := make([]byte, binary.BigEndian.Uint32(head))
+	if err := s.read(text); err != nil {
+		return "", nil, nil, errors.Join(err, record.Close())
+	}
+	parts := strings.Split(string(text), "\x00")
+	return parts[0], parts[1:], record, nil
+}
+
+// read reads the rest of a message.
+func (s *shim) read(to []byte) error {
+	for len(to) > 0 {
+		n, err := unix.Read(s.socket, to)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return err
+		case n == 0:
+			return io.ErrUnexpectedEOF
+		default:
+			to = to[n:]
+		}
+	}
+	return nil
 }
 
 // alone reports whether its starter is gone.

@@ -175,9 +175,35 @@ func upstreamURL(p protocol.Name, s string) (string, error) {
 // KeyNames are the variables that clients look for a key in, those of every
 // provider.
 func KeyNames() []string {
+	return keyNames(func(string) bool { return true })
+}
+
+// KeyNames are the variables that clients look for a key in, of the providers that
+// can be called: those that have a key or an address of the user's, and those that used
+// says of that they were called before. If there are none, all. Programs choose a
+// provider by these variables.
+func (s *Settings) KeyNames(used func(provider string) bool) []string {
+	standard := builtIn()
+	out := keyNames(func(name string) bool {
+		p := s.Providers[name]
+		if p == nil {
+			return false
+		}
+		hasKey := p.Key.File != "" || len(p.Key.Command) > 0 || slices.ContainsFunc(p.Key.Env, func(v string) bool { return os.Getenv(v) != "" })
+		return hasKey || p.URL != standard[name].URL || used(name)
+	})
+	if len(out) == 0 {
+		return KeyNames()
+	}
+	return out
+}
+
+func keyNames(of func(provider string) bool) []string {
 	var out []string
-	for _, p := range builtIn() {
-		out = append(out, p.Key.Env...)
+	for name, p := range builtIn() {
+		if of(name) {
+			out = append(out, p.Key.Env...)
+		}
 	}
 	slices.Sort(out)
 	return out
