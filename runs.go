@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"ratchet/internal/engine"
 	"ratchet/internal/history"
 	"ratchet/internal/journal"
 	"ratchet/internal/report"
@@ -238,4 +239,22 @@ func (e *Engine) Fork(ctx context.Context, origin string, o ForkOptions) (run st
 func (e *Engine) Rollback(ctx context.Context, run string, to int64, by string) error {
 	_, err := e.engine.Rollback(ctx, run, to, by)
 	return err
+}
+
+// RetryOptions say which failed trials are to be tried again, and why.
+type RetryOptions struct {
+	// Names are experiments, or trials by how their ids begin; empty: all that failed.
+	Names []string
+	Why   string // what was mended
+	By    string // who wants it
+	// AcceptInputs has them tried with inputs that are not as recorded any more.
+	AcceptInputs bool
+}
+
+// Retry opens trials of a run that failed, durably, and returns their ids. When the run
+// is driven it goes on with them, and concludes anew what depends on them. A name of no
+// failed trial is a PositionError. A run that is driven is left alone: the error is a
+// DrivenError.
+func (e *Engine) Retry(ctx context.Context, run string, o RetryOptions) ([]string, error) {
+	return e.engine.Retry(ctx, run, engine.RetryOptions(o))
 }

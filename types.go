@@ -203,4 +203,5 @@ type (
 	InputsChanged       = research.InputsChanged
 	EvaluationChecked   = research.EvaluationChecked
 	InputsAccepted      = research.InputsAccepted
+	TrialsRetried       = research.TrialsRetried
 )

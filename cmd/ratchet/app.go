@@ -86,7 +86,7 @@ func statusOf(err error) int {
 	case errors.Is(err, ratchet.ErrBackupLocked), errors.Is(err, fs.ErrNotExist), is[usageError](err), is[study.Problems](err),
 		is[*ratchet.SettingsError](err), is[*ratchet.UnknownRunError](err), is[*ratchet.UnknownTrialError](err), is[*ratchet.UnknownRuleError](err),
 		is[*ratchet.NeverDrivenError](err), is[*ratchet.NotYetError](err), is[*ratchet.PositionError](err), is[*ratchet.AmendError](err),
-		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.VariableError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
+		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.VariableError](err), is[*ratchet.InputsError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),
 		is[*ratchet.NoBackupsError](err), is[*ratchet.UnknownBackupError](err), is[*ratchet.BackupHeldError](err), is[*ratchet.NewerError](err):
 		return exitUsage
 	case is[*ratchet.RecordDamageError](err), is[*ratchet.ObjectDamageError](err), is[*ratchet.BackupDamageError](err):
@@ -178,7 +178,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 		a.runCommand(), a.wrapCommand(), a.callsCommand(), a.resumeCommand(), a.statusCommand(), a.listCommand(), a.showCommand(), a.logsCommand(),
 		a.demoCommand(), a.healthCommand(), a.metricsCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
-		a.rollbackCommand(), a.forkCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.attemptCommand(), a.validateCommand(), a.schemaCommand(),
+		a.rollbackCommand(), a.forkCommand(), a.retryCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.attemptCommand(), a.validateCommand(), a.schemaCommand(),
 		a.initCommand(), a.trustCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {

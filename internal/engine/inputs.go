@@ -174,9 +174,15 @@ func (n *inputs) hidden(i int) []string {
 }
 
 // InputsError says that inputs are not what they were when the run began.
-type InputsError struct{ Run, What string }
+type InputsError struct {
+	Run, What string
+	retry     bool // trials were to be tried again
+}
 
 func (i *InputsError) Error() string {
+	if i.retry {
+		return fmt.Sprintf("%s since run %s began; put it back, or `ratchet retry %s --accept-inputs` tries the failed trials again with it as it is, beside others that had it as it was", i.What, i.Run, i.Run)
+	}
 	return fmt.Sprintf("%s since run %s began; put it back and `ratchet resume %s` goes on, or `ratchet resume %s --accept-inputs` measures everything anew with it as it is", i.What, i.Run, i.Run, i.Run)
 }
 
@@ -197,7 +203,7 @@ func (e *Engine) checkInputs(c research.RunCreated) (*inputs, error) {
 		return nil, fmt.Errorf("the record of the inputs has %d of them, and the study %d", len(n.records), len(n.list))
 	}
 	if what := n.changed(); what != "" {
-		return nil, &InputsError{c.Run, what}
+		return nil, &InputsError{Run: c.Run, What: what}
 	}
 	return n, nil
 }
@@ -264,18 +270,25 @@ func (r inputRecord) differs(now inputRecord) string {
 	return ""
 }
 
+// newInputs records the inputs of a run as they are now, where they are not as its
+// record has them: the digest, and how they differ; "": they are as recorded.
+func (e *Engine) newInputs(c research.RunCreated) (record, what string, err error) {
+	_, err = e.checkInputs(c)
+	var changed *InputsError
+	if !errors.As(err, &changed) {
+		return "", "", err
+	}
+	record, err = e.recordInputs(c.Study.AllInputs(), c.Folder)
+	return record, changed.What, err
+}
+
 // acceptInputs lets a run go on with its inputs as they are now. What was measured
 // with others is rolled back.
 func (e *Engine) acceptInputs(ctx context.Context, s *research.State, head journal.Head, by string) error {
 	c := s.Created
-	_, err := e.checkInputs(c)
-	var changed *InputsError
-	if !errors.As(err, &changed) {
+	record, what, err := e.newInputs(c)
+	if err != nil || record == "" {
 		return err // nil: there is nothing to accept
-	}
-	record, err := e.recordInputs(c.Study.AllInputs(), c.Folder)
-	if err != nil {
-		return err
 	}
 	for _, stage := range s.StageRecord {
 		if stage.Name == research.Planning && !stage.Ended.IsZero() && s.Stage != research.Planning {
@@ -285,7 +298,7 @@ func (e *Engine) acceptInputs(ctx context.Context, s *research.State, head journ
 			break
 		}
 	}
-	if err := e.AppendTo(ctx, c.Run, head, s.Time, research.InputsAccepted{Inputs: record, What: changed.What, By: by}); err != nil {
+	if err := e.AppendTo(ctx, c.Run, head, s.Time, research.InputsAccepted{Inputs: record, What: what, By: by}); err != nil {
 		return fmt.Errorf("accepting the inputs: %w", err)
 	}
 	return nil

@@ -27,15 +27,18 @@ func (h *History) Request(ctx context.Context, run string, wish research.Payload
 	}
 }
 
-// AppendTo appends one event that a person asked for, not before a time. It is
+// AppendTo appends events that a person asked for, not before a time. They are
 // durable on return.
-func (h *History) AppendTo(ctx context.Context, run string, head journal.Head, last time.Time, p research.Payload) error {
+func (h *History) AppendTo(ctx context.Context, run string, head journal.Head, last time.Time, events ...research.Payload) error {
 	c := NewClock(h.home.Now, last)
-	entry, err := Encode(p, c.Now())
-	if err != nil {
-		return err
+	entries := make([]journal.Entry, len(events))
+	for i, p := range events {
+		var err error
+		if entries[i], err = Encode(p, c.Now()); err != nil {
+			return err
+		}
 	}
-	_, err = h.home.Journal.Append(ctx, journal.Of(run), head, entry)
+	_, err := h.home.Journal.Append(ctx, journal.Of(run), head, entries...)
 	return err
 }
 

@@ -48,11 +48,13 @@ type Results struct {
 	Seed       int64            `json:"seed"`
 	// InputChanges are changes of inputs that were accepted, before
 	// anything that counts was measured.
-	InputChanges []string        `json:"input_changes,omitempty"`
-	Cost         Cost            `json:"cost"`
-	Usage        Totals          `json:"usage"`
-	Environment  json.RawMessage `json:"environment"`
-	Journal      Journal         `json:"journal"`
+	InputChanges []string `json:"input_changes,omitempty"`
+	// Retried says which trials had failed and were tried again, by whose wish.
+	Retried     []string        `json:"retried,omitempty"`
+	Cost        Cost            `json:"cost"`
+	Usage       Totals          `json:"usage"`
+	Environment json.RawMessage `json:"environment"`
+	Journal     Journal         `json:"journal"`
 	// Digest is the SHA-256 of everything here that does not depend on time,
 	// host or luck.
 	Digest string `json:"digest"`
@@ -230,7 +232,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
 		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
-		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Environment: environment, Journal: head,
+		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Retried: s.Retried, Environment: environment, Journal: head,
 		Usage: Totals{
 			Experiments: len(s.Experiments), Trials: s.Tally.Trials, Attempts: s.Tally.Attempts,
 			Wall: s.Tally.Wall, CPU: s.Tally.CPU, Elapsed: s.Time.Sub(s.Began).Seconds(),

@@ -89,6 +89,8 @@ func (a AlertRaised) OverBy(p Payload) bool {
 		return a.Rule == d.Rule && a.Subject == d.Subject
 	case RunResumed:
 		return a.Rule == RulePaused
+	case TrialsRetried:
+		return a.Rule == RuleFailed
 	case RunCompleted:
 		return a.Rule != RuleSecurity && a.Rule != RuleFailed
 	}

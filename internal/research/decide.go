@@ -268,7 +268,9 @@ func (s *State) try(t *Trial) Action {
 		return a
 	}
 	a.Remedy, _ = s.remedy(t) // there is one: advance has completed the others
-	if wait := waits(s.Created.Seed, a.ID, *last, len(t.Attempts)); wait > 0 {
+	if n := len(t.Attempts) - t.Renewed; n == 0 {
+		// What made it fail is mended.
+	} else if wait := waits(s.Created.Seed, a.ID, *last, n); wait > 0 {
 		a.NotBefore = s.Time.Add(wait)
 	}
 	// What was lessened stays so: the trial ran out once.

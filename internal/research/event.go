@@ -399,6 +399,7 @@ var decoders = func() map[form]func(json.RawMessage) (Payload, error) {
 	decodes[SearchExhausted](m)
 	decodes[AttemptEnded](m)
 	decodes[TrialCompleted](m)
+	decodes[TrialsRetried](m)
 	decodes[ValidationDesigned](m)
 	decodes[HypothesisJudged](m)
 	decodes[ReproductionChecked](m)

@@ -130,6 +130,8 @@ func (s *State) apply(e Event) error {
 		t.Checkpoint = d.Snapshot
 	case TrialCompleted:
 		return s.completed(d)
+	case TrialsRetried:
+		return s.retried(d)
 	case ValidationDesigned:
 		s.Designed = &d
 		for i := range d.Comparisons {

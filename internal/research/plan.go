@@ -107,5 +107,6 @@ func (s *State) PlannedTrials() int {
 	case s.Designed == nil:
 		return s.Plan.SearchTrials + s.Plan.ValidationTrials
 	}
-	return len(s.Experiments)*len(s.Plan.Seeds) + len(s.Validated())*len(s.Plan.Fresh) + 1
+	// More than that have run where trials were tried again and others came out best.
+	return max(len(s.Experiments)*len(s.Plan.Seeds)+len(s.Validated())*len(s.Plan.Fresh)+1, s.Tally.Trials+len(s.Open))
 }

@@ -31,6 +31,8 @@ func references(p Payload) []Reference {
 		add("its evaluation's files", d.Evaluation, true)
 	case InputsAccepted:
 		add("its changed inputs' record", d.Inputs, false)
+	case TrialsRetried:
+		add("the record of the inputs of trials that were tried again", d.Inputs, false)
 	case RunForked:
 		add("its changed study file", d.StudyFile, false)
 	case ProgramBuilt:

@@ -18,6 +18,7 @@ const (
 	Alone    = "alone"      // no other attempt of the run runs meanwhile
 	Less     = "resources"  // the study's on_resource is applied
 	FromKept = "checkpoint" // it goes on from what the trial kept
+	Renewed  = "renewed"    // a person has mended what made the trial fail
 	Resumed  = "resumed"    // a person resumed the run that had paused for it
 )
 
@@ -83,7 +84,7 @@ func (r RemedyStats) String() string {
 func (r *Remedy) Say() string {
 	what := map[string]string{
 		Retry: "tried again", Backoff: "tried again after a back-off", Wait: "tried again after the time that was asked for",
-		Alone: "tried again, alone", Less: "tried again by on_resource", FromKept: "tried again from its own checkpoint", Resumed: "tried again when the run was resumed",
+		Alone: "tried again, alone", Less: "tried again by on_resource", FromKept: "tried again from its own checkpoint", Resumed: "tried again when the run was resumed", Renewed: "tried again since somebody has mended what made it fail",
 	}[r.Name]
 	if r.Cured+r.Failed == 0 {
 		return what
@@ -97,7 +98,10 @@ func remedyKey(class Class, remedy string) string { return string(class) + "/" +
 // remedy says how a trial is tried again after the attempts that it had; nil,
 // and why, if its last one counts.
 func (s *State) remedy(t *Trial) (*Remedy, string) {
-	last := t.Last()
+	last, attempts := t.Last(), t.Attempts[t.Renewed:]
+	if len(attempts) == 0 {
+		return &Remedy{Name: Renewed, For: last.Class}, ""
+	}
 	switch last.Class {
 	case Succeeded:
 		return nil, ""
@@ -107,7 +111,7 @@ func (s *State) remedy(t *Trial) (*Remedy, string) {
 		return &Remedy{Name: Resumed, For: last.Class}, ""
 	}
 	counted := 0 // what a person had to mend is not the trial's fault
-	for _, a := range t.Attempts {
+	for _, a := range attempts {
 		if a.Class != Quota && a.Class != Auth {
 			counted++
 		}
@@ -118,7 +122,7 @@ func (s *State) remedy(t *Trial) (*Remedy, string) {
 	if last.Certain {
 		return nil, "another attempt would fail in the same way"
 	}
-	if last.Class == ProgramFault && deterministic(t.Attempts) {
+	if last.Class == ProgramFault && deterministic(attempts) {
 		return nil, "two attempts failed in the same way"
 	}
 	r := &Remedy{Name: s.remedyName(t), For: last.Class}
@@ -129,7 +133,7 @@ func (s *State) remedy(t *Trial) (*Remedy, string) {
 	}
 	switch last.Class {
 	case Timeout, InvalidOutput, Resource:
-		if r.Name != Less && sameClass(t.Attempts) >= 2 && !r.useful() {
+		if r.Name != Less && sameClass(attempts) >= 2 && !r.useful() {
 			return nil, "the same after one retry"
 		}
 	}
@@ -203,7 +207,7 @@ func (x *Experiment) learn(before map[string]RemedyStats) {
 			continue
 		}
 		for i, a := range t.Attempts {
-			if i == 0 || a.Remedy == nil || a.Remedy.Name == Resumed {
+			if i == 0 || a.Remedy == nil || a.Remedy.Name == Resumed || a.Remedy.Name == Renewed {
 				continue
 			}
 			failed := t.Attempts[i-1].Class

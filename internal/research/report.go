@@ -123,6 +123,9 @@ func (s *State) checklist() []Check {
 	for _, what := range s.Accepted {
 		checks = append(checks, Check{"the inputs stayed what they were", false, what + "; all was measured anew"})
 	}
+	for _, what := range s.Retried {
+		checks = append(checks, Check{"no failed trial was tried again by hand", false, what})
+	}
 	if cut != "" {
 		checks = append(checks, Check{"no stage was cut short", false, cut})
 	}

@@ -62,6 +62,8 @@ type State struct {
 	// Accepted are the changes of inputs that were accepted, before anything
 	// that counts was measured.
 	Accepted []string `json:",omitempty"`
+	// Retried says which trials had failed and were tried again, by whose wish.
+	Retried []string `json:",omitempty"`
 	// Alerts are those that are raised, in their order; Silent is until when
 	// a rule is muted.
 	Alerts []Alert
@@ -182,6 +184,9 @@ type Trial struct {
 	Outcome    Class // empty: not complete
 	Why        string
 	Tries      int // attempts decided so far, the one in flight included
+	// Renewed is how many attempts it had had when a person last wanted it tried again:
+	// these count no more towards giving up.
+	Renewed int `json:",omitempty"`
 	// Checkpoint is the digest of the newest stored snapshot of what the trial
 	// keeps for its next attempt; empty: none.
 	Checkpoint string
