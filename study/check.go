@@ -215,22 +215,42 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 		return
 	}
 	defer folder.Close()
-	p.s.Program.Files = p.matched(dir, p.s.Program.Files)
-	files := p.s.Program.Files
-	if p.s.Evaluation != nil {
-		p.s.Evaluation.Files = p.matched(dir, p.s.Evaluation.Files)
-		files = slices.Concat(files, p.s.Evaluation.Files)
+	g := &p.s.Program
+	g.Files = p.matched(dir, g.Files)
+	p.checkTaken(folder, dir, g.Files, &g.Inputs)
+	if e := p.s.Evaluation; e != nil {
+		e.Files = p.matched(dir, e.Files)
+		p.checkTaken(folder, dir, e.Files, &e.Inputs)
 	}
+}
+
+// checkTaken complains about what is among files and cannot be taken. A link to what
+// is an input, or in one, becomes an input in the link's place.
+func (p *parsing) checkTaken(folder *untrusted.Folder, dir string, files []string, inputs *[]Input) {
 	for _, f := range files {
 		if !filepath.IsLocal(f) {
 			continue // complained about already
 		}
-		err := folder.VisitFiles([]string{f}, func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
 		var unfit *untrusted.UnfitError
+		var err error
+		for {
+			unfit = nil
+			err = folder.VisitFiles([]string{f}, func(path string) bool { return hasInput(*inputs, path) },
+				func(string, func() (*os.File, untrusted.Info, error)) error { return nil })
+			if !errors.As(err, &unfit) || unfit.Goal == "" {
+				break
+			}
+			in, ok := linked(dir, *inputs, unfit)
+			if !ok {
+				break
+			}
+			*inputs = append(*inputs, in)
+			p.at["input "+in.Path] = p.at["file "+f]
+		}
 		switch {
-		case errors.As(err, &unfit) && unfit.Goal != "":
+		case unfit != nil && unfit.Goal != "":
 			p.Complain(p.at["file "+f], unfit.Error(), "copy here what it stands for, or declare it in its place: `program: {inputs: {%s: %s}}`", unfit.Path, goal(unfit.Path, unfit.Goal))
-		case errors.As(err, &unfit):
+		case unfit != nil:
 			p.Complain(p.at["file "+f], unfit.Error(), "a program gets regular files, and links within the study's folder to such; remove it, copy what it stands for here, or declare that under program.inputs")
 		case errors.Is(err, fs.ErrNotExist):
 			p.Complain(p.at["file "+f], fmt.Sprintf("the file %q is not there", f), "paths are relative to the study file's folder")
@@ -238,6 +258,20 @@ func (p *parsing) checkFilesOnDisk(dir string) {
 			p.Complain(p.at["file "+f], fmt.Sprintf("the file %q cannot be read", f), "%s", err)
 		}
 	}
+}
+
+// linked is the input that a link stands for; false: what it leads to is in none.
+func linked(dir string, inputs []Input, link *untrusted.UnfitError) (Input, bool) {
+	to, err := filepath.EvalSymlinks(Resolve(dir, goal(link.Path, link.Goal)))
+	if err != nil {
+		return Input{}, false
+	}
+	for _, in := range inputs {
+		if of, err := filepath.EvalSymlinks(in.Locate(dir)); err == nil && within(to, of) {
+			return Input{Path: link.Path, Source: to, Hash: in.Hash}, true
+		}
+	}
+	return Input{}, false
 }
 
 // matched puts in the place of patterns, as filepath.Match has them, what they match in
@@ -320,8 +354,14 @@ func (g Program) has(path string) bool {
 }
 
 // HasInput reports whether a path of the working folder is an input, or in one.
-func (g Program) HasInput(path string) bool {
-	return slices.ContainsFunc(g.Inputs, func(in Input) bool { return path == in.Path || strings.HasPrefix(path, in.Path+"/") })
+func (g Program) HasInput(path string) bool { return hasInput(g.Inputs, path) }
+
+// HasInput reports whether a path of the evaluation's working folder is an input, or
+// in one.
+func (e Evaluation) HasInput(path string) bool { return hasInput(e.Inputs, path) }
+
+func hasInput(inputs []Input, path string) bool {
+	return slices.ContainsFunc(inputs, func(in Input) bool { return path == in.Path || strings.HasPrefix(path, in.Path+"/") })
 }
 
 // onPath reports whether a program is in the study's environment or the

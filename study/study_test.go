@@ -409,6 +409,41 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// TestLinkedInputs: a link among the files to what is an input, or in one, becomes an
+// input in the link's place; what is under an input's place is not taken.
+func TestLinkedInputs(t *testing.T) {
+	top := t.TempDir()
+	dir := filepath.Join(top, "study")
+	for name, goal := range map[string]string{"study/code/lib": "../../shared", "study/code/one.txt": "../../shared/in/x.txt", "study/code/out": "../../other"} {
+		if err := os.MkdirAll(filepath.Join(top, "shared", "in"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "code"), 0o700), os.MkdirAll(filepath.Join(top, "other"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(filepath.Join(top, "shared/in/x.txt"), nil, 0o600), os.Symlink(goal, filepath.Join(top, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := "version: 1\nname: n\nprogram:\n  command: [\"true\"]\n  files: [code]\n  inputs: {s: ../shared}\n"
+	_, err := study.Load("study.yaml", dir, []byte(text))
+	if err == nil || !strings.Contains(err.Error(), `"code/out" leads out of the folder by a link to ../../other`) || strings.Contains(err.Error(), "lib") {
+		t.Errorf("it says %v", err)
+	}
+	st, err := study.Load("study.yaml", dir, []byte(strings.Replace(text, "../shared}", "../shared, code/out: ../other}", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var places []string
+	for _, in := range st.Program.Inputs {
+		places = append(places, in.Path)
+	}
+	slices.Sort(places)
+	if want := []string{"code/lib", "code/one.txt", "code/out", "s"}; !slices.Equal(places, want) {
+		t.Errorf("the inputs are at %v, want %v", places, want)
+	}
+}
+
 // TestPrograms that are not there, or that the kernel will not execute, are
 // known before anything runs.
 func TestPrograms(t *testing.T) {

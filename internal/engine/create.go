@@ -221,7 +221,7 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 		return err
 	}
 	defer folder.Close()
-	tree, err := e.Objects.PutPaths(folder, c.Study.Program.Files)
+	tree, err := e.Objects.PutPaths(folder, c.Study.Program.Files, c.Study.Program.HasInput)
 	if err != nil {
 		return err
 	}
@@ -230,7 +230,7 @@ func (e *Engine) record(ctx context.Context, c *research.RunCreated, data []byte
 		return err
 	}
 	if ev := c.Study.Evaluation; ev != nil {
-		if tree, err = e.Objects.PutPaths(folder, ev.Files); err != nil {
+		if tree, err = e.Objects.PutPaths(folder, ev.Files, ev.HasInput); err != nil {
 			return err
 		}
 		files, err := e.Objects.PutTree(tree)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"reflect"
 
 	"ratchet/internal/home"
 	"ratchet/internal/journal"
@@ -119,8 +120,15 @@ func (h *History) amend(s *research.State, f *research.RunForked) error {
 	if err != nil {
 		return &AmendError{err}
 	}
-	// What the command line laid over the file stands where it was not changed.
+	// What the command line laid over the file, and what its patterns and links stood
+	// for, stands where the file was not changed.
 	now := s.Created.Study
+	if reflect.DeepEqual(next.Program, was.Program) {
+		next.Program = now.Program
+	}
+	if reflect.DeepEqual(next.Evaluation, was.Evaluation) {
+		next.Evaluation = now.Evaluation
+	}
 	if next.Parallel == was.Parallel {
 		next.Parallel = now.Parallel
 	}

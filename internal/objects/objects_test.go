@@ -296,7 +296,7 @@ func TestTree(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer folder.Close()
-		return s.PutPaths(folder, names)
+		return s.PutPaths(folder, names, nil)
 	}
 	tree, err := put(src, "run.sh", "lib")
 	if err != nil {

@@ -66,9 +66,9 @@ func parseTree(d Digest, b []byte) (Tree, error) {
 
 // PutPaths stores the named files of a folder, and all files of the named
 // folders in it, as a tree; see untrusted.Folder.Take.
-func (s *Store) PutPaths(dir *untrusted.Folder, names []string) (Tree, error) {
+func (s *Store) PutPaths(dir *untrusted.Folder, names []string, skip func(path string) bool) (Tree, error) {
 	t := Tree{}
-	err := dir.VisitFiles(names, func(path string, open func() (*os.File, untrusted.Info, error)) error {
+	err := dir.VisitFiles(names, skip, func(path string, open func() (*os.File, untrusted.Info, error)) error {
 		f, info, err := open()
 		if err != nil {
 			return err

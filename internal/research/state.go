@@ -184,8 +184,8 @@ type Trial struct {
 	Outcome    Class // empty: not complete
 	Why        string
 	Tries      int // attempts decided so far, the one in flight included
-	// Renewed is how many attempts it had had when a person last wanted it tried again:
-	// these count no more towards giving up.
+	// Renewed is after how many attempts a person last wanted it tried again: these count
+	// no more towards giving up.
 	Renewed int `json:",omitempty"`
 	// Checkpoint is the digest of the newest stored snapshot of what the trial
 	// keeps for its next attempt; empty: none.

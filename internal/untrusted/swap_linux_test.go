@@ -177,7 +177,7 @@ func TestSwaps(t *testing.T) {
 				case 1:
 					look(f.Open(name))
 					look(f.Follow(name))
-					err := f.VisitFiles([]string{name}, func(_ string, open func() (*os.File, Info, error)) error {
+					err := f.VisitFiles([]string{name}, nil, func(_ string, open func() (*os.File, Info, error)) error {
 						look(open())
 						return nil
 					})

@@ -20,11 +20,17 @@ func (u *UnfitError) Error() string { return fmt.Sprintf("%q %s", u.Path, u.Why)
 
 // VisitFiles visits the regular files at some names below f, and below those that are
 // folders. A link that stays below f stands for the file or folder that it leads to;
-// anything else that is neither a file nor a folder is an UnfitError. open opens
-// the file, to be read.
-func (f *Folder) VisitFiles(names []string, visit func(path string, open func() (*os.File, Info, error)) error) error {
-	v := visiting{f: f, visit: visit}
+// anything else that is neither a file nor a folder is an UnfitError. What skip names, if
+// it is not nil, is left out with all that is below. open opens the file, to be read.
+func (f *Folder) VisitFiles(names []string, skip func(path string) bool, visit func(path string, open func() (*os.File, Info, error)) error) error {
+	if skip == nil {
+		skip = func(string) bool { return false }
+	}
+	v := visiting{f: f, skip: skip, visit: visit}
 	for _, name := range names {
+		if skip(filepath.ToSlash(name)) {
+			continue
+		}
 		info, err := f.Lstat(name)
 		if Theirs(err) { // by a link on the way
 			info = Info{Mode: fs.ModeSymlink}
@@ -53,6 +59,7 @@ const (
 // visiting is a call of VisitFiles.
 type visiting struct {
 	f     *Folder
+	skip  func(string) bool
 	visit func(string, func() (*os.File, Info, error)) error
 	seen  int // files behind links to folders
 }
@@ -70,7 +77,9 @@ func (v *visiting) folder(at, name string, through int) error {
 		switch {
 		case err != nil:
 			return fmt.Errorf("%s: %w", below, err)
-		case e.Info.Mode.IsDir():
+		case v.skip(below) && e.Info.Mode.IsDir():
+			return fs.SkipDir
+		case v.skip(below), e.Info.Mode.IsDir():
 			return nil
 		case e.Info.Mode.IsRegular():
 			if through > 0 {

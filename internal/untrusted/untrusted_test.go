@@ -312,7 +312,7 @@ func TestTake(t *testing.T) {
 	f := opened(t, Open, dir)
 	take := func(names ...string) (map[string]string, error) {
 		out := map[string]string{}
-		err := f.VisitFiles(names, func(path string, open func() (*os.File, Info, error)) error {
+		err := f.VisitFiles(names, nil, func(path string, open func() (*os.File, Info, error)) error {
 			file, _, err := open()
 			if err != nil {
 				return err
