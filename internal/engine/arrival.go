@@ -71,6 +71,6 @@ func (e *Engine) accept(ctx context.Context, s *research.State, o DriveOptions, 
 	if err != nil {
 		return err
 	}
-	env.ReadOnly, env.Path = now.ReadOnly, now.Path
+	env.ReadOnly, env.Path, env.Variables = now.ReadOnly, now.Path, now.Variables
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,6 +105,7 @@ func (d *driver) sandboxed(id string, command []string, snapshot string) executo
 		Isolation:    sandbox.Isolation(c.Isolation), ReadOnly: d.env.ReadOnly, Path: d.env.Path,
 		Files: snapshot, Keep: executor.KeepOutput, Outputs: c.Study.Program.Outputs, Metrics: c.Study.Metrics,
 	}
+	job.Env = slices.Clone(d.env.Variables)
 	for _, v := range c.Study.Program.Env {
 		if v.Value != nil {
 			job.Env = append(job.Env, v.Name+"="+*v.Value)

@@ -52,7 +52,7 @@ func (d *driver) evaluate(ctx context.Context, action string, of executor.Job, e
 	}
 	job := executor.Job{
 		ID: executor.EvaluationOf(action), Run: d.run, Trial: executor.EvaluationOf(action), Experiment: of.Experiment, Attempt: of.Attempt,
-		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path,
+		Command: ev.Command, Parameters: of.Parameters, Seed: of.Seed, Limits: ev.Limits, Isolation: of.Isolation, ReadOnly: of.ReadOnly, Path: of.Path, Env: d.env.Variables,
 		Inputs: d.binds(ev.Inputs, len(d.study.Program.Inputs)), Files: d.created.Evaluation, Evaluated: shown,
 		Keep: executor.KeepTexts, Metrics: d.study.Metrics,
 	}

@@ -34,8 +34,9 @@ type Environment struct {
 	Interpreter *Interpreter        `json:"interpreter,omitempty"`
 	Limits      study.AttemptLimits `json:"limits"`
 	Isolation   string              `json:"isolation"`
-	Path        string              `json:"path"`      // PATH of programs
-	ReadOnly    []string            `json:"read_only"` // folders that programs see besides the system's
+	Path        string              `json:"path"`                // PATH of programs
+	ReadOnly    []string            `json:"read_only"`           // folders that programs see besides the system's
+	Variables   []string            `json:"variables,omitempty"` // by which programs find packages, NAME=value
 	Release     string              `json:"ratchet"`
 	Code        []research.Code     `json:"code"` // of folders in git repositories
 }
@@ -66,6 +67,10 @@ func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redact
 		f.show(root)
 		f.path = append(f.path, filepath.Join(root, "bin"))
 		f.base(root)
+		env.Variables = activation(root)
+		for _, e := range editables(root) {
+			f.show(e.Folder)
+		}
 	}
 	asked := false
 	names := []string{c.Study.Program.Command[0], first(c.Study.Program.Build), "python3", "python"}
@@ -81,6 +86,7 @@ func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redact
 			return env, err
 		}
 	}
+	env.Variables = append(env.Variables, f.packages()...)
 	env.Interpreter = f.python
 	env.ReadOnly = append(env.ReadOnly, f.shown...)
 	env.Path = strings.Join(append(f.path, standardPath), ":")

@@ -36,8 +36,11 @@ func (f *finder) find(name string) (found string, err error) {
 		return "", fmt.Errorf("looking up %s: %w", name, err)
 	}
 	f.prependPath(filepath.Dir(found))
-	f.show(prefixOf(found))
-	f.show(prefixOf(resolved))
+	for _, path := range []string{found, resolved} {
+		prefix := prefixOf(path)
+		f.show(prefix)
+		f.base(prefix) // where it is an environment of a tool's own, as pipx and uv make them
+	}
 	return found, nil
 }
 
@@ -96,7 +99,7 @@ func prefixOf(path string) string {
 	bin := filepath.Dir(path)
 	prefix := filepath.Dir(bin)
 	home, _ := os.UserHomeDir()
-	if base := filepath.Base(bin); base != "bin" && base != "shims" || prefix == home || prefix == filepath.Join(home, ".local") {
+	if base := filepath.Base(bin); base != "bin" && base != "shims" && base != "condabin" || prefix == home || prefix == filepath.Join(home, ".local") {
 		return path
 	}
 	return prefix

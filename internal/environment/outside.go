@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"ratchet/internal/research"
 	"ratchet/study"
 )
 
@@ -60,7 +61,11 @@ func OutsideOwn(st *study.Study, dir, own string) []Outside {
 		add("input "+in.Path, in.Locate(dir))
 	}
 	if p := st.Program.Environment; p != "" {
-		add("environment", study.Resolve(dir, p))
+		at := study.Resolve(dir, p)
+		add("environment", at)
+		for _, e := range editables(at) {
+			add(fmt.Sprintf("%s, an editable install in the environment", research.Printable(e.Name, 100)), e.Folder)
+		}
 	}
 	return out
 }
