@@ -40,9 +40,12 @@ func Amend(data []byte, sets []string) ([]byte, error) {
 
 func setKey(m yaml.MapSlice, path []string, value any, whole string) (yaml.MapSlice, error) {
 	at := -1
-	for i, item := range m {
-		if item.Key == path[0] {
-			at = i
+	for n := len(path); n > 0 && at < 0; n-- { // a key may have dots in it
+		for i, item := range m {
+			if item.Key == strings.Join(path[:n], ".") {
+				at, path = i, append([]string{strings.Join(path[:n], ".")}, path[n:]...)
+				break
+			}
 		}
 	}
 	if at < 0 {

@@ -108,9 +108,9 @@ func (d *driver) openModels(ctx context.Context) error {
 		Run: d.run, Ledger: w.ledger, Store: d.engine.Objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
 		Shared: gateway.NewShared(filepath.Join(d.engine.Folder, "models.json"), d.engine.Now),
 		Key:    w.key, Scope: research.TrialOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
-		Trouble: func(class research.Class, why string) {
+		Trouble: func(class research.Class, why error) {
 			select {
-			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(class, why)}:
+			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(d.run, why)}:
 			default: // one is enough
 			}
 		},
@@ -127,18 +127,29 @@ func (d *driver) openModels(ctx context.Context) error {
 	return nil
 }
 
-func blockedWhy(class research.Class, why string) string {
-	if class == research.Quota && strings.HasPrefix(why, "limits.") {
-		return why + "; raise it with `ratchet resume --budget 10USD` (or --tokens, --calls)"
+// blockedWhy says why the run's model calls cannot go on, and how they can.
+func blockedWhy(run string, why error) string {
+	var spent *ledger.BudgetError
+	switch {
+	case !errors.As(why, &spent):
+		return why.Error() + "; once that is mended, `ratchet resume` goes on"
+	case spent.Budget == runBudget:
+		flag := map[string]string{"cost": "--budget", "tokens": "--tokens", "calls": "--calls"}[spent.Key]
+		return fmt.Sprintf("%s; raise it with `ratchet resume %s %s`", spent.Why, flag, spent.Enough)
+	case strings.HasPrefix(spent.Budget, "limits."):
+		return fmt.Sprintf("%s; the study says so: `ratchet fork %s --set %s=%s` goes on with more", spent.Why, run, spent.Budget+"."+spent.Key, spent.Enough)
 	}
-	return why + "; once that is mended, `ratchet resume` goes on"
+	return fmt.Sprintf("%s; raise %s.%s in config.yaml, to %s say, or wait, and `ratchet resume` goes on", spent.Why, spent.Budget, spent.Key, spent.Enough)
 }
+
+// runBudget is the name of the budget that resuming can raise.
+const runBudget = "limits.run"
 
 // budgets are the limits of the run's model calls.
 func (d *driver) budgets() ledger.Budgets {
 	run, l := d.state.SpendLimit(), d.study.Limits
 	b := ledger.Budgets{
-		Run:   ledger.Budget{Name: "limits.run", Cost: run.Cost, Tokens: run.Tokens, Calls: run.Calls},
+		Run:   ledger.Budget{Name: runBudget, Cost: run.Cost, Tokens: run.Tokens, Calls: run.Calls},
 		Stage: ledger.Budget{Name: "limits.stage", Cost: l.Stage.Cost, Tokens: l.Stage.Tokens, Calls: l.Stage.Calls},
 		Model: map[string]ledger.Budget{},
 	}

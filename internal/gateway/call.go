@@ -110,7 +110,7 @@ func (g *Gateway) fly(ctx context.Context, c *ledger.Call, r *request, targets [
 	switch {
 	case r.endpoint == tool: // what a host refuses is the program's to know
 	case a.class == research.Quota, a.class == research.Auth:
-		g.Trouble(a.class, fmt.Sprintf("%s: %s", a.target.name(), a.why))
+		g.Trouble(a.class, fmt.Errorf("%s: %s", a.target.name(), a.why))
 	}
 }
 

@@ -56,7 +56,7 @@ type Options struct {
 	Allow   []string // models that may be called, provider/model with * and ?; nil: all
 	// Trouble is told what the run should wait for: a spent budget, a key that
 	// is refused.
-	Trouble func(class research.Class, why string)
+	Trouble func(class research.Class, why error)
 	Warn    func(error)
 }
 
@@ -82,7 +82,7 @@ func New(o Options) *Gateway {
 	g.ctx, g.cancel = context.WithCancel(context.Background())
 	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
 	if g.Trouble == nil {
-		g.Trouble = func(research.Class, string) {}
+		g.Trouble = func(research.Class, error) {}
 	}
 	if g.Warn == nil {
 		g.Warn = func(error) {}
@@ -255,7 +255,7 @@ func (g *Gateway) perform(w http.ResponseWriter, hr *http.Request, r *request, t
 				g.refuse(w, r, attempt, research.Security, 0, err.Error())
 			case errors.As(err, &spent):
 				g.refuse(w, r, attempt, research.Quota, 0, err.Error())
-				g.Trouble(research.Quota, err.Error())
+				g.Trouble(research.Quota, spent)
 			case errors.As(err, new(*unpricedError)), errors.As(err, new(*unboundedError)):
 				g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 			case hr.Context().Err() == nil:

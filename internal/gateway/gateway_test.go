@@ -83,7 +83,7 @@ func (b *bench) start() {
 	}
 	o := b.options
 	o.Ledger, o.Store = b.ledger, b.store
-	o.Trouble = func(class research.Class, why string) {
+	o.Trouble = func(class research.Class, why error) {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.troubles = append(b.troubles, fmt.Sprintf("%s: %s", class, why))

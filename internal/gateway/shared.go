@@ -290,8 +290,9 @@ func (s *Shared) reserveDay(b ledger.Budget, most ledger.Spending) (settle func(
 	}
 	day := dayOf(s.now())
 	err = s.change(func(st *sharedState) error {
-		if why := b.Refuses(st.Days[day], most); why != "" {
-			return &ledger.BudgetError{Why: why + "; the day ends at 00:00 UTC"}
+		if spent := b.Refuses(st.Days[day], most); spent != nil {
+			spent.Why += "; the day ends at 00:00 UTC"
+			return spent
 		}
 		st.Days[day] = st.Days[day].Plus(most)
 		return nil

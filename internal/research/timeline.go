@@ -126,7 +126,7 @@ func (s *State) Amend(next *study.Study) error {
 		}
 	}
 	same := *next
-	same.Limits.Run, same.Limits.Stage, same.Parallel, same.Retries, same.OnResource = now.Limits.Run, now.Limits.Stage, now.Parallel, now.Retries, now.OnResource
+	same.Limits.Run, same.Limits.Stage, same.Limits.Model, same.Parallel, same.Retries, same.OnResource = now.Limits.Run, now.Limits.Stage, now.Limits.Model, now.Parallel, now.Retries, now.OnResource
 	same.Search.Experiments, same.Validation, same.Gates, same.Checkpoints = now.Search.Experiments, now.Validation, now.Gates, now.Checkpoints
 	if n := len(now.Hypotheses); len(next.Hypotheses) >= n {
 		same.Hypotheses = next.Hypotheses[:n:n]

@@ -54,7 +54,14 @@ func (l *Ledger) Held() Spending {
 }
 
 // BudgetError says that a call does not fit into a budget.
-type BudgetError struct{ Why string }
+type BudgetError struct {
+	Why    string
+	Budget string // its name
+	Key    string // what of it is spent: cost, tokens or calls
+	// Enough is a bound, as settings have it, with which the call fits, and others
+	// after it: at least twice the one that there is.
+	Enough string
+}
 
 func (e *BudgetError) Error() string { return e.Why }
 
@@ -67,7 +74,7 @@ func (l *Ledger) Reserve(ctx context.Context, b Budgets, stage string, models []
 	for {
 		l.mu.Lock()
 		why := l.spending.refuses(b, stage, models, most)
-		if why == "" {
+		if why == nil {
 			l.spending.reserve(stage, models, most)
 			l.mu.Unlock()
 			return func() {
@@ -81,7 +88,7 @@ func (l *Ledger) Reserve(ctx context.Context, b Budgets, stage string, models []
 		changed, broken := l.changed, l.broken
 		l.mu.Unlock()
 		if !underWay || broken != nil {
-			return nil, &BudgetError{why}
+			return nil, why
 		}
 		select {
 		case <-changed:
@@ -104,11 +111,11 @@ func (s *spending) reserve(stage string, models []string, most Spending) {
 	}
 }
 
-func (s *spending) refuses(b Budgets, stage string, models []string, most Spending) string {
-	if why := b.Run.Refuses(s.all, most); why != "" {
+func (s *spending) refuses(b Budgets, stage string, models []string, most Spending) *BudgetError {
+	if why := b.Run.Refuses(s.all, most); why != nil {
 		return why
 	}
-	if why := b.Stage.Refuses(s.stage[stage], most); why != "" {
+	if why := b.Stage.Refuses(s.stage[stage], most); why != nil {
 		return why
 	}
 	for _, m := range models {
@@ -117,9 +124,9 @@ func (s *spending) refuses(b Budgets, stage string, models []string, most Spendi
 			continue
 		}
 		limit.Name = fmt.Sprintf("limits.model.%s", m)
-		if why := limit.Refuses(s.model[m], most); why != "" {
+		if why := limit.Refuses(s.model[m], most); why != nil {
 			return why
 		}
 	}
-	return ""
+	return nil
 }

@@ -3,6 +3,8 @@ package ledger
 import (
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 
 	"ratchet/study"
 )
@@ -86,15 +88,31 @@ type Budget struct {
 	Calls  int64
 }
 
-// Refuses says why spending more does not fit; "": it does.
-func (b Budget) Refuses(spent, more Spending) string {
+// Refuses says why spending more does not fit; nil: it does.
+func (b Budget) Refuses(spent, more Spending) *BudgetError {
+	all := spent.Plus(more)
 	switch {
-	case b.Cost > 0 && spent.NanoUSD+more.NanoUSD > NanoUSD(b.Cost):
-		return fmt.Sprintf("%s.cost is %s: %s are spent or reserved, and this call may cost %s", b.Name, b.Cost, study.Dollars(spent.USD()), study.Dollars(more.USD()))
-	case b.Tokens > 0 && spent.Tokens+more.Tokens > b.Tokens:
-		return fmt.Sprintf("%s.tokens is %d: %d are spent or reserved, and this call may use %d", b.Name, b.Tokens, spent.Tokens, more.Tokens)
-	case b.Calls > 0 && spent.Calls+more.Calls > b.Calls:
-		return fmt.Sprintf("%s.calls is %d, and so many were made", b.Name, b.Calls)
+	case b.Cost > 0 && all.NanoUSD > NanoUSD(b.Cost):
+		return &BudgetError{
+			Why:    fmt.Sprintf("%s.cost is %s: %s are spent or reserved, and this call may cost %s", b.Name, b.Cost, study.Dollars(spent.USD()), study.Dollars(more.USD())),
+			Budget: b.Name, Key: "cost", Enough: strings.ReplaceAll(study.Money(roundUp(max(2*int64(b.Cost), (all.NanoUSD+999)/1000))).String(), " ", ""),
+		}
+	case b.Tokens > 0 && all.Tokens > b.Tokens:
+		return &BudgetError{
+			Why:    fmt.Sprintf("%s.tokens is %d: %d are spent or reserved, and this call may use %d", b.Name, b.Tokens, spent.Tokens, more.Tokens),
+			Budget: b.Name, Key: "tokens", Enough: strconv.FormatInt(roundUp(max(2*b.Tokens, all.Tokens)), 10),
+		}
+	case b.Calls > 0 && all.Calls > b.Calls:
+		return &BudgetError{Why: fmt.Sprintf("%s.calls is %d, and so many were made", b.Name, b.Calls), Budget: b.Name, Key: "calls", Enough: strconv.FormatInt(roundUp(2*b.Calls), 10)}
 	}
-	return ""
+	return nil
+}
+
+// roundUp is the next whole number with two digits that count.
+func roundUp(n int64) int64 {
+	unit := int64(1)
+	for n/unit >= 100 {
+		unit *= 10
+	}
+	return (n + unit - 1) / unit * unit
 }
