@@ -138,7 +138,7 @@ func (e *Engine) Resume(ctx context.Context, run string, o DriveOptions) (*Resul
 	}
 	d := engine.DriveOptions{
 		OnInterrupt: o.OnInterrupt, MoreTime: o.MoreTime, Cost: o.Cost, Tokens: o.Tokens, Calls: o.Calls, AcceptInputs: o.AcceptInputs,
-		Isolation: o.Isolation, AllowInputs: o.AllowInputs, Env: o.Env, Warn: warn, Models: e.settings.Models,
+		Isolation: o.Isolation, AllowInputs: o.AllowInputs, Env: o.Env, Pricing: o.Pricing, Warn: warn, Models: e.settings.Models,
 		Backups: e.maintenance.Schedule(policy, e.engine.Dependencies(), warn), Watch: watch,
 	}
 	if o.Observe != nil {

@@ -27,6 +27,9 @@ import (
 // RunOptions say how a run is made of a study.
 type RunOptions = engine.RunOptions
 
+// Pricing is what a person says of the prices of models.
+type Pricing = engine.Pricing
+
 // Isolation is how much stands between a program and the machine.
 type Isolation = sandbox.Isolation
 
@@ -54,6 +57,9 @@ type DriveOptions struct {
 	Isolation   Isolation
 	AllowInputs []string
 	Env         []string
+	// Pricing says, for as long as this process drives the run, what models cost that
+	// nothing else has a price of.
+	Pricing
 	// Warn is called with what failed without harm to the run, without secrets; nil:
 	// they are dropped.
 	Warn func(error)

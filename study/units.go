@@ -152,3 +152,31 @@ func unmarshalUnit[T any](b []byte, to *T, parse func(string) (T, error)) error 
 	*to = v
 	return nil
 }
+
+// ModelPrice is what a language model's tokens cost, in US dollars for a million.
+type ModelPrice struct {
+	In  float64 `json:"in"`
+	Out float64 `json:"out"`
+}
+
+// ParseModelPrice reads provider/model=IN,OUT.
+func ParseModelPrice(s string) (model string, p ModelPrice, err error) {
+	model, figures, ok := cutLast(s, "=")
+	in, out, two := strings.Cut(figures, ",")
+	if ok && two && strings.Contains(model, "/") {
+		var errIn, errOut error
+		p.In, errIn = strconv.ParseFloat(strings.TrimSpace(in), 64)
+		p.Out, errOut = strconv.ParseFloat(strings.TrimSpace(out), 64)
+		if errIn == nil && errOut == nil && p.In >= 0 && p.Out >= 0 && p.In < 1e6 && p.Out < 1e6 {
+			return model, p, nil
+		}
+	}
+	return "", ModelPrice{}, fmt.Errorf("%q is no price; write provider/model=IN,OUT, in US dollars for a million tokens, like openrouter/vendor/model=0.5,1.5", s)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}

@@ -20,6 +20,7 @@ import (
 
 func (a *app) runCommand() *cobra.Command {
 	var o ratchet.RunOptions
+	var prices pricing
 	var isolation, topic, interrupt string
 	var detach bool
 	monitoring, checkpoints := true, true
@@ -44,6 +45,9 @@ func (a *app) runCommand() *cobra.Command {
 				return usageError{fmt.Errorf("--on-interrupt is %q; it is leave or stop", interrupt)}
 			}
 			o.Isolation = level
+			if o.Pricing, err = prices.read(); err != nil {
+				return err
+			}
 			data, err := os.ReadFile(args[0])
 			if err != nil {
 				return usageError{fmt.Errorf("reading the study: %w", err)}
@@ -78,6 +82,7 @@ func (a *app) runCommand() *cobra.Command {
 	f.StringVar(&isolation, "isolation", "strict", "walls around attempts: strict, or process for limits only")
 	f.StringArrayVar(&o.AllowInputs, "allow-input", nil, "input with keys in it that programs are to see all the same")
 	f.StringArrayVar(&o.Env, "env", nil, "variable that programs get: NAME=VALUE, or NAME for what your environment has (secrets by name only)")
+	prices.flags(c)
 	f.BoolVar(&detach, "detach", false, "go on in the background")
 	f.StringVar(&interrupt, "on-interrupt", ratchet.Leave, "what an interrupt does to running attempts: leave them, to be picked up by resume, or stop them")
 	f.BoolVar(&monitoring, "enable-monitoring", true, "always on; here for the command lines of earlier engines")
@@ -121,6 +126,7 @@ func (a *app) resumeCommand() *cobra.Command {
 	var more time.Duration
 	var interrupt, budget, isolation string
 	var allow, env []string
+	var prices pricing
 	var inputs bool
 	var tokens, calls int64
 	c := &cobra.Command{
@@ -143,15 +149,20 @@ func (a *app) resumeCommand() *cobra.Command {
 				if err != nil {
 					return usageError{err}
 				}
+				priced, err := prices.read()
+				if err != nil {
+					return err
+				}
 				accepts := ""
 				if inputs {
 					accepts = me()
 				}
-				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, Env: env, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
+				return a.drive(ctx, e, run, ratchet.DriveOptions{AcceptInputs: accepts, Isolation: level, AllowInputs: allow, Env: env, Pricing: priced, OnInterrupt: interrupt, MoreTime: more, Cost: cost, Tokens: tokens, Calls: calls})
 			})
 		},
 	}
 	c.Flags().StringVar(&isolation, "isolation", "strict", "of a run that was restored from a backup: process accepts that its programs have no walls")
+	prices.flags(c)
 	c.Flags().StringArrayVar(&env, "env", nil, "of a run that was restored from a backup: variable of your environment that its programs get, by its name")
 	c.Flags().StringArrayVar(&allow, "allow-input", nil, "of a run that was restored from a backup: input with keys in it that its programs are to see")
 	c.Flags().BoolVar(&inputs, "accept-inputs", false, "go on although inputs have changed; what was measured with the others is rolled back")

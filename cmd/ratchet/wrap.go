@@ -24,8 +24,9 @@ type wrapOptions struct {
 	ratchet.Wrap
 	isolation, output, interrupt string
 	env                          []string
-	seed                         int64
-	detach                       bool
+	pricing
+	seed   int64
+	detach bool
 }
 
 func (a *app) wrapCommand() *cobra.Command {
@@ -61,6 +62,7 @@ working folder, and what it leaves there is in results/RUN/files at the end.`,
 	f.StringSliceVar(&o.Models, "allow-model", nil, "models that may be called, like openai/gpt-4o or anthropic/* (default: all)")
 	f.StringVar(&o.Replay, "replay", "resume", "what becomes of calls that are on record: resume, strict-replay (nothing new is sent) or off")
 	f.StringArrayVar(&o.Ignore, "ignore", nil, "parts of texts, as a regular expression, that do not make a request another one")
+	o.flags(c)
 	f.StringArrayVar(&o.env, "env", nil, "variable that the program gets: NAME=VALUE, or NAME for what your environment has (secrets by name only)")
 	f.StringVar(&o.output, "output-dir", "", "folder of the report and of what the program leaves (default results/RUN)")
 	f.DurationVar(&o.Time, "time", 48*time.Hour, "how long the program may run")
@@ -99,6 +101,10 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if o.Tools && slices.Contains(o.Hosts, "*") {
 		return usageError{errors.New("--tools records what goes through the gateway, and --allow-network '*' leads round it; name the hosts, like --allow-network api.semanticscholar.org")}
 	}
+	prices, err := o.read()
+	if err != nil {
+		return err
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return err
@@ -108,7 +114,7 @@ func (a *app) wrap(ctx context.Context, o wrapOptions, command []string) error {
 	if err != nil {
 		return usageError{err}
 	}
-	options := ratchet.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level, Env: o.env}
+	options := ratchet.RunOptions{AllowInputs: slices.Collect(maps.Values(inputs)), Seed: cmp.Or(o.seed, 1+rand.Int64N(9999)), Output: o.output, Isolation: level, Env: o.env, Pricing: prices}
 	file := filepath.Join(dir, "the command line")
 	if _, err := ratchet.Check(file, data, options); err != nil {
 		return err

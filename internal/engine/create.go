@@ -38,6 +38,14 @@ type RunOptions struct {
 	// environment has when attempts are started. It grants those that the study itself
 	// names so.
 	Env []string
+	// Pricing says what models cost that nothing else has a price of.
+	Pricing
+}
+
+// Pricing is what a person says of the prices of models.
+type Pricing struct {
+	Prices        map[string]study.ModelPrice // by provider/model
+	AllowUnpriced bool                        // models without a price may be called
 }
 
 // NotYetError says that a study asks for what this release does not have.
@@ -141,6 +149,7 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	}
 	created := research.RunCreated{
 		Run: run, Study: st, Folder: dir, Seed: cmp.Or(o.Seed, 1), Draw: research.DrawnByHMAC, Isolation: string(o.isolation()), Output: o.Output, Release: home.Release,
+		Prices: o.Prices, AllowUnpriced: o.AllowUnpriced,
 	}
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)

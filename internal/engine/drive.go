@@ -34,6 +34,9 @@ type DriveOptions struct {
 	Isolation   sandbox.Isolation
 	AllowInputs []string
 	Env         []string // names of variables that programs get from this process's environment
+	// Pricing says, for as long as this process drives the run, what models cost that
+	// nothing else has a price of.
+	Pricing
 
 	// AcceptInputs names who wants the run to go on although its inputs have
 	// changed: with all that was measured rolled back; "": no one.

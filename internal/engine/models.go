@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -62,8 +63,11 @@ func (d *driver) openModels(ctx context.Context) error {
 			return err
 		}
 	}
+	settings, err := d.priced(settings)
+	if err != nil {
+		return err
+	}
 	w := &door{d: d, trouble: make(chan research.ModelsBlocked, 1), serving: make(chan struct{})}
-	var err error
 	if w.key, err = d.engine.gatewayKey(d.run); err != nil {
 		return err
 	}
@@ -125,6 +129,31 @@ func (d *driver) openModels(ctx context.Context) error {
 		}
 	}()
 	return nil
+}
+
+// priced are the settings with the prices that the command line said: when the run was
+// made, unless it was restored from a backup, and now.
+func (d *driver) priced(s *provider.Settings) (*provider.Settings, error) {
+	of := []Pricing{d.options.Pricing}
+	a, err := d.engine.Arrived(d.run)
+	if err != nil {
+		return nil, err
+	}
+	if a == nil {
+		of = append([]Pricing{{d.created.Prices, d.created.AllowUnpriced}}, of...)
+	}
+	out := *s
+	out.Prices = maps.Clone(s.Prices)
+	if out.Prices == nil {
+		out.Prices = map[string]ledger.Price{}
+	}
+	for _, p := range of {
+		out.AllowUnpriced = out.AllowUnpriced || p.AllowUnpriced
+		for model, price := range p.Prices {
+			out.Prices[model] = ledger.Price{In: price.In, Out: price.Out, CacheRead: price.In, CacheWrite: price.In, CacheHour: price.In}
+		}
+	}
+	return &out, nil
 }
 
 // blockedWhy says why the run's model calls cannot go on, and how they can.

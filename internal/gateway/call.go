@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ func (g *Gateway) outcome(c *ledger.Call, r *request, a *answer, took time.Durat
 			// Four bytes a token, as the providers' own rule of thumb is.
 			tokens, estimated = ledger.Tokens{In: int64(len(r.body)+3) / 4, Out: (a.use.Text + 3) / 4}, true
 		}
-		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, t.price.Cost(tokens)
+		spent.Tokens, spent.NanoUSD = tokens.In+tokens.Out, times(t.price.Cost(tokens), t.provider.TierFactor(cmp.Or(a.use.Tier, r.Tier)))
 		if t.provider.TellsCost && a.use.Cost > 0 {
 			spent.NanoUSD, t.source, t.priced = int64(math.Ceil(a.use.Cost*1e9)), "the provider's own", true
 		}
@@ -147,7 +148,7 @@ func (g *Gateway) outcome(c *ledger.Call, r *request, a *answer, took time.Durat
 	}
 	return ledger.Answered{
 		Call: c.Call, Provider: t.provider.Name, Model: t.model, Status: a.status, Header: kept(a.header), Answer: body, Tokens: tokens, Spent: spent,
-		Prices: t.source, Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
+		Tier: a.use.Tier, Prices: t.source, Unpriced: !t.priced, Estimated: estimated, First: a.first.Seconds(), Took: took.Seconds(), Retries: a.retries,
 	}, spent
 }
 

@@ -219,3 +219,56 @@ func TestAProvidersOwnCost(t *testing.T) {
 		}
 	}
 }
+
+// TestServiceTiers: a call costs what the tier costs that its answer names, and may cost
+// what the one costs that it asks for.
+func TestServiceTiers(t *testing.T) {
+	b := newBench(t)
+	tier := ""
+	b.upstream = func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Replace(chatAnswer(1), "{", `{"service_tier":"`+tier+`",`, 1))
+	}
+	costs := map[string][2]int64{}
+	for i, c := range [][2]string{{"default", "default"}, {"priority", "priority"}, {"priority", "default"}, {"flex", "flex"}} {
+		tier = c[1]
+		b.post(fmt.Sprintf("t%d-a1", i), "/v1/chat/completions", strings.Replace(hello, "{", `{"service_tier":"`+c[0]+`",`, 1))
+		calls := b.ledger.Calls()
+		last := calls[len(calls)-1]
+		costs[c[0]+"/"+c[1]] = [2]int64{last.Reserved.NanoUSD, last.Answered.Spent.NanoUSD}
+	}
+	plain := costs["default/default"]
+	if p := costs["priority/priority"]; p[0] < 2*plain[0] || p[1] != 2*plain[1] {
+		t.Errorf("priority reserved and cost %v, the default %v", p, plain)
+	}
+	if p := costs["priority/default"]; p[1] != plain[1] {
+		t.Errorf("priority that was not to be had cost %v, the default %v", p, plain)
+	}
+	if p := costs["flex/flex"]; p[0] < plain[0]*99/100 || 2*p[1] != plain[1] {
+		t.Errorf("flex reserved and cost %v, the default %v", p, plain)
+	}
+}
+
+// TestAzuresDeployments are models by their names, which only the path may have.
+func TestAzuresDeployments(t *testing.T) {
+	b := newBench(t)
+	b.settings.Providers["azure"].URL = b.server.URL
+	t.Setenv("AZURE_OPENAI_API_KEY", "the-real-key-of-azure_openai_api_key")
+	b.upstream = func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/openai/deployments/") || r.Header.Get("Api-Key") != "the-real-key-of-azure_openai_api_key" {
+			http.Error(w, "{}", http.StatusBadRequest)
+			return
+		}
+		_, _ = io.WriteString(w, chatAnswer(1))
+	}
+	resp, text := b.post("t1-a1", "/p/azure/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21", `{"messages":[],"max_tokens":10}`)
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("it got %d %s", resp.StatusCode, text)
+	}
+	if calls := b.ledger.Calls(); calls[0].Targets[0] != "azure/gpt-4o" || calls[0].Answered.Spent.NanoUSD == 0 {
+		t.Errorf("on record is %+v", calls[0])
+	}
+	resp, text = b.post("t1-a1", "/p/azure/openai/deployments/ours/chat/completions", `{"messages":[],"max_tokens":10}`)
+	if resp.StatusCode != http.StatusBadRequest || !strings.Contains(text, "--price 'azure/ours=IN,OUT'") {
+		t.Errorf("without a price it got %d %s", resp.StatusCode, text)
+	}
+}

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"fmt"
+	"math"
 	"path"
 	"strings"
 
@@ -83,14 +84,14 @@ func (g *Gateway) allowed(name string) bool {
 type unpricedError struct{ Model string }
 
 func (e *unpricedError) Error() string {
-	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; set models.prices.%q: {in: …, out: …} in config.yaml, or models.allow_unpriced: true", e.Model, e.Model)
+	return fmt.Sprintf("the price of %s is not known, so that no budget could hold; give it with --price '%s=IN,OUT', in US dollars for a million tokens, or call it all the same with --allow-unpriced (or by models.prices or models.allow_unpriced in config.yaml)", e.Model, e.Model)
 }
 
 // unboundedError says that what a call may cost has no bound.
 type unboundedError struct{ Tool string }
 
 func (e *unboundedError) Error() string {
-	return fmt.Sprintf("the request has its provider run a tool (%s), and its cost cannot be bounded beforehand, so that no budget could hold; set models.allow_unpriced: true in config.yaml, or leave the tool out", research.Printable(e.Tool, 60))
+	return fmt.Sprintf("the request has its provider run a tool (%s), and its cost cannot be bounded beforehand, so that no budget could hold; add --allow-unpriced (or models.allow_unpriced: true in config.yaml), or leave the tool out", research.Printable(e.Tool, 60))
 }
 
 // bounds reports whether any budget bounds money or tokens.
@@ -103,6 +104,9 @@ func (g *Gateway) bounds() bool {
 	}
 	return bound(g.Budgets.Run) || bound(g.Budgets.Stage) || bound(g.Settings.Day)
 }
+
+// times is a multiple of an amount, rounded up.
+func times(nano int64, factor float64) int64 { return int64(math.Ceil(float64(nano) * factor)) }
 
 // most is what a call may cost at most, at whichever target.
 func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
@@ -129,7 +133,8 @@ func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
 		}
 		out *= r.N
 		most.Tokens = max(most.Tokens, in+out)
-		most.NanoUSD = max(most.NanoUSD, t.price.Most(in, out))
+		// A tier that costs less may turn out not to be had.
+		most.NanoUSD = max(most.NanoUSD, times(t.price.Most(in, out), max(1, t.provider.TierFactor(r.Tier))))
 	}
 	if g.Settings.Hedge > 0 {
 		most = most.Times(2)

@@ -94,6 +94,9 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 		return nil, &bodyError{fmt.Sprintf("the body has the key %q twice", twice)}
 	}
 	r.Asked = protocol.ReadRequest(r.endpoint, v, len(body))
+	if r.Model == "" {
+		r.Model = protocol.ModelIn(r.path)
+	}
 	rules.apply(v)
 	return ledger.CanonicalJSON(v)
 }

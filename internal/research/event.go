@@ -76,11 +76,15 @@ type RunCreated struct {
 	Environment string `json:"environment"` // digest of environment.json
 	Seed        int64  `json:"seed"`
 	// Draw is how seeds are drawn and trials named; empty: as up to release 0.2.
-	Draw      string  `json:"draw,omitempty"`
-	Isolation string  `json:"isolation"`
-	Output    string  `json:"output"` // folder of the report, absolute
-	Machine   Machine `json:"machine"`
-	Release   string  `json:"release"`
+	Draw      string `json:"draw,omitempty"`
+	Isolation string `json:"isolation"`
+	Output    string `json:"output"` // folder of the report, absolute
+	// Prices are what the command line said of models' prices, and AllowUnpriced that
+	// models without one may be called.
+	Prices        map[string]study.ModelPrice `json:"prices,omitempty"`
+	AllowUnpriced bool                        `json:"allow_unpriced,omitempty"`
+	Machine       Machine                     `json:"machine"`
+	Release       string                      `json:"release"`
 }
 
 // Machine is what attempts can use where the run was created.

@@ -48,6 +48,7 @@ type Answered struct {
 	Answer    Content           `json:"answer"`
 	Tokens    Tokens            `json:"tokens,omitzero"`
 	Spent     Spending          `json:"spent"`
+	Tier      string            `json:"tier,omitempty"`   // of the provider's service, as it names it
 	Prices    string            `json:"prices,omitempty"` // where the price is from: the date of the table, or the settings
 	Unpriced  bool              `json:"unpriced,omitempty"`
 	Estimated bool              `json:"estimated,omitempty"` // the provider said nothing of its use

@@ -50,6 +50,9 @@ func (anthropic) Read(e Endpoint, answer gjson.Result, u *TokenUse) bool {
 	if !usage.IsObject() {
 		return false
 	}
+	if tier := usage.Get("service_tier"); tier.Type == gjson.String {
+		u.Tier = tier.Str
+	}
 	t := &u.Tokens
 	plain, all, hour := t.In-t.CacheRead-t.CacheWrite-t.CacheHour, t.CacheWrite+t.CacheHour, t.CacheHour
 	set(usage, &plain, "input_tokens")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/tidwall/gjson"
@@ -41,6 +42,17 @@ func (p openAI) Route(method, path string, below bool) (Endpoint, string) {
 	return "", ""
 }
 
+// deployment is the name of a deployment in a path, as Azure has it.
+var deployment = regexp.MustCompile(`^openai/deployments/([^/]+)/`)
+
+// ModelIn is the model that a path names; "": it names none.
+func ModelIn(path string) string {
+	if m := deployment.FindStringSubmatch(path); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
 func (openAI) Main() Endpoint { return Chat }
 
 func (openAI) Base(u *url.URL) {
@@ -62,6 +74,11 @@ func (openAI) ImageTokens() int64 { return 50_000 }
 func (openAI) Read(e Endpoint, answer gjson.Result, u *TokenUse) bool {
 	if e == Models {
 		return true
+	}
+	for _, path := range []string{"service_tier", "response.service_tier"} {
+		if tier := answer.Get(path); tier.Type == gjson.String {
+			u.Tier = tier.Str
+		}
 	}
 	usage := answer.Get("usage")
 	if !usage.IsObject() && e == Responses {

@@ -19,6 +19,7 @@ type Asked struct {
 	UsageAsked bool
 	// Background: the answer is to be fetched later, from where it is not counted.
 	Background bool
+	Tier       string // of the service, as the program asks for it; "": it does not
 	Runs       string // a tool that the provider is to run, whose use cannot be bounded; "": none
 }
 
@@ -36,6 +37,7 @@ func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
 	r := Asked{N: 1}
 	r.Model, _ = v["model"].(string)
 	r.Stream, _ = v["stream"].(bool)
+	r.Tier, _ = v["service_tier"].(string)
 	for _, name := range []string{"max_completion_tokens", "max_tokens", "max_output_tokens"} {
 		if n := whole(v[name]); n > 0 {
 			r.Out = n
@@ -47,7 +49,7 @@ func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
 	}
 	w := weight{image: of(e).ImageTokens()}
 	w.add(v)
-	r.In = overheadTokens + int64(size) - w.notText + w.images*w.image
+	r.In = overheadTokens + int64(size) - w.notText + w.images*w.image + w.other
 	for _, name := range []string{"previous_response_id", "conversation", "prompt", "container"} {
 		if v[name] != nil && e == Responses {
 			r.In += conversationTokens
@@ -107,6 +109,7 @@ func hosted(tool object) bool {
 // weight is what of a body is not text.
 type weight struct {
 	images, image int64
+	other         int64 // tokens of documents and sounds, at most
 	notText       int64 // bytes
 }
 
@@ -119,12 +122,20 @@ func (w *weight) add(v any) {
 		switch v["type"] {
 		case "image", "input_image", "image_url":
 			w.images++
+		case "document", "file", "input_file":
+			if elsewhere(v) {
+				w.other += mostPages * w.page()
+			}
+		case "tool_use":
+			return
 		}
 		for name, one := range v {
+			if slices.Contains(anyJSON, name) {
+				continue
+			}
 			s, text := one.(string)
-			base64 := v["type"] == "base64" && name == "data"
-			if media, _ := v["media_type"].(string); text && (base64 && strings.HasPrefix(media, "image/") || strings.HasPrefix(s, "data:image/")) {
-				w.notText += int64(len(s))
+			if kind, data := media(v, name, s); text && kind != "" {
+				w.file(kind, data)
 				continue
 			}
 			w.add(one)
@@ -134,4 +145,60 @@ func (w *weight) add(v any) {
 			w.add(one)
 		}
 	}
+}
+
+// media is the type of a file that a field has in it, and the file in base64; "": it has
+// none. A field counts by what stands beside it, as each protocol has it, or as a data URL.
+func media(of object, name, value string) (kind, data string) {
+	if rest, ok := strings.CutPrefix(value, "data:"); ok {
+		if kind, data, ok := strings.Cut(rest, ";base64,"); ok {
+			return kind, data
+		}
+	}
+	if name != "data" {
+		return "", ""
+	}
+	for _, field := range []string{"media_type", "mimeType", "mime_type"} {
+		if kind, _ := of[field].(string); kind != "" {
+			return kind, value
+		}
+	}
+	if format, _ := of["format"].(string); format != "" { // of input_audio
+		return "audio/" + format, value
+	}
+	return "", ""
+}
+
+// anyJSON are fields in which anything may stand, as text.
+var anyJSON = []string{"tools", "functions", "input_schema", "parameters", "args", "response", "response_format"}
+
+// elsewhere reports whether a document is named, by an id or an address.
+func elsewhere(of object) bool {
+	for _, in := range []any{of, of["file"], of["source"]} {
+		o, _ := in.(object)
+		for _, name := range []string{"file_id", "file_url", "url"} {
+			if o[name] != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// page is what a page of a document is at most, in tokens.
+func (w *weight) page() int64 { return pageTokens + min(w.image, pageImage) }
+
+// file counts what a file is at most; what is neither an image, a document nor a sound
+// stays text.
+func (w *weight) file(kind, data string) {
+	switch {
+	case strings.HasPrefix(kind, "image/"): // counted where it says that it is one
+	case kind == "application/pdf":
+		w.other += pages(data) * w.page()
+	case strings.HasPrefix(kind, "audio/"):
+		w.other += soundTokens(kind, data)
+	default:
+		return
+	}
+	w.notText += int64(len(data))
 }

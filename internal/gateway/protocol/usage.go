@@ -12,6 +12,7 @@ type TokenUse struct {
 	Tokens ledger.Tokens
 	Found  bool
 	Cost   float64 // US dollars, where the provider says what it charges (OpenRouter's usage.cost); 0: it does not
+	Tier   string  // of the service, as the answer names it; "": it does not
 	Text   int64   // bytes of the answer's text, where the tokens must be estimated
 }
 

@@ -3,11 +3,13 @@ package provider
 import (
 	_ "embed"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
 	"ratchet/internal/gateway/ledger"
+	"ratchet/internal/gateway/protocol"
 )
 
 // PricesOf is the date of the table of prices.
@@ -55,6 +57,20 @@ var priceLines = sync.OnceValue(func() map[string][]priceLine {
 	return out
 })
 
+// tiers are what OpenAI charges for a tier of its service, as a multiple of the table's
+// prices: for priority at most, https://platform.openai.com/docs/pricing. Anthropic's
+// priority is paid for beforehand, and costs what the standard does.
+var tiers = map[string]float64{"priority": 2, "flex": 0.5, "batch": 0.5}
+
+// TierFactor is what a tier of the provider's service costs, as a multiple of its
+// prices.
+func (p *Provider) TierFactor(tier string) float64 {
+	if factor, ok := tiers[tier]; ok && p.Protocol == protocol.OpenAI && (p.Prices == "openai" || p.Prices == "azure") {
+		return factor
+	}
+	return 1
+}
+
 // PriceOf looks a model's price up: in the settings, by provider/model, then in
 // the table. An exact name goes before a form. source is where it was found.
 func (s *Settings) PriceOf(p *Provider, model string) (price ledger.Price, source string, known bool) {
@@ -64,7 +80,13 @@ func (s *Settings) PriceOf(p *Provider, model string) (price ledger.Price, sourc
 	if p.Free {
 		return ledger.Price{}, "free", true
 	}
+	if p.Name == "openrouter" && strings.HasSuffix(model, ":free") {
+		return ledger.Price{}, "free", true
+	}
 	lines := priceLines()[p.Prices]
+	if p.Prices == "azure" { // what Azure's table has not, costs as much as at OpenAI
+		lines = slices.Concat(lines, priceLines()["openai"])
+	}
 	for _, exact := range []bool{true, false} {
 		for _, l := range lines {
 			if (l.how == "is") == exact && l.fits(model) {
