@@ -2,6 +2,8 @@
 // for each thing that is tried.
 import OpenAI from "openai";
 import Anthropic from "@anthropic-ai/sdk";
+import { GoogleGenAI } from "@google/genai";
+import { Ollama } from "ollama";
 
 const say = (name, got) => console.log(JSON.stringify({ name, got }));
 const openai = new OpenAI();
@@ -74,4 +76,38 @@ try {
   await anthropic.messages.create({ model: "claude-haiku-4-5", max_tokens: 50, messages: [{ role: "user", content: "fail" }] });
 } catch (e) {
   say("anthropic error", [e.constructor.name, e.status, e.error?.error?.type]);
+}
+
+const gemini = new GoogleGenAI({ apiKey: process.env.GEMINI_API_KEY });
+const content = { model: "gemini-2.5-flash", contents: "hello", config: { maxOutputTokens: 50 } };
+const generated = await gemini.models.generateContent(content);
+say("gemini plain", [generated.text, generated.usageMetadata.totalTokenCount]);
+
+text = "";
+for await (const part of await gemini.models.generateContentStream(content)) text += part.text ?? "";
+say("gemini stream", text);
+
+say("gemini count", (await gemini.models.countTokens({ model: "gemini-2.5-flash", contents: "hello" })).totalTokens);
+
+try {
+  await gemini.models.generateContent({ ...content, contents: "fail" });
+} catch (e) {
+  say("gemini error", [e.constructor.name, e.status]);
+}
+
+const ollama = new Ollama({ host: process.env.OLLAMA_HOST });
+const chat = await ollama.chat({ model: "llama3", messages });
+say("ollama plain", [chat.message.content, chat.eval_count]);
+
+text = "";
+for await (const part of await ollama.chat({ model: "llama3", messages, stream: true })) text += part.message.content;
+say("ollama stream", text);
+
+say("ollama generate", (await ollama.generate({ model: "llama3", prompt: "hello" })).response);
+say("ollama list", (await ollama.list()).models.map((m) => m.name));
+
+try {
+  await ollama.chat({ model: "llama3", messages: [{ role: "user", content: "fail" }] });
+} catch (e) {
+  say("ollama error", e.error);
 }

@@ -57,7 +57,36 @@ func script(w http.ResponseWriter, r *http.Request) {
 		return "event: " + kind + "\ndata: {\"type\":\"" + kind + "\"" + rest + "}\n\n"
 	}
 	done := `{"id":"resp_1","object":"response","created_at":1,"status":"completed","model":"gpt-4o-mini","output":[{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hello there","annotations":[]}]}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}`
+	candidate := func(text, finish string) string {
+		return `{"candidates":[{"content":{"parts":[{"text":"` + text + `"}],"role":"model"}` + finish + `,"index":0}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5},"modelVersion":"gemini-2.5-flash"}`
+	}
 	switch {
+	case strings.HasPrefix(r.URL.Path, "/api/") && strings.Contains(asked, `"fail"`):
+		w.WriteHeader(http.StatusBadRequest)
+		say(`{"error":"no"}`)
+	case strings.Contains(r.URL.Path, ":") && strings.Contains(asked, `"fail"`):
+		w.WriteHeader(http.StatusBadRequest)
+		say(`{"error":{"code":400,"message":"no","status":"INVALID_ARGUMENT"}}`)
+	case strings.HasSuffix(r.URL.Path, ":generateContent"):
+		say(candidate("hello there", `,"finishReason":"STOP"`))
+	case strings.HasSuffix(r.URL.Path, ":streamGenerateContent"):
+		w.Header().Set("Content-Type", "text/event-stream")
+		say("data: "+candidate("hello ", "")+"\r\n\r\n", "data: "+candidate("there", `,"finishReason":"STOP"`)+"\r\n\r\n")
+	case strings.HasSuffix(r.URL.Path, ":countTokens"):
+		say(`{"totalTokens":8}`)
+	case r.URL.Path == "/api/tags":
+		say(`{"models":[{"name":"llama3:latest","model":"llama3:latest"}]}`)
+	case strings.HasPrefix(r.URL.Path, "/api/"):
+		line := func(text, rest string) string {
+			return `{"model":"llama3","created_at":"2026-01-02T03:04:05Z","message":{"role":"assistant","content":"` + text + `"},"response":"` + text + `","done":` + rest + "}\n"
+		}
+		end := `true,"done_reason":"stop","prompt_eval_count":3,"eval_count":2`
+		if strings.Contains(asked, `"stream":false`) {
+			say(line("hello there", end))
+			return
+		}
+		w.Header().Set("Content-Type", "application/x-ndjson")
+		say(line("hello ", "false"), line("there", "false"), line("", end))
 	case strings.Contains(asked, `"fail"`):
 		w.WriteHeader(http.StatusBadRequest)
 		if strings.HasSuffix(r.URL.Path, "/messages") {
@@ -119,7 +148,7 @@ func open(t *testing.T) (address string, token func(attempt string) string, call
 		script(w, r)
 	}))
 	t.Cleanup(upstream.Close)
-	for _, name := range []string{"OPENAI", "ANTHROPIC"} {
+	for _, name := range []string{"OPENAI", "ANTHROPIC", "GEMINI", "OLLAMA"} {
 		t.Setenv(name+"_API_KEY", "a-key-of-the-test-0123456789")
 		t.Setenv("RATCHET_"+name+"_UPSTREAM", upstream.URL)
 	}
@@ -149,7 +178,7 @@ func open(t *testing.T) (address string, token func(attempt string) string, call
 	return front.URL, func(attempt string) string { return gateway.Token([]byte("k"), attempt) }, calls
 }
 
-// TestJavaScript: the npm packages openai and @anthropic-ai/sdk.
+// TestJavaScript: the npm packages openai, @anthropic-ai/sdk, @google/genai and ollama.
 func TestJavaScript(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
 		if os.Getenv("CI") != "" {
@@ -179,12 +208,15 @@ func TestJavaScript(t *testing.T) {
 		`"openai error","got":["BadRequestError",400,"bad_thing"]`, `"openai abort","got":true`, `"openai without a token","got":["AuthenticationError",401]`,
 		`"anthropic plain","got":["hello there",4]`, `"anthropic stream","got":["hello there",4]`, `"anthropic tools","got":{"a":1}`, `"anthropic count","got":8`,
 		`"anthropic error","got":["BadRequestError",400,"invalid_request_error"]`,
+		`"gemini plain","got":["hello there",5]`, `"gemini stream","got":"hello there"`, `"gemini count","got":8`, `"gemini error","got":["ApiError",400]`,
+		`"ollama plain","got":["hello there",2]`, `"ollama stream","got":"hello there"`, `"ollama generate","got":"hello there"`, `"ollama list","got":["llama3:latest"]`, `"ollama error","got":"no"`,
 	}
 	var once int64
 	for _, attempt := range []string{"t-a1", "t-a2"} { // the second out of the record
 		c := exec.Command("node", "clients.mjs")
 		c.Dir = dir
-		c.Env = append(os.Environ(), "OPENAI_BASE_URL="+address+"/v1", "OPENAI_API_KEY="+token(attempt), "ANTHROPIC_BASE_URL="+address, "ANTHROPIC_API_KEY="+token(attempt))
+		c.Env = append(os.Environ(), "OPENAI_BASE_URL="+address+"/v1", "OPENAI_API_KEY="+token(attempt), "ANTHROPIC_BASE_URL="+address, "ANTHROPIC_API_KEY="+token(attempt),
+			"GOOGLE_GEMINI_BASE_URL="+address, "GEMINI_API_KEY="+token(attempt), "OLLAMA_HOST="+address+"/t/"+token(attempt))
 		var errs bytes.Buffer
 		c.Stderr = &errs
 		out, err := c.Output()

@@ -284,6 +284,7 @@ func (w *door) attach(job *executor.Job) {
 	token := gateway.Token(w.key, job.ID)
 	env := []string{
 		"OPENAI_BASE_URL=http://ADDRESS/v1", "OPENAI_API_BASE=http://ADDRESS/v1", "ANTHROPIC_BASE_URL=http://ADDRESS",
+		"GOOGLE_GEMINI_BASE_URL=http://ADDRESS", "OLLAMA_HOST=http://ADDRESS/t/" + token, "OLLAMA_API_BASE=http://ADDRESS/t/" + token,
 		"RATCHET_GATEWAY=http://ADDRESS", "NO_PROXY=" + ownHosts, "no_proxy=" + ownHosts,
 		"PYTHONPATH=BOX/" + pythonFolder,
 	}

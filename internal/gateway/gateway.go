@@ -165,12 +165,28 @@ func (g *Gateway) attempt(h http.Header) (attempt, scope string, ok bool) {
 	return "", "", false
 }
 
+// tokenOf puts a token where it is looked for that a request has in its path, as
+// /t/TOKEN/…, for clients that know no keys, or in its query, as Google's have it.
+func tokenOf(hr *http.Request) {
+	if rest, ok := strings.CutPrefix(hr.URL.Path, "/t/"); ok {
+		token, path, _ := strings.Cut(rest, "/")
+		hr.Header.Set("Authorization", "Bearer "+token)
+		hr.URL.Path, hr.URL.RawPath = "/"+path, ""
+	}
+	if query := hr.URL.Query(); strings.HasPrefix(query.Get("key"), tokenPrefix) {
+		hr.Header.Set("X-Goog-Api-Key", query.Get("key"))
+		query.Del("key")
+		hr.URL.RawQuery = query.Encode()
+	}
+}
+
 // ServeHTTP carries one call out.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	if proxied(hr) {
 		g.proxy(w, hr)
 		return
 	}
+	tokenOf(hr)
 	r, err := parseTarget(hr.Method, hr.URL, func(name string) bool { return g.Settings.Providers[name] != nil })
 	if err != nil && strings.EqualFold(hr.Header.Get("Upgrade"), "websocket") {
 		// Clients that try a WebSocket first fall back to HTTP at once.
@@ -207,6 +223,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	}
 	if r.Out == 0 && g.Settings.MaxOutput > 0 && protocol.OutputField(r.endpoint, "") != "" {
 		r.bound, r.Out = g.Settings.MaxOutput, g.Settings.MaxOutput
+	}
+	if r.endpoint == protocol.StreamGenerateContent && hr.URL.Query().Get("alt") != "sse" {
+		g.refuse(w, r, attempt, research.ProgramFault, 0, "a stream of generateContent is carried as events alone; ask for it with ?alt=sse, as Google's own clients do")
+		return
 	}
 	if r.Background {
 		g.refuse(w, r, attempt, research.ProgramFault, 0, "background responses are billed while nothing counts or records them; leave out `background: true`, and stream the answer if it takes long")

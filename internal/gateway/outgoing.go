@@ -46,18 +46,21 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 		bounded.body, body = b, b
 		r = &bounded
 	}
-	if t.provider.Protocol != r.protocol {
+	speaks := t.provider.Protocol
+	if t.provider.Speaks(r.protocol) {
+		speaks = r.protocol
+	}
+	if speaks != r.protocol {
 		var err error
 		if convert, body, err = translate(r, t); err != nil {
 			return nil, nil, err
 		}
 		path = convert.Path
 	} else if t.model != r.Model && r.method == http.MethodPost {
-		b, err := sjson.SetBytes(body, "model", t.model)
-		if err != nil {
+		var err error
+		if path, body, err = protocol.Of(speaks).Rename(path, body, t.model); err != nil {
 			return nil, nil, fmt.Errorf("naming the model: %w", err)
 		}
-		body = b
 	}
 	if r.addsUsage(t) {
 		b, err := sjson.SetBytes(body, "stream_options.include_usage", true)
@@ -66,7 +69,7 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 		}
 		body = b
 	}
-	address := protocol.Of(t.provider.Protocol).Join(t.provider.URL, path)
+	address := protocol.Of(speaks).Join(t.provider.Address(speaks), path)
 	if r.query != "" && convert == nil {
 		address += "?" + r.query
 	}
@@ -87,13 +90,13 @@ func (r *request) outgoing(ctx context.Context, t target) (*http.Request, *proto
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept-Encoding", "identity") // the answer is read on the way
-	return req, convert, t.provider.Authorize(req.Header)
+	return req, convert, t.provider.Authorize(req.Header, speaks)
 }
 
 // addsUsage reports whether a target is asked, without the program's knowing, to tell
 // at a stream's end what it used: what a model thought is in no other place.
 func (r *request) addsUsage(t target) bool {
-	return r.endpoint == protocol.Chat && r.Stream && !r.UsageAsked && t.provider.Protocol == r.protocol && !t.provider.NoStreamOptions
+	return r.endpoint == protocol.Chat && r.Stream && !r.UsageAsked && t.provider.Speaks(r.protocol) && !t.provider.NoStreamOptions
 }
 
 // fetching is a request of a program to a host, as it is, but for what belongs
@@ -117,7 +120,7 @@ func (r *request) fetching(ctx context.Context, t target) (*http.Request, *proto
 
 // endpointOf is the endpoint that a target is asked for.
 func (t target) endpointOf(r *request) protocol.Endpoint {
-	if t.provider.Protocol == r.protocol {
+	if t.provider.Speaks(r.protocol) || r.protocol == web {
 		return r.endpoint
 	}
 	return protocol.Of(t.provider.Protocol).Main()

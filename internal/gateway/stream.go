@@ -49,13 +49,13 @@ func (u *upstream) stream(r *request, t target, resp *http.Response, f *flight, 
 			watch.Reset(u.settings.Stall)
 			body = append(body, chunk[:n]...)
 			for !ended {
-				e, ok := protocol.NextEvent(body[at:])
+				e, ok := protocol.Next(r.endpoint, body[at:])
 				if !ok {
 					break
 				}
 				if event := keys.Known(body[at : at+e.End]); !bytes.Equal(event, body[at:at+e.End]) {
 					body = slices.Concat(body[:at], event, body[at+e.End:])
-					e, _ = protocol.NextEvent(body[at:])
+					e, _ = protocol.Next(r.endpoint, body[at:])
 				}
 				if hides && protocol.OnlyUsage(e.Data) {
 					a.use.Read(r.endpoint, e.Data)
@@ -96,7 +96,7 @@ func (u *upstream) stream(r *request, t target, resp *http.Response, f *flight, 
 			return fail(errors.New("the stream ended before the answer was whole"))
 		case err != nil && ended:
 			body = slices.Concat(body[:at], keys.Known(body[at:]))
-			a.body, a.class, a.begun = body[:protocol.WholeEvents(body)], research.Succeeded, false // all that counts is there
+			a.body, a.class, a.begun = body[:protocol.WholeEvents(r.endpoint, body)], research.Succeeded, false // all that counts is there
 			return nil
 		case err != nil:
 			return fail(fmt.Errorf("reading the stream: %w", err))

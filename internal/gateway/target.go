@@ -34,7 +34,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 	if own == "" {
 		own = string(r.protocol)
 	}
-	if r.endpoint == protocol.Models {
+	if protocol.Lists(r.endpoint) {
 		return []target{{provider: g.Settings.Providers[own], model: "models", priced: true}}, nil
 	}
 	if r.Model == "" {
@@ -57,7 +57,7 @@ func (g *Gateway) targets(r *request) ([]target, error) {
 			return nil, &noModelError{fmt.Sprintf("the study does not allow %s; it allows %s", t.name(), strings.Join(g.Allow, ", "))}
 		}
 		t.price, t.source, t.priced = g.Settings.PriceOf(t.provider, t.model)
-		if r.endpoint == protocol.CountTokens {
+		if protocol.Free(r.endpoint) {
 			t.price, t.priced = ledger.Price{}, true // it costs nothing
 		}
 		out = append(out, t)
@@ -120,7 +120,7 @@ func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
 		}
 		out := r.Out
 		switch {
-		case r.endpoint == protocol.Embeddings || r.endpoint == protocol.Models || r.endpoint == protocol.CountTokens:
+		case protocol.Embeds(r.endpoint) || protocol.Free(r.endpoint):
 			out = 0
 		case out == 0 && t.price.MaxOutput > 0:
 			out = t.price.MaxOutput
@@ -128,7 +128,7 @@ func (g *Gateway) most(r *request, targets []target) (ledger.Spending, error) {
 			out = 32_000 // as most models have it at most
 		}
 		in := r.In
-		if r.endpoint == protocol.Models || r.endpoint == protocol.CountTokens || r.endpoint == tool {
+		if protocol.Free(r.endpoint) || r.endpoint == tool {
 			in, out = 0, 0
 		}
 		out *= r.N

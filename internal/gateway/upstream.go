@@ -282,7 +282,7 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	}
 	a.status, a.header = resp.StatusCode, resp.Header
 	u.obey(t, resp.Header)
-	streaming := r.Stream && resp.StatusCode == http.StatusOK && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/event-stream") && convert == nil
+	streaming := r.Stream && resp.StatusCode == http.StatusOK && streams(resp.Header) && convert == nil
 	if streaming {
 		return u.stream(r, t, resp, f, began, watch, a, fail, keys)
 	}
@@ -292,6 +292,12 @@ func (u *upstream) ask(ctx context.Context, r *request, t target, f *flight, beg
 	}
 	a.body = keys.Known(body)
 	return u.judge(r, t, convert, a)
+}
+
+// streams reports whether an answer is a stream of events.
+func streams(h http.Header) bool {
+	kind := h.Get("Content-Type")
+	return strings.HasPrefix(kind, "text/event-stream") || strings.HasPrefix(kind, "application/x-ndjson")
 }
 
 // chunkPool has room for parts of answers.

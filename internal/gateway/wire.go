@@ -35,7 +35,15 @@ type request struct {
 type noEndpointError struct{ Method, Path string }
 
 func (e *noEndpointError) Error() string {
-	return fmt.Sprintf("the gateway does not carry %s %s; it carries chat/completions, completions, responses, embeddings, models, messages and messages/count_tokens, since it can count what those cost", e.Method, e.Path)
+	switch {
+	case strings.Contains(e.Path, "/publishers/"):
+		return "the gateway does not carry Vertex AI, whose keys it cannot hold; use Google's other API (set GEMINI_API_KEY, and GOOGLE_GENAI_USE_VERTEXAI=false) or Anthropic's own (ANTHROPIC_API_KEY, without CLAUDE_CODE_USE_VERTEX)"
+	case strings.HasPrefix(e.Path, "/model/"):
+		return "the gateway does not carry Bedrock, whose requests are signed; use Anthropic's own API (set ANTHROPIC_API_KEY, without CLAUDE_CODE_USE_BEDROCK)"
+	case strings.HasSuffix(e.Path, "/batches"), strings.HasSuffix(e.Path, "/files"), strings.Contains(e.Path, "/files/"), strings.Contains(e.Path, "/batches/"):
+		return fmt.Sprintf("the gateway does not carry %s %s: what batches and files cost is billed where nothing counts it; send each request by itself, with its files in it", e.Method, e.Path)
+	}
+	return fmt.Sprintf("the gateway does not carry %s %s; it carries chat/completions, completions, responses, embeddings, models, messages and messages/count_tokens, Gemini's generateContent and its kin, and Ollama's api/chat and its kin, since it can count what those cost", e.Method, e.Path)
 }
 
 // parseTarget reads method and path: /v1/… for the protocol's own provider, or

@@ -36,6 +36,18 @@ func (anthropic) Base(u *url.URL) { u.Path = strings.TrimSuffix(u.Path, "/v1") }
 
 func (anthropic) Join(base, path string) string { return base + "/" + path }
 
+func (anthropic) Native(base string) string { return base }
+
+func (anthropic) KeyIn() string { return "" }
+
+func (anthropic) Rename(path string, body []byte, model string) (string, []byte, error) {
+	return renamed(path, body, model)
+}
+
+func (anthropic) Ask(Endpoint, map[string]any, *Asked, *weight) {}
+
+func (anthropic) Next(b []byte) (Event, bool) { return NextEvent(b) }
+
 // ImageTokens is the largest that Anthropic's page on vision gives.
 func (anthropic) ImageTokens() int64 { return 5_000 }
 

@@ -53,10 +53,14 @@ const (
 // Kind says what an event is, of an answer to an endpoint.
 func (e Event) Kind(answers Endpoint) EventKind { return of(answers).Kind(answers, e.Data) }
 
-// WholeEvents is the length of the whole events of a stream.
-func WholeEvents(b []byte) (n int) {
+// Next reads the first whole event of the stream that an endpoint answers with; ok
+// false: there is none.
+func Next(answers Endpoint, b []byte) (Event, bool) { return of(answers).Next(b) }
+
+// WholeEvents is the length of the whole events of such a stream.
+func WholeEvents(answers Endpoint, b []byte) (n int) {
 	for {
-		e, ok := NextEvent(b[n:])
+		e, ok := Next(answers, b[n:])
 		if !ok {
 			return n
 		}

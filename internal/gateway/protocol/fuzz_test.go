@@ -19,6 +19,8 @@ func FuzzAnswers(f *testing.F) {
 		"data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: [DONE]\n\n",
 		"event: message_stop\r\ndata: {\"type\":\"message_stop\"}\r\n\r\n", "data: a\ndata: b\n\n",
 		`{"usage":{"input_tokens":-1,"cache_creation_input_tokens":9,"cache_creation":{"ephemeral_1h_input_tokens":99}}}`,
+		`{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP"}],"usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":-1,"cachedContentTokenCount":9}}`,
+		"{\"message\":{\"content\":\"a\"},\"done\":false}\n{\"done\":true,\"prompt_eval_count\":3,\"eval_count\":1}\n",
 		`{"content":[{"type":"tool_use","input":null}]}`, `{"choices":[{"message":{"tool_calls":[{}]}}]}`,
 	} {
 		f.Add([]byte(s))
@@ -33,7 +35,7 @@ func FuzzAnswers(f *testing.F) {
 					t.Errorf("%s: it used %+v", e, use)
 				}
 				for at := 0; ; {
-					ev, ok := NextEvent(body[at:])
+					ev, ok := Next(e, body[at:])
 					if !ok {
 						break
 					}
@@ -43,7 +45,7 @@ func FuzzAnswers(f *testing.F) {
 					_ = ev.Kind(e)
 					at += ev.End
 				}
-				if n := WholeEvents(body); n < 0 || n > len(body) {
+				if n := WholeEvents(e, body); n < 0 || n > len(body) {
 					t.Errorf("%d bytes of %d are whole events", n, len(body))
 				}
 			}
@@ -55,7 +57,7 @@ func FuzzAnswers(f *testing.F) {
 			if b, err := answer(false); err == nil && !json.Valid(b) {
 				t.Errorf("it was translated into %s", b)
 			}
-			if b, err := answer(true); err == nil && WholeEvents(b) != len(b) {
+			if b, err := answer(true); err == nil && WholeEvents(Chat, b) != len(b) {
 				t.Errorf("as a stream it is %s", b)
 			}
 		}
@@ -72,16 +74,19 @@ func TestEndpoints(t *testing.T) {
 				t.Errorf("%s is of %s and of %s", e, name, other)
 			}
 			seen[e] = name
-			method := "POST"
-			if e == Models {
+			method, path := "POST", string(e)
+			if Lists(e) {
 				method = "GET"
 			}
-			if n, found, _ := Route(method, string(e), false); n != name || found != e {
+			if name == Gemini {
+				path = "v1beta/models/gemini-2.5-flash:" + path
+			}
+			if n, found, _ := Route(method, path, false); n != name || found != e {
 				t.Errorf("%s %s is %s of %s", method, e, found, n)
 			}
 		}
 	}
-	for _, one := range [][2]string{{"GET", "chat/completions"}, {"POST", "models"}, {"POST", "x/messages"}, {"POST", "deployments/d/chat/completions"}, {"DELETE", "responses"}, {"POST", ""}} {
+	for _, one := range [][2]string{{"GET", "chat/completions"}, {"POST", "models"}, {"POST", "x/messages"}, {"POST", "deployments/d/chat/completions"}, {"DELETE", "responses"}, {"POST", ""}, {"POST", "api/pull"}, {"GET", "api/chat"}, {"POST", "models/x:predict"}, {"POST", "models/x/y:generateContent"}} {
 		if _, e, _ := Route(one[0], one[1], false); e != "" {
 			t.Errorf("%s %s is %s", one[0], one[1], e)
 		}

@@ -50,6 +50,9 @@ func ModelIn(path string) string {
 	if m := deployment.FindStringSubmatch(path); m != nil {
 		return m[1]
 	}
+	if m := geminiPath.FindStringSubmatch(path); m != nil {
+		return m[2]
+	}
 	return ""
 }
 
@@ -67,6 +70,18 @@ func (openAI) Join(base, path string) string {
 	}
 	return base + "/" + path
 }
+
+func (openAI) Native(base string) string { return base }
+
+func (openAI) KeyIn() string { return "" }
+
+func (openAI) Rename(path string, body []byte, model string) (string, []byte, error) {
+	return renamed(path, body, model)
+}
+
+func (openAI) Ask(Endpoint, map[string]any, *Asked, *weight) {}
+
+func (openAI) Next(b []byte) (Event, bool) { return NextEvent(b) }
 
 // ImageTokens is the largest that OpenAI's page on vision gives.
 func (openAI) ImageTokens() int64 { return 50_000 }

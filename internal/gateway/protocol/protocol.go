@@ -9,6 +9,7 @@ import (
 	"net/url"
 
 	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
 
 	"ratchet/internal/gateway/ledger"
 	"ratchet/internal/research"
@@ -21,6 +22,8 @@ type Name string
 const (
 	OpenAI    Name = "openai"
 	Anthropic Name = "anthropic"
+	Gemini    Name = "gemini"
+	Ollama    Name = "ollama"
 )
 
 // Endpoint is what a call asks a provider for.
@@ -40,6 +43,16 @@ type Protocol interface {
 	// that address.
 	Base(u *url.URL)
 	Join(base, path string) string
+	// Native is the address at which a provider speaks this protocol whose settings
+	// have that of OpenAI's, and KeyIn the header in which it finds its key then; "":
+	// in the one that the settings say.
+	Native(base string) string
+	KeyIn() string
+	// Rename has a request ask for another model.
+	Rename(path string, body []byte, model string) (string, []byte, error)
+	// Ask reads what of a request to an endpoint this protocol has a way of its own
+	// for. w has weighed its content.
+	Ask(e Endpoint, v map[string]any, r *Asked, w *weight)
 	// ImageTokens is how many tokens an image is at most.
 	ImageTokens() int64
 	// Read reads the use out of an answer to an endpoint, or out of an event of one;
@@ -47,6 +60,8 @@ type Protocol interface {
 	Read(e Endpoint, answer gjson.Result, u *TokenUse) (found bool)
 	// Text is how much text is in an answer, or in an event of one, in bytes.
 	Text(e Endpoint, answer gjson.Result) int64
+	// Next reads the first whole event of a stream; ok false: there is none.
+	Next(b []byte) (e Event, ok bool)
 	// Kind says what an event of a stream is to who passes it on.
 	Kind(e Endpoint, data []byte) EventKind
 	// Refusal is the body of an error, in the kind and code of OpenAI's errors.
@@ -54,10 +69,18 @@ type Protocol interface {
 }
 
 // protocols are all that are spoken.
-var protocols = map[Name]Protocol{OpenAI: openAI{}, Anthropic: anthropic{}}
+var protocols = map[Name]Protocol{OpenAI: openAI{}, Anthropic: anthropic{}, Gemini: gemini{}, Ollama: ollama{}}
+
+// names are the names of all protocols, in the order in which paths are looked at.
+var names = []Name{Anthropic, OpenAI, Gemini, Ollama}
 
 // Names are the names of all protocols.
-func Names() []string { return []string{string(OpenAI), string(Anthropic)} }
+func Names() (out []string) {
+	for _, n := range names {
+		out = append(out, string(n))
+	}
+	return out
+}
 
 // Of is the protocol of a name; nil: there is none.
 func Of(n Name) Protocol { return protocols[n] }
@@ -84,12 +107,33 @@ func of(e Endpoint) Protocol {
 // Route says what a path asks for, in which protocol, and which path of the provider
 // does. See Protocol.Route.
 func Route(method, path string, below bool) (n Name, e Endpoint, upstream string) {
-	for _, name := range []Name{Anthropic, OpenAI} {
+	for _, name := range names {
 		if e, upstream := protocols[name].Route(method, path, below); e != "" {
 			return name, e, upstream
 		}
 	}
 	return OpenAI, "", ""
+}
+
+// Lists reports whether an endpoint is about the provider, and names no model.
+func Lists(e Endpoint) bool {
+	return e == Models || e == OllamaList || e == OllamaVersion || e == OllamaRunning
+}
+
+// Free reports whether a call of an endpoint costs nothing.
+func Free(e Endpoint) bool {
+	return Lists(e) || e == CountTokens || e == CountContent || e == OllamaShow
+}
+
+// Embeds reports whether an endpoint answers with vectors, and no text.
+func Embeds(e Endpoint) bool {
+	return e == Embeddings || e == EmbedContent || e == BatchEmbedContents || e == OllamaEmbed || e == OllamaEmbeddings
+}
+
+// renamed is a request with another model in its body.
+func renamed(path string, body []byte, model string) (string, []byte, error) {
+	b, err := sjson.SetBytes(body, "model", model)
+	return path, b, err
 }
 
 // OutputField is the field of a request by which its answer is bounded; "": none, it
@@ -105,6 +149,8 @@ func OutputField(e Endpoint, rules string) string {
 		return "max_tokens"
 	case Responses:
 		return "max_output_tokens"
+	case GenerateContent, StreamGenerateContent:
+		return "generationConfig.maxOutputTokens"
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -57,7 +58,10 @@ func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
 	}
 	r.UsageAsked = usageAsked(v)
 	r.Background, _ = v["background"].(bool)
-	r.Runs = providerTool(v)
+	if p := of(e); p == protocols[OpenAI] || p == protocols[Anthropic] {
+		r.Runs = providerTool(v)
+	}
+	of(e).Ask(e, v, &r, &w)
 	return r
 }
 
@@ -111,6 +115,7 @@ type weight struct {
 	images, image int64
 	other         int64 // tokens of documents and sounds, at most
 	notText       int64 // bytes
+	named         int64 // files of unknown size that Gemini was given before
 }
 
 func (w *weight) add(v any) {
@@ -118,6 +123,9 @@ func (w *weight) add(v any) {
 	case map[string]any:
 		if u, ok := v["url"].(string); ok && strings.HasPrefix(u, "http") && v["detail"] != nil {
 			w.images++
+		}
+		if v["fileData"] != nil || v["file_data"] != nil && v["type"] == nil && v["filename"] == nil {
+			w.named++
 		}
 		switch v["type"] {
 		case "image", "input_image", "image_url":
@@ -135,7 +143,7 @@ func (w *weight) add(v any) {
 			}
 			s, text := one.(string)
 			if kind, data := media(v, name, s); text && kind != "" {
-				w.file(kind, data)
+				w.file(kind, data, v["mimeType"] == nil && v["mime_type"] == nil)
 				continue
 			}
 			w.add(one)
@@ -189,10 +197,13 @@ func elsewhere(of object) bool {
 func (w *weight) page() int64 { return pageTokens + min(w.image, pageImage) }
 
 // file counts what a file is at most; what is neither an image, a document nor a sound
-// stays text.
-func (w *weight) file(kind, data string) {
+// stays text. typed says that what it is in has a type, as OpenAI and Anthropic have it.
+func (w *weight) file(kind, data string, typed bool) {
 	switch {
-	case strings.HasPrefix(kind, "image/"): // counted where it says that it is one
+	case strings.HasPrefix(kind, "image/"):
+		if !typed { // else it was counted where it says that it is one
+			w.images++
+		}
 	case kind == "application/pdf":
 		w.other += pages(data) * w.page()
 	case strings.HasPrefix(kind, "audio/"):
@@ -202,3 +213,5 @@ func (w *weight) file(kind, data string) {
 	}
 	w.notText += int64(len(data))
 }
+
+func sortedKeys(v object) []string { return slices.Sorted(maps.Keys(v)) }

@@ -28,6 +28,8 @@ type Provider struct {
 	Prices   string // whose lines of the table of prices
 	Free     bool   // it costs nothing
 	Hosts    []string
+	// Also are protocols that it speaks besides, at an address that follows from URL.
+	Also []protocol.Name
 	// TellsCost: what it charges stands in its answers, and counts.
 	TellsCost bool
 	// NoStreamOptions: it refuses stream_options, and tells the usage unasked.
@@ -93,16 +95,31 @@ func (k KeySource) read(provider string) (string, error) {
 	return "", &NoKeyError{provider, fmt.Sprintf("set $%s, or models.providers.%s.key in config.yaml", k.Env[0], provider)}
 }
 
-// Authorize puts the key into a request.
-func (p *Provider) Authorize(h http.Header) error {
+// Speaks reports whether the provider can be asked in a protocol.
+func (p *Provider) Speaks(n protocol.Name) bool { return p.Protocol == n || slices.Contains(p.Also, n) }
+
+// Address is where the provider is asked in a protocol that it speaks.
+func (p *Provider) Address(n protocol.Name) string {
+	if p.Protocol == n {
+		return p.URL
+	}
+	return protocol.Of(n).Native(p.URL)
+}
+
+// Authorize puts the key into a request in a protocol that the provider speaks.
+func (p *Provider) Authorize(h http.Header, n protocol.Name) error {
 	key, err := p.Secret()
 	if err != nil || key == "" {
 		return err
 	}
-	if p.KeyIn == "Authorization" {
+	in := p.KeyIn
+	if own := protocol.Of(n).KeyIn(); own != "" {
+		in = own
+	}
+	if in == "Authorization" {
 		key = "Bearer " + key
 	}
-	h.Set(p.KeyIn, key)
+	h.Set(in, key)
 	return nil
 }
 
@@ -132,7 +149,7 @@ func builtIn() map[string]*Provider {
 	a.Protocol, a.KeyIn = protocol.Anthropic, "X-Api-Key"
 	add("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY", "openrouter.ai").TellsCost = true
 	add("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY", "api.deepseek.com")
-	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com")
+	add("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "GEMINI_API_KEY GOOGLE_API_KEY", "generativelanguage.googleapis.com").Also = []protocol.Name{protocol.Gemini}
 	add("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", "api.groq.com")
 	add("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY", "api.mistral.ai").NoStreamOptions = true
 	add("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY", "api.together.xyz")
@@ -140,7 +157,16 @@ func builtIn() map[string]*Provider {
 	add("xai", "https://api.x.ai/v1", "XAI_API_KEY", "api.x.ai")
 	add("moonshot", "https://api.moonshot.ai/v1", "MOONSHOT_API_KEY", "api.moonshot.ai")
 	add("cerebras", "https://api.cerebras.ai/v1", "CEREBRAS_API_KEY", "api.cerebras.ai")
-	add("ollama", "http://127.0.0.1:11434/v1", "")
+	local := add("ollama", "http://127.0.0.1:11434/v1", "")
+	local.Also = []protocol.Name{protocol.Ollama}
+	if v := os.Getenv("OLLAMA_HOST"); v != "" {
+		if !strings.Contains(v, "://") {
+			v = "http://" + v
+		}
+		if u, err := upstreamURL(protocol.OpenAI, v); err == nil {
+			local.URL = u
+		}
+	}
 	add("vllm", "http://127.0.0.1:8000/v1", "")
 	add("llamacpp", "http://127.0.0.1:8080/v1", "")
 	z := add("azure", "", "AZURE_OPENAI_API_KEY")
