@@ -114,6 +114,7 @@ type (
 	Garbage      = maintenance.Garbage
 	DiskUse      = maintenance.DiskUse
 	ModelSummary = ledger.Summary // what model calls come to
+	Refusal      = ledger.Refusal // what programs asked for and did not get
 )
 
 // Backups and verification.

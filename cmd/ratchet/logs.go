@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"ratchet"
 
@@ -34,6 +35,11 @@ func (a *app) logsCommand() *cobra.Command {
 
 // logs prints the lines that attempts wrote.
 func (a *app) logs(ctx context.Context, e *ratchet.Engine, run, trial string, follow bool) error {
+	if d, err := e.Status(ctx, run); err == nil && !a.json {
+		for _, r := range refusals(d.Refused) {
+			fmt.Fprintf(a.err, "refused: %s\n", r)
+		}
+	}
 	lines := []ratchet.LogLine{}
 	for l, err := range e.Logs(ctx, run, trial, follow) {
 		switch {

@@ -39,7 +39,7 @@ func (a *app) reportCommand() *cobra.Command {
 				if at > 0 {
 					a.printf("As it was at record %d, %s\n", at, ago(s.Last, time.Now()))
 				}
-				a.printResults(r, s.Output)
+				a.printResults(r, s)
 				if !s.Ended() && at == 0 {
 					a.printf("The run has not ended; what there is so far is in %s\n", filepath.Join(shorter(s.Output), "report.html"))
 				}

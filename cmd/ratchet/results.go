@@ -4,14 +4,22 @@ import (
 	"path/filepath"
 	"strings"
 
+	"ratchet"
 	"ratchet/internal/report"
 	"ratchet/internal/research"
 	"ratchet/study"
 )
 
 // printResults prints what a run found, for a person.
-func (a *app) printResults(r *report.Results, output string) {
+func (a *app) printResults(r *report.Results, s ratchet.Status) {
 	a.printf("\n")
+	if len(s.Refused) > 0 {
+		a.printf("Refused\n")
+		for _, line := range refusals(s.Refused) {
+			a.printf("  %s\n", line)
+		}
+		a.printf("\n")
+	}
 	if r.Question != "" {
 		a.printf("%s\n\n", r.Question)
 	}
@@ -52,7 +60,7 @@ func (a *app) printResults(r *report.Results, output string) {
 	}
 	a.printf("Run %s: %s%s, %s\n", r.Run, r.Status, inBrackets(r.Why), report.Span(r.Usage.Elapsed))
 	if r.Status != research.Paused && r.Status != research.Running {
-		a.printf("Report %s\n", filepath.Join(shorter(output), "report.html"))
+		a.printf("Report %s\n", filepath.Join(shorter(s.Output), "report.html"))
 		a.printf("Last record %d %s\n", r.Journal.Seq, r.Journal.Hash)
 	}
 }

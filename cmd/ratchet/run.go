@@ -284,7 +284,7 @@ func (a *app) conclude(ctx context.Context, e *ratchet.Engine, r *ratchet.Result
 	if err != nil {
 		return err
 	}
-	a.printResults(r, s.Output)
+	a.printResults(r, s)
 	return nil
 }
 

@@ -30,6 +30,24 @@ func modelsText(m *ratchet.ModelSummary, limit study.Money) string {
 	return text
 }
 
+// mostShown is how many refusals are shown.
+const mostShown = 5
+
+// refusals are what programs asked for and did not get, a line each.
+func refusals(all []ratchet.Refusal) (out []string) {
+	for i, r := range all {
+		if i == mostShown {
+			return append(out, fmt.Sprintf("and %d more; `ratchet calls` lists all", len(all)-i))
+		}
+		text := r.Why
+		if r.Times > 1 {
+			text = fmt.Sprintf("%d times: %s", r.Times, r.Why)
+		}
+		out = append(out, text)
+	}
+	return out
+}
+
 func (a *app) statusCommand() *cobra.Command {
 	var at string
 	c := &cobra.Command{
@@ -61,6 +79,9 @@ func (a *app) printStatus(d ratchet.Status) {
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
 	row("run", "%s", d.Run)
 	row("status", "%s%s", d.Word(), inBrackets(d.Why))
+	for _, r := range refusals(d.Refused) {
+		row("refused", "%s", r)
+	}
 	if d.Origin != nil {
 		row("forked from", "%s at record %d", d.Origin.Run, d.Origin.Seq)
 	}

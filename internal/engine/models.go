@@ -197,7 +197,7 @@ func (e *Engine) Calls(ctx context.Context, run string) (*ledger.Ledger, error) 
 // gateway.Sums.
 const (
 	sumsFile = "calls"
-	sumsForm = 1
+	sumsForm = 2
 	// How many records of calls are folded before what they come to is kept: by who
 	// looks, and by who makes them.
 	sumsEvery = 1_000

@@ -48,6 +48,8 @@ type Status struct {
 	Waiting        string               `json:"waiting_for,omitempty"`
 	Alerts         []research.Alert     `json:"alerts"`
 	Models         *ledger.Summary      `json:"models,omitempty"` // of a run whose study allows model calls
+	// Refused is what programs asked of models and of the network, and did not get.
+	Refused []ledger.Refusal `json:"refused,omitempty"`
 	// CostLimit bounds what its model calls may cost; 0: nothing does.
 	CostLimit study.Money `json:"cost_limit,omitempty"`
 }
@@ -72,11 +74,14 @@ func StatusAt(ctx context.Context, e *engine.Engine, run string, at int64) (Stat
 		d.Driven, d.Health, d.Waiting = nil, nil, "" // they are of now
 		return d, nil
 	}
-	if s.Created.Study.Models != nil {
-		sums, err := e.CallSums(ctx, run)
-		if err != nil {
-			return d, err
-		}
+	if s.Created.Study.Models == nil && s.Created.Study.Tools == nil {
+		return d, nil
+	}
+	sums, err := e.CallSums(ctx, run)
+	if err != nil {
+		return d, err
+	}
+	if d.Refused = sums.Refusals(); s.Created.Study.Models != nil {
 		sum := sums.Summary()
 		d.Models = &sum
 	}

@@ -3,12 +3,15 @@ package ledger
 import (
 	"context"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"ratchet/internal/journal"
+	"ratchet/internal/research"
 )
 
 // Sums is the fold of a run's calls to what they come to, without the calls. It
@@ -17,6 +20,36 @@ type Sums struct {
 	Head  journal.Head
 	total Summary
 	calls map[int64]*counted // by number
+	// refusals are the first that differ, in their order.
+	refusals []Refusal
+}
+
+// Refusal is what programs asked for and did not get, and how often.
+type Refusal struct {
+	Why   string         `json:"why"`
+	Class research.Class `json:"class"`
+	Times int            `json:"times"`
+	Last  string         `json:"last"` // attempt that asked last
+}
+
+// mostRefusals bounds how many refusals are told apart.
+const mostRefusals = 20
+
+// Refusals are what the calls that were not let through were refused for.
+func (s *Sums) Refusals() []Refusal { return slices.Clone(s.refusals) }
+
+func (s *Sums) refuse(r Refused) {
+	s.total.Refused++
+	for i := range s.refusals {
+		if of := &s.refusals[i]; of.Why == r.Why {
+			of.Times++
+			of.Last = r.Attempt
+			return
+		}
+	}
+	if len(s.refusals) < mostRefusals {
+		s.refusals = append(s.refusals, Refusal{r.Why, r.Class, 1, r.Attempt})
+	}
 }
 
 // counted is what of a call is in the sum. Its numbers are in numbers, too.
@@ -93,7 +126,7 @@ func (s *Sums) apply(r Event) error {
 			}
 		}
 	case Refused:
-		s.total.Refused++
+		s.refuse(r)
 	}
 	return nil
 }
@@ -151,10 +184,13 @@ func (c *counted) numbers() []*int64 {
 	}
 }
 
-// Encode writes the sums down, but for the head: the refused calls, how many calls
-// there are, and of each its number and its numbers, as varints.
+// Encode writes the sums down, but for the head: the refusals as JSON, behind their
+// length; the refused calls, how many calls there are, and of each its number and its
+// numbers, as varints.
 func (s *Sums) Encode() []byte {
-	b := binary.AppendVarint(nil, int64(s.total.Refused))
+	refusals, _ := json.Marshal(s.refusals) // of texts and numbers
+	b := append(binary.AppendVarint(nil, int64(len(refusals))), refusals...)
+	b = binary.AppendVarint(b, int64(s.total.Refused))
 	b = binary.AppendVarint(b, int64(len(s.calls)))
 	for n, c := range s.calls {
 		b = binary.AppendVarint(b, n)
@@ -177,12 +213,18 @@ func DecodeSums(b []byte, head journal.Head) (*Sums, error) {
 		b = b[n:]
 		return v
 	}
+	s := &Sums{Head: head}
+	length := next()
+	if length < 0 || length > int64(len(b)) || json.Unmarshal(b[:length], &s.refusals) != nil {
+		return nil, bad
+	}
+	b = b[length:]
 	refused, n := next(), next()
 	if n < 0 || n > int64(len(b)) {
 		return nil, bad
 	}
 	all := make([]counted, n)
-	s := &Sums{Head: head, calls: make(map[int64]*counted, n)}
+	s.calls = make(map[int64]*counted, n)
 	s.total.Refused = int(refused)
 	for i := range all {
 		if len(b) == 0 {

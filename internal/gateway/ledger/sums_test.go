@@ -28,7 +28,7 @@ func TestSums(t *testing.T) {
 			var r Event
 			switch kind := rnd.IntN(6); {
 			case kind == 0:
-				r = Refused{Attempt: attempt, Path: fmt.Sprint(rnd.IntN(50))}
+				r = Refused{Attempt: attempt, Path: fmt.Sprint(rnd.IntN(50)), Why: fmt.Sprint("why ", rnd.IntN(30))}
 			case kind == 1 || !sent[id]:
 				r, sent[id] = Sent{Call: id, Attempt: attempt, Digest: id, Reserved: spent()}, true
 			case kind == 2:
@@ -54,8 +54,8 @@ func TestSums(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := sums.Encode()
-			before := sums.Summary()
-			if sums, err = DecodeSums(b, sums.Head); err != nil || sums.Summary() != before {
+			before, refusals := sums.Summary(), sums.Refusals()
+			if sums, err = DecodeSums(b, sums.Head); err != nil || sums.Summary() != before || !cmp.Equal(sums.Refusals(), refusals) {
 				t.Fatalf("seed %d: kept %+v, and got %+v (%v)", seed, before, sums.Summary(), err)
 			}
 			if _, err := DecodeSums(b[:len(b)-1], sums.Head); err == nil {
