@@ -102,6 +102,7 @@ func provider(ts *testscript.TestScript, _ bool, _ []string) {
 	}))
 	ts.Defer(s.Close)
 	ts.Setenv("RATCHET_OPENAI_UPSTREAM", s.URL)
+	ts.Setenv("LOCAL", strings.TrimPrefix(s.URL, "http://"))
 }
 
 // exits STATUS COMMAND…: the command ends with that exit status.

@@ -306,6 +306,9 @@ func (w *door) attach(job *executor.Job) {
 		}
 	}
 	job.Door = &sandbox.Door{Socket: w.socket, Env: env}
+	if ports := gateway.LoopbackPorts(w.tools.Hosts); len(ports) > 0 && w.d.closed {
+		job.Door.Ports, job.Door.Token = ports, token
+	}
 	job.Beside = map[string][]byte{pythonFolder + "/sitecustomize.py": sitecustomize}
 	if w.trust != nil {
 		job.Beside[authorityFile] = w.trust

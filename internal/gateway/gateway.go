@@ -80,7 +80,7 @@ type Gateway struct {
 func New(o Options) *Gateway {
 	g := &Gateway{Options: o, up: newUpstream(o.Settings, o.Deps, o.Shared, o.Tools, o.Secrets), flights: map[string]*flight{}, bodies: semaphore.NewWeighted(mostBodies)}
 	g.ctx, g.cancel = context.WithCancel(context.Background())
-	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
+	g.server = &http.Server{Handler: g, ReadHeaderTimeout: time.Minute, MaxHeaderBytes: 256 << 10, ConnContext: withConn}
 	if g.Trouble == nil {
 		g.Trouble = func(research.Class, error) {}
 	}
@@ -112,7 +112,7 @@ func (g *Gateway) body(w http.ResponseWriter, hr *http.Request) (body []byte, do
 
 // Serve accepts connections until Close.
 func (g *Gateway) Serve(l net.Listener) error {
-	if err := g.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := g.server.Serve(prefacing{l}); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
@@ -182,6 +182,12 @@ func tokenOf(hr *http.Request) {
 
 // ServeHTTP carries one call out.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
+	if !g.local(w, hr) {
+		g.serve(w, hr)
+	}
+}
+
+func (g *Gateway) serve(w http.ResponseWriter, hr *http.Request) {
 	if proxied(hr) {
 		g.proxy(w, hr)
 		return

@@ -169,7 +169,7 @@ func hijack(w http.ResponseWriter) (net.Conn, error) {
 // is.
 func (g *Gateway) asModel(w http.ResponseWriter, r *http.Request, p *provider.Provider) {
 	r.URL.Scheme, r.URL.Host, r.URL.Path = "", "", "/p/"+p.Name+p.Below(r.URL.Path)
-	g.ServeHTTP(w, r)
+	g.serve(w, r)
 }
 
 // intercept speaks TLS with a program in a host's place, and fetches what it

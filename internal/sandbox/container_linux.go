@@ -142,7 +142,7 @@ func (c *Container) Begin(folder string, spec *Spec) (wait func() End, err error
 			return nil, fmt.Errorf("isolating the attempt: %w", err)
 		}
 		if spec.Door != nil && c.door != nil {
-			if err := planDoor(first, c.door); err != nil {
+			if err := planDoor(first, c.door, spec.Door.Ports); err != nil {
 				return nil, fmt.Errorf("isolating the attempt: %w", err)
 			}
 			c.door, c.handedDoor = nil, c.door

@@ -9,47 +9,50 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// doorFD is the file descriptor of the door's listener, in the first process,
+// doorFD is the file descriptor of one of the door's listeners, in the first process,
 // until the shim has it.
 const doorFD = 203
 
-// planDoor has the first process make the listener in the command's network, and
-// hand it over.
-func planDoor(p *plan, h *handover) error {
+// planDoor has the first process make the listeners in the command's network, and
+// hand them over, that of the door first.
+func planDoor(p *plan, h *handover, ports []int) error {
 	at, err := net.ResolveTCPAddr("tcp", DoorAddress)
 	if err != nil {
 		return err
 	}
-	in := put(p.shared, unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(at.IP.To4())})
-	port := (*[2]byte)(unsafe.Pointer(&in.Port)) // in network order
-	port[0], port[1] = byte(at.Port>>8), byte(at.Port)
 	const what = "making the door to the gateway"
-	p.call(what, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	p.call(what, unix.SYS_DUP3, result{}, doorFD, unix.O_CLOEXEC)
-	p.call(what, unix.SYS_BIND, doorFD, address(in), int(unsafe.Sizeof(*in)))
-	p.call(what, unix.SYS_LISTEN, doorFD, 128)
-	h.plan(p, what, doorFD)
-	p.call(what, unix.SYS_CLOSE, doorFD)
+	for _, port := range append([]int{at.Port}, ports...) {
+		in := put(p.shared, unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(at.IP.To4())})
+		network := (*[2]byte)(unsafe.Pointer(&in.Port)) // in network order
+		network[0], network[1] = byte(port>>8), byte(port)
+		p.call(what, unix.SYS_SOCKET, unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		p.call(what, unix.SYS_DUP3, result{}, doorFD, unix.O_CLOEXEC)
+		p.call(what, unix.SYS_BIND, doorFD, address(in), int(unsafe.Sizeof(*in)))
+		p.call(what, unix.SYS_LISTEN, doorFD, 128)
+		h.plan(p, what, doorFD)
+		p.call(what, unix.SYS_CLOSE, doorFD)
+	}
 	return nil
 }
 
-// DoorListener gives what waits for the listener of the door that the first process
-// makes; nil: it makes none, or it has been asked for already.
-func (c *Container) DoorListener() (take func() (net.Listener, error)) {
+// DoorListeners gives what waits for the listeners that the first process makes, one
+// after the other; nil: it makes none, or they have been asked for already. done ends
+// the asking.
+func (c *Container) DoorListeners() (take func() (net.Listener, error), done func()) {
 	h := c.handedDoor
 	if h == nil {
-		return nil
+		return nil, nil
 	}
 	c.handedDoor = nil
 	return func() (net.Listener, error) {
-		fd, err := h.receive()
+		fd, err := h.next()
 		if err != nil {
 			return nil, err
 		}
 		f := os.NewFile(uintptr(fd), "door")
 		defer f.Close() // the listener has its own
 		return net.FileListener(f)
-	}
+	}, func() { _ = h.ours.Close() }
 }
 
 // handover is the way of a file descriptor from the first process, or the
@@ -78,9 +81,14 @@ func (h *handover) plan(p *plan, what string, fd int) {
 	p.call(what, unix.SYS_SENDMSG, h.at, address(header), 0)
 }
 
-// receive waits for the file descriptor; an error says that none came.
+// receive waits for the only file descriptor; an error says that none came.
 func (h *handover) receive() (int, error) {
 	defer h.ours.Close()
+	return h.next()
+}
+
+// next waits for a file descriptor; an error says that none came.
+func (h *handover) next() (int, error) {
 	message, control := make([]byte, 1), make([]byte, unix.CmsgSpace(4))
 	for {
 		_, n, _, _, err := unix.Recvmsg(int(h.ours.Fd()), message, control, unix.MSG_CMSG_CLOEXEC)

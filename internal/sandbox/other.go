@@ -49,11 +49,11 @@ type Container struct {
 
 func NewContainer(*Spec) (*Container, error) { return &Container{Group: &Group{}}, nil }
 
-func (c *Container) Fits(*Spec) bool                            { return true }
-func (c *Container) PID() int                                   { return c.first }
-func (c *Container) Remove()                                    {}
-func (c *Container) DoorListener() func() (net.Listener, error) { return nil }
-func (c *Container) Discard()                                   { c.Stdout.Close(); c.Stderr.Close() }
+func (c *Container) Fits(*Spec) bool                                       { return true }
+func (c *Container) PID() int                                              { return c.first }
+func (c *Container) Remove()                                               {}
+func (c *Container) DoorListeners() (func() (net.Listener, error), func()) { return nil, nil }
+func (c *Container) Discard()                                              { c.Stdout.Close(); c.Stderr.Close() }
 
 // Begin starts this program again as the sandbox's first process, which starts
 // the command and reports how it ended.

@@ -18,10 +18,10 @@ type doorway struct {
 	wait    sync.WaitGroup
 	kept    atomic.Int64 // bytes of requests, see line
 
-	mu       sync.Mutex
-	listener net.Listener
-	conns    map[net.Conn]bool
-	closed   bool
+	mu        sync.Mutex
+	listeners []net.Listener
+	conns     map[net.Conn]bool
+	closed    bool
 }
 
 // openDoor opens a command's door; nil: it has none. Where the command has a
@@ -38,7 +38,7 @@ func openDoor(folder string, spec *sandbox.Spec, own bool) (*doorway, error) {
 			return nil, err
 		}
 		d.address = l.Addr().String()
-		d.listen(l)
+		d.listen(l, "")
 	}
 	for _, v := range spec.Door.Env {
 		spec.Env = sandbox.Variables(spec.Env, strings.NewReplacer("ADDRESS", d.address, "BOX", strings.TrimSuffix(spec.Path(folder, ""), "/")).Replace(v))
@@ -46,36 +46,45 @@ func openDoor(folder string, spec *sandbox.Spec, own bool) (*doorway, error) {
 	return d, nil
 }
 
-// listen carries connections until the door is closed.
-func (d *doorway) listen(l net.Listener) {
+// listen carries connections until the door is closed, each behind a preface.
+func (d *doorway) listen(l net.Listener, preface string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		_ = l.Close()
 		return
 	}
-	d.listener = l
+	d.listeners = append(d.listeners, l)
 	d.wait.Go(func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			d.wait.Go(func() { d.carry(c) })
+			d.wait.Go(func() { d.carry(c, preface) })
 		}
 	})
 }
 
-// receive opens the door with the listener that the first process of a container
-// made, if it has made one.
-func (d *doorway) receive(c *sandbox.Container) {
-	take := c.DoorListener()
+// receive opens the door with the listeners that the first process of a container
+// made, if it has made any.
+func (d *doorway) receive(c *sandbox.Container, door *sandbox.Door) {
+	take, done := c.DoorListeners()
 	if take == nil {
 		return
 	}
 	d.wait.Go(func() {
-		if l, err := take(); err == nil { // else it ended before; its report says why
-			d.listen(l)
+		defer done()
+		prefaces := []string{""}
+		for _, port := range door.Ports {
+			prefaces = append(prefaces, door.Preface(port))
+		}
+		for _, preface := range prefaces {
+			l, err := take()
+			if err != nil {
+				return // it ended before; its report says why
+			}
+			d.listen(l, preface)
 		}
 	})
 }
@@ -84,12 +93,12 @@ func (d *doorway) receive(c *sandbox.Container) {
 const doorRetry = 50 * time.Millisecond
 
 // carry carries one connection both ways.
-func (d *doorway) carry(from net.Conn) {
+func (d *doorway) carry(from net.Conn, preface string) {
 	if !d.track(from) {
 		return
 	}
 	defer d.drop(from)
-	l := &line{door: d, from: from, there: make(chan struct{}), gone: make(chan struct{})}
+	l := &line{door: d, from: from, preface: preface, there: make(chan struct{}), gone: make(chan struct{})}
 	var both sync.WaitGroup
 	both.Go(l.ask)
 	if l.connect() {
@@ -167,8 +176,8 @@ func (d *doorway) close() {
 	if !d.closed {
 		d.closed = true
 		close(d.closing)
-		if d.listener != nil {
-			_ = d.listener.Close()
+		for _, l := range d.listeners {
+			_ = l.Close()
 		}
 		for c := range d.conns {
 			_ = c.Close()

@@ -2,6 +2,7 @@ package shim
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"regexp"
 	"sync"
@@ -14,10 +15,11 @@ import (
 // of it. What has been answered in part is cut off, since no two answers fit
 // together; and what the program does not wait for any more is not asked for.
 type line struct {
-	door  *doorway
-	from  net.Conn
-	there chan struct{} // closed when it is connected
-	gone  chan struct{} // closed when the program has left
+	door    *doorway
+	from    net.Conn
+	preface string        // what is said first, each time that it is connected
+	there   chan struct{} // closed when it is connected
+	gone    chan struct{} // closed when the program has left
 
 	send sync.Mutex // guards the following; taken before mu
 	to   net.Conn   // nil: not connected yet
@@ -177,6 +179,7 @@ func (l *line) connect() bool {
 		close(l.there)
 	}
 	l.to, l.sent = to, 0
+	_, _ = io.WriteString(to, l.preface) // as with what follows, answer finds out
 	l.flush()
 	return true
 }

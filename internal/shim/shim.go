@@ -235,7 +235,7 @@ func startContained(folder string, spec *sandbox.Spec, box *sandbox.Container) (
 		return nil, err
 	}
 	if door != nil {
-		door.receive(box)
+		door.receive(box, spec.Door)
 	}
 	c := &contained{pid: box.PID(), door: door, isolated: spec.Isolation == sandbox.Strict, ended: make(chan struct{})}
 	c.stdout = newCapture(Stdout(folder), int64(spec.Limits.Output))
