@@ -306,8 +306,10 @@ func (w *door) attach(job *executor.Job) {
 		}
 	}
 	job.Door = &sandbox.Door{Socket: w.socket, Env: env}
-	if ports := gateway.LoopbackPorts(w.tools.Hosts); len(ports) > 0 && w.d.closed {
-		job.Door.Ports, job.Door.Token = ports, token
+	if w.d.closed {
+		for _, port := range gateway.LoopbackPorts(w.tools.Hosts) {
+			job.Door.Ports = append(job.Door.Ports, sandbox.Port{Number: port, Preface: gateway.Preface(port, token)})
+		}
 	}
 	job.Beside = map[string][]byte{pythonFolder + "/sitecustomize.py": sitecustomize}
 	if w.trust != nil {

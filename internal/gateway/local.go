@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,7 +14,6 @@ import (
 	"sync"
 
 	"ratchet/internal/research"
-	"ratchet/internal/sandbox"
 )
 
 // Servers of this machine are reached from a sandbox by the addresses that programs have
@@ -34,6 +34,13 @@ func LoopbackPorts(hosts []string) (out []int) {
 	}
 	return out
 }
+
+// begins is what a preface begins with, and no request of HTTP.
+const begins = "RATCHET/1 "
+
+// Preface is the line in front of a connection to a port of this machine's loopback, by
+// the attempt that has a token.
+func Preface(port int, token string) string { return fmt.Sprintf("%s%d %s\n", begins, port, token) }
 
 // prefaced is a connection from a shim. Its preface is read with the first request.
 type prefaced struct {
@@ -57,7 +64,6 @@ func (l prefacing) Accept() (net.Conn, error) {
 
 func (c *prefaced) Read(b []byte) (int, error) {
 	c.once.Do(func() {
-		const begins = sandbox.PrefaceBegins
 		if start, err := c.rest.Peek(len(begins)); err != nil || string(start) != begins {
 			return // what is wrong shows when it is read
 		}

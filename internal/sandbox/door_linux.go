@@ -15,13 +15,14 @@ const doorFD = 203
 
 // planDoor has the first process make the listeners in the command's network, and
 // hand them over, that of the door first.
-func planDoor(p *plan, h *handover, ports []int) error {
+func planDoor(p *plan, h *handover, ports []Port) error {
 	at, err := net.ResolveTCPAddr("tcp", DoorAddress)
 	if err != nil {
 		return err
 	}
 	const what = "making the door to the gateway"
-	for _, port := range append([]int{at.Port}, ports...) {
+	for _, of := range append([]Port{{Number: at.Port}}, ports...) {
+		port := of.Number
 		in := put(p.shared, unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: [4]byte(at.IP.To4())})
 		network := (*[2]byte)(unsafe.Pointer(&in.Port)) // in network order
 		network[0], network[1] = byte(port>>8), byte(port)

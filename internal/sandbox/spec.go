@@ -88,20 +88,16 @@ type Door struct {
 	// Env are variables, NAME=value, in which ADDRESS stands for the door's
 	// host and port, and BOX for the box as the command sees it.
 	Env []string
-	// Ports of 127.0.0.1, in a network of the command's own, that lead through the door,
-	// too, to the machine's. Token says there whose command asks.
-	Ports []int  `json:",omitempty"`
-	Token string `json:",omitempty"`
+	// Ports lead through the door, too.
+	Ports []Port `json:",omitempty"`
 }
 
-// Preface is the line with which a connection through one of a door's Ports begins, in
-// front of what the command says.
-func (d *Door) Preface(port int) string {
-	return fmt.Sprintf("%s%d %s\n", PrefaceBegins, port, d.Token)
+// Port is one of 127.0.0.1 in a network of the command's own. What is said to it begins
+// with a preface on the other side of the door.
+type Port struct {
+	Number  int
+	Preface string
 }
-
-// PrefaceBegins is what no request of HTTP begins with.
-const PrefaceBegins = "RATCHET/1 "
 
 // DoorAddress is where the door is in a network of the command's own.
 const DoorAddress = "127.0.0.1:8377"

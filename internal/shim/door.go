@@ -75,16 +75,12 @@ func (d *doorway) receive(c *sandbox.Container, door *sandbox.Door) {
 	}
 	d.wait.Go(func() {
 		defer done()
-		prefaces := []string{""}
-		for _, port := range door.Ports {
-			prefaces = append(prefaces, door.Preface(port))
-		}
-		for _, preface := range prefaces {
+		for _, port := range append([]sandbox.Port{{}}, door.Ports...) {
 			l, err := take()
 			if err != nil {
 				return // it ended before; its report says why
 			}
-			d.listen(l, preface)
+			d.listen(l, port.Preface)
 		}
 	})
 }
