@@ -130,11 +130,7 @@ func (e *Engine) Calls(ctx context.Context, run string) (Calls, error) {
 // CallDiffs say why calls of later attempts were sent although others were on record:
 // what made their requests differ from those.
 func (e *Engine) CallDiffs(ctx context.Context, run string) ([]CallDiff, error) {
-	l, err := e.engine.Calls(ctx, run)
-	if err != nil {
-		return nil, err
-	}
-	return l.Diffs(ctx)
+	return e.engine.CallDiffs(ctx, run)
 }
 
 // Costs are what a run had used behind the record with a number, 0: the last, and

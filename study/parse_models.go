@@ -25,7 +25,8 @@ func (p *parsing) models(n ast.Node) {
 				p.modelName(n, name)
 			}
 		},
-		"replay": func(n ast.Node) { m.Replay = p.Choice(n, "models.replay", "resume", "strict-replay", "off") },
+		"client_tools": func(n ast.Node) { m.ClientTools = p.Texts(n, "models.client_tools") },
+		"replay":       func(n ast.Node) { m.Replay = p.Choice(n, "models.replay", "resume", "strict-replay", "off") },
 		"ignore": func(n ast.Node) {
 			p.Fields(n, "models.ignore", map[string]func(ast.Node){
 				"fields": func(n ast.Node) {

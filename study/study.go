@@ -79,6 +79,9 @@ type Models struct {
 	// expressions).
 	IgnoreFields []string `json:"ignore_fields,omitempty"`
 	IgnoreText   []string `json:"ignore_text,omitempty"`
+	// ClientTools are types of tools in requests that programs run themselves, besides
+	// those that are known.
+	ClientTools []string `json:"client_tools,omitempty"`
 }
 
 // Tools are hosts that programs may reach through the gateway, as a forward

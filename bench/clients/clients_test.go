@@ -101,10 +101,13 @@ func script(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/count_tokens"):
 		say(`{"input_tokens":8}`)
 	case strings.HasSuffix(r.URL.Path, "/responses") && stream:
+		const item = `{"type":"message","id":"m","role":"assistant","status":"completed","content":[{"type":"output_text","text":"hello there","annotations":[]}]}`
 		say(event("response.created", `,"response":`+strings.Replace(done, "completed", "in_progress", 1)+`,"sequence_number":0`),
-			event("response.output_text.delta", `,"delta":"hello ","item_id":"m","output_index":0,"content_index":0,"sequence_number":1`),
-			event("response.output_text.delta", `,"delta":"there","item_id":"m","output_index":0,"content_index":0,"sequence_number":2`),
-			event("response.completed", `,"response":`+done+`,"sequence_number":3`))
+			event("response.output_item.added", `,"output_index":0,"item":{"type":"message","id":"m","role":"assistant","status":"in_progress","content":[]},"sequence_number":1`),
+			event("response.output_text.delta", `,"delta":"hello ","item_id":"m","output_index":0,"content_index":0,"sequence_number":2`),
+			event("response.output_text.delta", `,"delta":"there","item_id":"m","output_index":0,"content_index":0,"sequence_number":3`),
+			event("response.output_item.done", `,"output_index":0,"item":`+item+`,"sequence_number":4`),
+			event("response.completed", `,"response":`+done+`,"sequence_number":5`))
 	case strings.HasSuffix(r.URL.Path, "/responses"):
 		say(done)
 	case strings.HasSuffix(r.URL.Path, "/messages") && stream:

@@ -95,13 +95,9 @@ func (d *driver) openModels(ctx context.Context) error {
 		}
 		w.trust = trusted(w.tools)
 	}
-	rules := gateway.Rules{Fields: m.IgnoreFields}
-	for _, t := range m.IgnoreText {
-		re, err := regexp.Compile(t)
-		if err != nil {
-			return err // the study was checked
-		}
-		rules.Text = append(rules.Text, re)
+	rules, err := rulesOf(m)
+	if err != nil {
+		return err
 	}
 	_ = os.Remove(w.socket) // of an engine that was killed
 	l, err := net.Listen("unix", w.socket)
@@ -111,7 +107,7 @@ func (d *driver) openModels(ctx context.Context) error {
 	w.gateway = gateway.New(gateway.Options{
 		Run: d.run, Ledger: w.ledger, Store: d.engine.Objects, Settings: settings, Deps: d.engine.deps, Secrets: d.engine.secrets,
 		Shared: gateway.NewShared(filepath.Join(d.engine.Folder, "models.json"), d.engine.Now),
-		Key:    w.key, Scope: research.TrialOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, Allow: m.Allow, Tools: w.tools,
+		Key:    w.key, Scope: research.TrialOf, Budgets: d.budgets(), Mode: gateway.Mode(m.Replay), Rules: rules, ClientTools: m.ClientTools, Allow: m.Allow, Tools: w.tools,
 		Trouble: func(class research.Class, why error) {
 			select {
 			case w.trouble <- research.ModelsBlocked{Class: class, Why: blockedWhy(d.run, why)}:
@@ -154,6 +150,39 @@ func (d *driver) priced(s *provider.Settings) (*provider.Settings, error) {
 		}
 	}
 	return &out, nil
+}
+
+// rulesOf are what of requests does not count, as a study says.
+func rulesOf(m *study.Models) (gateway.Rules, error) {
+	rules := gateway.Rules{Fields: m.IgnoreFields}
+	for _, t := range m.IgnoreText {
+		re, err := regexp.Compile(t)
+		if err != nil {
+			return rules, err // the study was checked
+		}
+		rules.Text = append(rules.Text, re)
+	}
+	return rules, nil
+}
+
+// CallDiffs say why calls of later attempts of a run were sent although others were on
+// record.
+func (e *Engine) CallDiffs(ctx context.Context, run string) ([]ledger.Diff, error) {
+	s, _, err := e.Load(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	rules := gateway.Rules{}
+	if m := s.Created.Study.Models; m != nil {
+		if rules, err = rulesOf(m); err != nil {
+			return nil, err
+		}
+	}
+	l, err := e.Calls(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	return l.Diffs(ctx, rules.Apply)
 }
 
 // blockedWhy says why the run's model calls cannot go on, and how they can.

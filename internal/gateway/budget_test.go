@@ -140,6 +140,12 @@ func TestAToolWithoutABoundIsRefused(t *testing.T) {
 	ask("tokens are", strings.Replace(search, "hello", "once more", 1), 400)
 	ask("an option", with(`"web_search_options":{}`), 400)
 	ask("the program's own tools", with(`"tools":[{"type":"function","function":{"name":"f"}},{"type":"custom","custom":{"name":"g"}},{"name":"h"}]`), 200)
+	unknown := with(`"tools":[{"type":"lookup_20270101"}]`)
+	ask("a type that is not known", unknown, 400)
+	b.options.ClientTools = []string{"lookup_20270101", "web_search"}
+	b.restart()
+	ask("a type that the study names", unknown, 200)
+	ask("a type that it cannot name", strings.Replace(search, "hello", "and once more", 1), 400)
 	b.settings.AllowUnpriced = true
 	ask("allowed", strings.Replace(search, "hello", "and again", 1), 200)
 }

@@ -145,7 +145,7 @@ func TestCodexReplays(t *testing.T) {
 		_, _ = io.WriteString(w, `{"id":"resp_1","object":"response","output":[],"usage":{"input_tokens":3,"output_tokens":1}}`)
 	}
 	for i, attempt := range []string{"t1-a1", "t1-a2"} {
-		b.post(attempt, "/v1/responses", fmt.Sprintf(`{"model":"gpt-4o-mini","prompt_cache_key":"k%d","client_metadata":{"session":"s%d"},"input":[{"id":"msg_%d","role":"user","content":"hi"}]}`, i, i, i))
+		b.post(attempt, "/v1/responses", fmt.Sprintf(`{"model":"gpt-4o-mini","prompt_cache_key":"k%d","client_metadata":{"session":"s%d"},"input":[{"id":"msg_%d","role":"user","content":"hi","internal_chat_message_metadata_passthrough":{"create_time":%d}}]}`, i, i, i, i))
 	}
 	if n := b.seen.Load(); n != 1 {
 		t.Errorf("%d calls reached the provider", n)
@@ -168,7 +168,7 @@ func TestDiffsPairEachOnce(t *testing.T) {
 	ask("t1-a1", "the folder is /tmp/abc")
 	ask("t1-a2", "the folder is /tmp/xyz")
 	ask("t1-a2", "the time is 10:05")
-	diffs, err := b.ledger.Diffs(context.Background())
+	diffs, err := b.ledger.Diffs(context.Background(), nil)
 	if err != nil || len(diffs) != 2 || diffs[0].Call != "c000003" || diffs[0].Nearest != "c000002" || diffs[1].Call != "c000004" || diffs[1].Nearest != "c000001" {
 		t.Errorf("%+v, %v", diffs, err)
 	}

@@ -29,7 +29,7 @@ func FuzzRequests(f *testing.F) {
 			t.Fatal(err)
 		}
 		r.header = http.Header{}
-		canonical, err := r.read(body, Rules{Fields: []string{"/messages/*/id"}})
+		canonical, err := r.read(body, Rules{Fields: []string{"/messages/*/id"}}, nil)
 		if err != nil {
 			return
 		}
@@ -37,7 +37,7 @@ func FuzzRequests(f *testing.F) {
 			t.Errorf("bounds of %d, %d, %d", r.In, r.Out, r.N)
 		}
 		again := *r
-		twice, err := again.read(canonical, Rules{})
+		twice, err := again.read(canonical, Rules{}, nil)
 		if err != nil || !bytes.Equal(twice, canonical) {
 			t.Errorf("%s read again is %s, %v", canonical, twice, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +54,9 @@ type Options struct {
 	Mode    Mode
 	Rules   Rules
 	Tools   Tools
-	Allow   []string // models that may be called, provider/model with * and ?; nil: all
+	// ClientTools are types of tools that the study says its programs run themselves.
+	ClientTools []string
+	Allow       []string // models that may be called, provider/model with * and ?; nil: all
 	// Trouble is told what the run should wait for: a spent budget, a key that
 	// is refused.
 	Trouble func(class research.Class, why error)
@@ -88,6 +91,19 @@ func New(o Options) *Gateway {
 		g.Warn = func(error) {}
 	}
 	return g
+}
+
+// clientTools are the types of tools that programs run themselves, besides those that
+// are known: those of the settings, and of the study's those that no provider is known to
+// run.
+func (g *Gateway) clientTools() []string {
+	out := slices.Clone(g.Settings.ClientTools)
+	for _, kind := range g.ClientTools {
+		if !protocol.Hosted(kind) {
+			out = append(out, kind)
+		}
+	}
+	return out
 }
 
 // mostBodies bounds the requests that are in memory at the same time, in bytes
@@ -222,7 +238,7 @@ func (g *Gateway) serve(w http.ResponseWriter, hr *http.Request) {
 		}
 		return // its client broke off
 	}
-	canonical, err := r.read(body, g.Rules)
+	canonical, err := r.read(body, g.Rules, g.clientTools())
 	if err != nil {
 		g.refuse(w, r, attempt, research.ProgramFault, 0, err.Error())
 		return

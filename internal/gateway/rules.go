@@ -18,10 +18,10 @@ type Rules struct {
 }
 
 // alwaysIgnored are fields that name who asks and change no answer.
-var alwaysIgnored = []string{"/metadata", "/user", "/safety_identifier", "/prompt_cache_key", "/client_metadata", "/input/*/id"}
+var alwaysIgnored = []string{"/metadata", "/user", "/safety_identifier", "/prompt_cache_key", "/client_metadata", "/input/*/id", "/input/*/internal_chat_message_metadata_passthrough"}
 
-// apply takes out of a request what does not count.
-func (r Rules) apply(v map[string]any) {
+// Apply takes out of a request what does not count.
+func (r Rules) Apply(v map[string]any) {
 	for _, pointer := range slices.Concat(alwaysIgnored, r.Fields) {
 		remove(v, strings.Split(strings.TrimPrefix(pointer, "/"), "/"))
 	}

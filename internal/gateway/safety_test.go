@@ -165,7 +165,7 @@ func TestWhatMakesARequestAnother(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			r.header.Set(header[i], header[i+1])
 		}
-		canonical, err := r.read([]byte(body), rules)
+		canonical, err := r.read([]byte(body), rules, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ func TestDiffsSayWhatIsNew(t *testing.T) {
 	ask("t1-a1", "the file is /tmp/abc.txt")
 	ask("t1-a2", "same")
 	ask("t1-a2", "the file is /tmp/xyz.txt")
-	diffs, err := b.ledger.Diffs(context.Background())
+	diffs, err := b.ledger.Diffs(context.Background(), nil)
 	if err != nil || len(diffs) != 1 {
 		t.Fatalf("%+v, %v", diffs, err)
 	}

@@ -74,7 +74,7 @@ type bodyError struct{ Why string }
 func (e *bodyError) Error() string { return e.Why }
 
 // read reads what counts of a body, and gives it in canonical form.
-func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
+func (r *request) read(body []byte, rules Rules, client []string) (canonical []byte, err error) {
 	r.body = body
 	if r.method == http.MethodGet {
 		return nil, nil
@@ -101,10 +101,10 @@ func (r *request) read(body []byte, rules Rules) (canonical []byte, err error) {
 	if twice != "" {
 		return nil, &bodyError{fmt.Sprintf("the body has the key %q twice", twice)}
 	}
-	r.Asked = protocol.ReadRequest(r.endpoint, v, len(body))
+	r.Asked = protocol.ReadRequest(r.endpoint, v, len(body), client...)
 	if r.Model == "" {
 		r.Model = protocol.ModelIn(r.path)
 	}
-	rules.apply(v)
+	rules.Apply(v)
 	return ledger.CanonicalJSON(v)
 }

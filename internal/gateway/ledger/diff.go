@@ -34,8 +34,9 @@ const mostChanges = 20
 
 // Diffs pairs each call that an attempt after a trial's first made anew with the one on
 // record then that is most like it, that the attempt had not asked for, and that is in
-// no other pair of the attempt: those that differ least are paired first.
-func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
+// no other pair of the attempt: those that differ least are paired first. strip takes
+// out of a request what does not count; nil: all counts.
+func (l *Ledger) Diffs(ctx context.Context, strip func(request map[string]any)) ([]Diff, error) {
 	type pair struct{ call, record, weight int } // of calls
 	var all []pair
 	calls := l.Calls()
@@ -51,7 +52,7 @@ func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
 			if o.Scope != c.Scope || o.Path != c.Path || o.Attempt == c.Attempt || slices.Contains(o.Delivered, c.Attempt) {
 				continue
 			}
-			d, err := l.diff(ctx, &c, &o)
+			d, err := l.diff(ctx, &c, &o, strip)
 			if err != nil {
 				return nil, err
 			}
@@ -65,7 +66,7 @@ func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
 		c, o := &calls[p.call], &calls[p.record]
 		if record := c.Attempt + " " + o.Call; !paired[p.call] && !taken[record] {
 			paired[p.call], taken[record] = true, true
-			d, err := l.diff(ctx, c, o)
+			d, err := l.diff(ctx, c, o, strip)
 			if err != nil {
 				return nil, err
 			}
@@ -78,13 +79,18 @@ func (l *Ledger) Diffs(ctx context.Context) ([]Diff, error) {
 }
 
 // diff is how a call differs from one on record.
-func (l *Ledger) diff(ctx context.Context, c, record *Call) (Diff, error) {
+func (l *Ledger) diff(ctx context.Context, c, record *Call, strip func(map[string]any)) (Diff, error) {
 	d := Diff{Call: c.Call, Attempt: c.Attempt, Nearest: record.Call, Of: record.Attempt}
 	is, err := l.request(ctx, c)
 	if err != nil {
 		return d, err
 	}
 	was, err := l.request(ctx, record)
+	for _, v := range []any{was, is} {
+		if object, ok := v.(map[string]any); ok && strip != nil {
+			strip(object)
+		}
+	}
 	compare("", was, is, &d.Changes)
 	return d, err
 }

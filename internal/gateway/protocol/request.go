@@ -33,8 +33,9 @@ const (
 )
 
 // ReadRequest reads a request to an endpoint, with numbers as json.Number. size is
-// that of its body, in bytes.
-func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
+// that of its body, in bytes; client are types of tools that programs run themselves,
+// besides those that are known.
+func ReadRequest(e Endpoint, v map[string]any, size int, client ...string) Asked {
 	r := Asked{N: 1}
 	r.Model, _ = v["model"].(string)
 	r.Stream, _ = v["stream"].(bool)
@@ -59,7 +60,7 @@ func ReadRequest(e Endpoint, v map[string]any, size int) Asked {
 	r.UsageAsked = usageAsked(v)
 	r.Background, _ = v["background"].(bool)
 	if p := of(e); p == protocols[OpenAI] || p == protocols[Anthropic] {
-		r.Runs = providerTool(v)
+		r.Runs = providerTool(v, client)
 	}
 	of(e).Ask(e, v, &r, &w)
 	return r
@@ -77,9 +78,17 @@ func whole(v any) int64 {
 // request.
 var clientTools = []string{"function", "custom", "computer", "bash_", "text_editor_", "memory_", "local_shell", "shell", "apply_patch", "tool_search"}
 
+// hostedTools begin the types of tools of which it is known that providers run them.
+var hostedTools = []string{"web_", "file_search", "code_", "image_generation", "mcp", "google", "url_context"}
+
+// Hosted reports whether providers are known to run tools of a type.
+func Hosted(kind string) bool {
+	return slices.ContainsFunc(hostedTools, func(h string) bool { return strings.HasPrefix(kind, h) })
+}
+
 // providerTool is the tool that a request has its provider run, if any: a
 // search in the web, say. What it finds counts as input, and it costs by itself.
-func providerTool(v object) string {
+func providerTool(v object, client []string) string {
 	for _, name := range []string{"web_search_options", "mcp_servers"} {
 		if s, ok := v[name]; ok && s != nil {
 			return name
@@ -91,12 +100,12 @@ func providerTool(v object) string {
 		kind, _ := of["type"].(string)
 		switch {
 		case kind == "namespace": // groups others
-			if runs := providerTool(object{"tools": of["tools"]}); runs != "" {
+			if runs := providerTool(object{"tools": of["tools"]}, client); runs != "" {
 				return runs
 			}
 		case kind == "shell" && hosted(of):
 			return "shell in a container of the provider"
-		case kind != "" && !slices.ContainsFunc(clientTools, func(c string) bool { return strings.HasPrefix(kind, c) }):
+		case kind != "" && !slices.Contains(client, kind) && !slices.ContainsFunc(clientTools, func(c string) bool { return strings.HasPrefix(kind, c) }):
 			return kind
 		}
 	}

@@ -34,8 +34,10 @@ type Settings struct {
 	// MaxOutput bounds the tokens of an answer where a request does not, and is put into
 	// such; 0: the model's own bound is what they may cost.
 	MaxOutput int64
-	MaxAnswer int64         // bytes
-	Day       ledger.Budget // of all runs of the home together, by the day (UTC)
+	// ClientTools are types of tools that programs run themselves, besides those known.
+	ClientTools []string
+	MaxAnswer   int64         // bytes
+	Day         ledger.Budget // of all runs of the home together, by the day (UTC)
 	// Secrets are forms of what no request may have in it, besides those that
 	// are known anyhow.
 	Secrets []*regexp.Regexp
@@ -91,6 +93,7 @@ func (s *Settings) Read(r *yamlfile.Reader, n ast.Node) {
 		"allow_unpriced": func(n ast.Node) { s.AllowUnpriced = r.Choice(n, "models.allow_unpriced", "true", "false") == "true" },
 		"requests":       func(n ast.Node) { all.Requests = readRates(r, n, "models.requests") },
 		"tokens":         func(n ast.Node) { all.Tokens = readRates(r, n, "models.tokens") },
+		"client_tools":   func(n ast.Node) { s.ClientTools = r.Texts(n, "models.client_tools") },
 		"providers":      func(n ast.Node) { s.readProviders(r, n) },
 		"aliases": func(n ast.Node) {
 			for _, e := range r.Mapping(n, "models.aliases") {
