@@ -6,6 +6,7 @@ import (
 
 	"ratchet/internal/attempt"
 	"ratchet/internal/backup"
+	"ratchet/internal/draft"
 	"ratchet/internal/maintenance"
 	"ratchet/internal/redact"
 	"ratchet/internal/view"
@@ -115,3 +116,16 @@ func Abilities(home string) []Ability { return view.Abilities(home) }
 func RunAttempt(ctx context.Context, folder string) (*Outcome, error) {
 	return attempt.Run(ctx, folder, redact.OfEnvironment(os.Environ()))
 }
+
+// Draft is a study of a command that works already, as far as it is known; see NewDraft.
+type Draft = draft.Draft
+
+// DraftFile is a file of a first study.
+type DraftFile = draft.File
+
+// NewDraft reads a command, for a study in a folder. Try runs it once, in a sandbox, to
+// learn what it reads, prints and takes; Study gives the study's file.
+func NewDraft(dir string, command []string) *Draft { return draft.Of(dir, command) }
+
+// FirstStudy is a study with a small program that runs as it is.
+func FirstStudy() []DraftFile { return draft.First() }

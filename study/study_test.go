@@ -538,7 +538,7 @@ func TestSchema(t *testing.T) {
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("examples %v, %v", examples, err)
 	}
-	for _, e := range append(examples, "draft/study.yaml") {
+	for _, e := range append(examples, "../internal/draft/first/study.yaml") {
 		b, err := os.ReadFile(e)
 		if err != nil {
 			t.Fatal(err)

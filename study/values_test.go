@@ -2,15 +2,11 @@ package study_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"ratchet/study"
@@ -208,61 +204,5 @@ func TestParameter(t *testing.T) {
 		if got := study.FormatValue(v); got != want {
 			t.Errorf("%v is written %q", v, got)
 		}
-	}
-}
-
-// TestDraft: what init writes is a valid study, with a seed and a range for
-// each flag.
-func TestDraft(t *testing.T) {
-	dir := t.TempDir()
-	for _, f := range []string{"train.py", "data.csv"} {
-		if err := os.WriteFile(filepath.Join(dir, f), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		command string
-		want    []string // the command
-		params  []study.Parameter
-	}{
-		{
-			"python train.py --lr 0.1 --seed 1", []string{"python", "train.py", "--lr", "{lr}", "--seed", "{seed}"},
-			[]study.Parameter{{Name: "lr", Kind: study.Float, Low: 0.01, High: 1, Log: true}},
-		},
-		{
-			"python train.py --batch-size=32 --data data.csv --fast --random-seed=3 --opt adam --drop 0 --shift -1.5 --name {x}",
-			[]string{"python", "train.py", "--batch-size={batch_size}", "--data", "data.csv", "--fast", "--random-seed={seed}", "--opt", "{opt}", "--drop", "{drop}", "--shift", "{shift}", "--name", "{name}"},
-			[]study.Parameter{
-				{Name: "batch_size", Kind: study.Int, Low: 8, High: 128, Log: true}, {Name: "opt", Kind: study.Categorical, Values: []any{"adam"}},
-				{Name: "drop", Kind: study.Int, Low: 0, High: 4}, {Name: "shift", Kind: study.Float, Low: -3, High: 0},
-				{Name: "name", Kind: study.Categorical, Values: []any{"{x}"}},
-			},
-		},
-		{"make", []string{"make"}, nil},
-	} {
-		files, err := study.Draft(dir, strings.Fields(c.command))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := study.Parse("study.yaml", files[0].Content)
-		if err != nil {
-			t.Fatalf("%s:\n%s\n%v", c.command, files[0].Content, err)
-		}
-		if !slices.Equal(s.Program.Command, c.want) {
-			t.Errorf("%s: the command is %q", c.command, s.Program.Command)
-		}
-		if diff := cmp.Diff(c.params, s.Parameters); diff != "" {
-			t.Errorf("%s: %s", c.command, diff)
-		}
-		if strings.Contains(c.command, "train.py") && !slices.Equal(s.Program.Files, []string{"train.py"}) {
-			t.Errorf("%s: files %q", c.command, s.Program.Files)
-		}
-	}
-	files, err := study.Draft(dir, nil)
-	if err != nil || len(files) != 2 {
-		t.Fatalf("%d files (%v)", len(files), err)
-	}
-	if _, err := study.Parse("study.yaml", files[0].Content); err != nil {
-		t.Error(err)
 	}
 }

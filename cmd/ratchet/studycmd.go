@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"ratchet"
 
@@ -70,14 +72,20 @@ func (a *app) schemaCommand() *cobra.Command {
 }
 
 func (a *app) initCommand() *cobra.Command {
-	var force bool
+	var force, noTry bool
+	longest := 5 * time.Minute
 	c := &cobra.Command{
 		Use:   "init [DIR] [-- COMMAND…]",
 		Short: "Write a first study file, or one for a command that works already",
 		Long: `Writes a commented study.yaml. With a command behind --, flags with values become
 parameters with a range around them, and a seed flag becomes {seed}:
 
-  ratchet init -- python3 train.py --lr 0.1 --seed 1`,
+  ratchet init -- python3 train.py --lr 0.1 --seed 1
+
+The command is tried once, in a sandbox without a network, on copies of the files that
+it needs: what it prints gives candidates for metrics, files that it does not find
+become the program's or inputs, its time and memory become limits, and --help gives
+the values of flags.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if at := c.ArgsLenAtDash(); at > 1 || at < 0 && len(args) > 1 {
 				return fmt.Errorf("init takes one folder; put the command behind --")
@@ -96,12 +104,19 @@ parameters with a range around them, and a seed flag becomes {seed}:
 			if _, err := os.Stat(path); err == nil && !force {
 				return usageError{fmt.Errorf("%s is there already; --force replaces it", path)}
 			}
-			files, err := study.Draft(dir, command)
-			if err != nil {
-				return usageError{err}
-			}
 			if err := os.MkdirAll(dir, 0o755); err != nil {
 				return err
+			}
+			files, tried := ratchet.FirstStudy(), ""
+			if len(command) > 0 {
+				d := ratchet.NewDraft(dir, command)
+				if !noTry {
+					if err := a.try(c.Context(), d, longest); err != nil {
+						return err
+					}
+					tried = d.Summary()
+				}
+				files = []ratchet.DraftFile{{Name: "study.yaml", Content: d.Study()}}
 			}
 			for _, f := range files {
 				if _, err := os.Stat(filepath.Join(dir, f.Name)); err == nil && f.Name != "study.yaml" {
@@ -112,13 +127,33 @@ parameters with a range around them, and a seed flag becomes {seed}:
 				}
 			}
 			if a.json {
-				a.printJSON(map[string]any{"study": path})
+				a.printJSON(map[string]any{"study": path, "tried": tried})
 				return nil
+			}
+			if tried != "" {
+				a.printf("%s\n", tried)
 			}
 			a.printf("wrote %s; read it, then `ratchet run %s`\n", path, path)
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace a study.yaml that is there")
+	c.Flags().BoolVar(&noTry, "no-try", false, "do not run the command")
+	c.Flags().DurationVar(&longest, "try-for", longest, "how long the command is tried at most")
 	return c
+}
+
+// try tries a command, unless it is interrupted.
+func (a *app) try(ctx context.Context, d *ratchet.Draft, longest time.Duration) error {
+	ctx, done := a.interruptible(ctx)
+	defer done()
+	if !a.quiet && !a.json {
+		fmt.Fprintf(a.err, "trying the command in a sandbox, for %s at most (--no-try leaves it)\n", study.Duration(longest))
+	}
+	err := d.Try(ctx, longest)
+	if ctx.Err() != nil {
+		fmt.Fprintln(a.err, "interrupted; nothing was written")
+		return silentError{exitInterrupted}
+	}
+	return err
 }

@@ -54,9 +54,7 @@ func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redact
 	if info, err := host.InfoWithContext(ctx); err == nil {
 		env.OS, env.Kernel = strings.TrimSpace(info.Platform+" "+info.PlatformVersion), info.KernelVersion
 	}
-	if m, err := mem.VirtualMemoryWithContext(ctx); err == nil {
-		env.Memory = int64(m.Total)
-	}
+	env.Memory = MemoryOf(ctx)
 	if info, err := cpu.InfoWithContext(ctx); err == nil && len(info) > 0 {
 		env.CPU = info[0].ModelName
 	}
@@ -91,6 +89,15 @@ func Inspect(ctx context.Context, c *research.RunCreated, secrets *redact.Redact
 	env.ReadOnly = append(env.ReadOnly, f.shown...)
 	env.Path = strings.Join(append(f.path, standardPath), ":")
 	return env, nil
+}
+
+// MemoryOf is the machine's memory, in bytes; 0: it does not say.
+func MemoryOf(ctx context.Context) int64 {
+	m, err := mem.VirtualMemoryWithContext(ctx)
+	if err != nil {
+		return 0
+	}
+	return int64(m.Total)
 }
 
 func first(words []string) string {

@@ -256,6 +256,9 @@ func (s *Series) Through(step int) {
 	}
 }
 
+// Names are the names of the values, sorted.
+func (s *Series) Names() []string { return slices.Sorted(maps.Keys(s.values)) }
+
 // Points are the reported values of a metric, in their order.
 func (s *Series) Points(name string) []research.Point { return s.values[name] }
 
