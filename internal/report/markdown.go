@@ -8,7 +8,7 @@ import (
 )
 
 // markdown is report.md.
-func markdown(r *Results) []byte {
+func markdown(r *Results, of shown) []byte {
 	var b strings.Builder
 	p := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	p("# %s\n", escape(r.Name))
@@ -17,7 +17,7 @@ func markdown(r *Results) []byte {
 	}
 	p("Run `%s`: **%s**%s\n", r.Run, r.Status, because(r.Why))
 	if r.compares() {
-		comparisons(p, r)
+		comparisons(p, r, of)
 	} else {
 		p("The command ran once, to its end. What it left in its working folder is in [files](files), what it printed in [logs](logs).\n")
 	}
@@ -93,7 +93,7 @@ func (c Cost) text() string {
 }
 
 // comparisons are the parts of a report about what was compared.
-func comparisons(p func(string, ...any), r *Results) {
+func comparisons(p func(string, ...any), r *Results, of shown) {
 	p("## Hypotheses\n")
 	if len(r.Hypotheses) == 0 {
 		p("None were stated, and no parameter has values to compare.\n")
@@ -143,8 +143,17 @@ func comparisons(p func(string, ...any), r *Results) {
 		p("")
 	}
 	p("![Search progress](plots/progress.svg)\n")
+	for _, name := range of.Curves {
+		p("![Learning curve](plots/%s.svg)\n", name)
+	}
 	if len(r.Importance) > 0 {
 		p("![Importance of the parameters](plots/importance.svg)\n")
+		for _, name := range of.Slices {
+			p("![The objective by a parameter](plots/%s.svg)\n", name)
+		}
+		if len(of.Plots["parallel"]) > 0 {
+			p("![All experiments over their parameters](plots/parallel.svg)\n")
+		}
 	}
 }
 

@@ -7,14 +7,25 @@ import (
 	"html/template"
 	"maps"
 	"slices"
+
+	"ratchet/study"
 )
 
 //go:embed page.html
 var pageSource string
 
+// shown is what the page shows besides the results.
+type shown struct {
+	Plots          map[string][]byte
+	Curves, Slices []string // names of plots
+	Artifacts      []artifact
+	More           bool // there are more than are listed
+	Pictures       []picture
+}
+
 // page writes report.html, which needs nothing but itself to be read; its
 // links to evidence lead into the folder beside it.
-func (w *writer) page(name string, r *Results, plots map[string][]byte) {
+func (w *writer) page(name string, r *Results, of shown) {
 	t, err := template.New("page").Funcs(template.FuncMap{
 		"number": Number, "params": Parameters, "p": Probability, "span": Span,
 		"cell": func(t Trial, metric string) string {
@@ -27,12 +38,14 @@ func (w *writer) page(name string, r *Results, plots map[string][]byte) {
 		"width":   func(metrics []string) int { return len(metrics) + 5 },
 		"deref":   func(v *float64) float64 { return *v },
 		"plot": func(name string) template.HTML {
-			svg := plots[name]
+			svg := of.Plots[name]
 			if i := bytes.Index(svg, []byte("<svg")); i >= 0 {
 				return template.HTML(svg[i:]) // made by us, its texts escaped by the plotter
 			}
 			return ""
 		},
+		"has":     func(name string) bool { return len(of.Plots[name]) > 0 },
+		"size":    func(n int64) string { return study.Bytes(n).String() },
 		"trialID": func(experiment string, seed int64) string { return trialAnchor(r, experiment, seed) },
 	}).Parse(pageSource)
 	if err != nil {
@@ -48,7 +61,7 @@ func (w *writer) page(name string, r *Results, plots map[string][]byte) {
 		}
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, map[string]any{"R": r, "Metrics": metrics, "Environment": env.String(), "BestRows": bestRows(r), "Models": r.Cost.text()})
+	err = t.Execute(&b, map[string]any{"R": r, "Metrics": metrics, "Environment": env.String(), "BestRows": bestRows(r), "Models": r.Cost.text(), "Shown": of})
 	if err != nil {
 		w.fail(err)
 		return

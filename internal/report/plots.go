@@ -12,7 +12,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	_ "gonum.org/v1/plot/vg/vgsvg" // the format of all plots
+	_ "gonum.org/v1/plot/vg/vgpdf" // the formats of all plots
+	_ "gonum.org/v1/plot/vg/vgsvg"
 
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -30,42 +31,72 @@ var (
 // margin is what a plot leaves free on each side, for what stands on its edge.
 const margin = 8
 
-// plots writes all plots and returns them by name.
-func (w *writer) plots(r *Results) map[string][]byte {
-	out := map[string][]byte{}
-	add := func(name string, p *plot.Plot, width, height vg.Length) {
+// plots writes all plots, each as SVG and as PDF, and returns the former by name, with
+// the names of those that the page shows beside one another.
+func (w *writer) plots(r *Results, store Store) (svg map[string][]byte, curves, cuts []string) {
+	svg = map[string][]byte{}
+	add := func(name string, p *plot.Plot, width, height vg.Length) bool {
 		if p == nil || w.err != nil || !drawable(&p.X) || !drawable(&p.Y) {
-			return
+			return false
 		}
-		to, err := draw.NewFormattedCanvas(width, height, "svg")
-		if err != nil {
-			w.fail(err)
-			return
-		}
-		area := draw.Crop(draw.New(to), margin, -margin, margin, -margin)
-		// The legend has room of its own, above the data.
 		legend := p.Legend
-		p.Legend = plot.NewLegend()
-		if size := legend.Rectangle(area).Size(); size.Y > 0 {
-			legend.Top, legend.Left = true, true
-			legend.Draw(draw.Crop(area, 2*vg.Centimeter, 0, area.Max.Y-area.Min.Y-size.Y, 0))
-			area = draw.Crop(area, 0, 0, 0, -size.Y-margin)
+		for _, format := range []string{"svg", "pdf"} {
+			b, err := drawn(p, legend, format, width, height)
+			if err != nil {
+				w.fail(err)
+				return false
+			}
+			w.bytes("plots/"+name+"."+format, b)
+			if format == "svg" {
+				svg[name] = b
+			}
 		}
-		p.Draw(area)
-		var b bytes.Buffer
-		if _, err := to.WriteTo(&b); err != nil {
-			w.fail(err)
-			return
-		}
-		out[name] = b.Bytes()
-		w.bytes("plots/"+name+".svg", b.Bytes())
+		return true
 	}
 	add("progress", progressPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
 	add("importance", importancePlot(r), 18*vg.Centimeter, vg.Length(2+float64(len(r.Importance)))*vg.Centimeter)
+	add("parallel", parallelPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
+	add("failures", failuresPlot(r), 18*vg.Centimeter, vg.Length(2.5+0.8*float64(len(classes(r))))*vg.Centimeter)
 	for _, h := range r.Hypotheses {
 		add("hypothesis-"+h.ID, hypothesisPlot(h), 10*vg.Centimeter, 9*vg.Centimeter)
 	}
-	return out
+	for i, imp := range r.Importance {
+		if name := "slice-" + plotName(imp.Parameter); i < mostSlices && add(name, slicePlot(r, imp.Parameter), 8.5*vg.Centimeter, 7*vg.Centimeter) {
+			cuts = append(cuts, name)
+		}
+	}
+	names, by := w.curves(r, store)
+	for _, metric := range names {
+		if name := "curve-" + plotName(metric); add(name, curvePlot(metric, by[metric]), 18*vg.Centimeter, 8*vg.Centimeter) {
+			curves = append(curves, name)
+		}
+	}
+	return svg, curves, cuts
+}
+
+// drawn is a plot in a format. The legend has room of its own, above the data.
+func drawn(p *plot.Plot, legend plot.Legend, format string, width, height vg.Length) ([]byte, error) {
+	to, err := draw.NewFormattedCanvas(width, height, format)
+	if err != nil {
+		return nil, err
+	}
+	area := draw.Crop(draw.New(to), margin, -margin, margin, -margin)
+	p.Legend = plot.NewLegend()
+	if size := legend.Rectangle(area).Size(); size.Y > 0 {
+		legend.Top, legend.Left = true, true
+		legend.Draw(draw.Crop(area, 2*vg.Centimeter, 0, area.Max.Y-area.Min.Y-size.Y, 0))
+		area = draw.Crop(area, 0, 0, 0, -size.Y-margin)
+	}
+	p.Draw(area)
+	var b bytes.Buffer
+	_, err = to.WriteTo(&b)
+	return b.Bytes(), err
+}
+
+// styleLegend has a plot's legend written as the rest of it.
+func styleLegend(p *plot.Plot) {
+	p.Legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 9}
+	p.Legend.TextStyle.Color = ink
 }
 
 // drawable gives an axis a range that can be drawn: values that are all the
@@ -132,8 +163,7 @@ func progressPlot(r *Results) *plot.Plot {
 	p.Add(line, points)
 	p.Legend.Add("best so far", line)
 	p.Legend.Add("mean over the search's seeds", points)
-	p.Legend.TextStyle.Font = font.Font{Typeface: "Liberation", Variant: "Sans", Size: 9}
-	p.Legend.TextStyle.Color = ink
+	styleLegend(p)
 	if len(failed) > 0 && drawable(&p.Y) {
 		// On the edge where values are worst.
 		edge, room := p.Y.Min, 0.1*(p.Y.Max-p.Y.Min)

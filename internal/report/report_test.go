@@ -54,7 +54,11 @@ printf '\033]0;title\007 <script>alert("out")</script>\n'
 if [ "$1" = fails ]; then printf '<script>alert("err")</script> \033[31m [x](javascript:y) \\input{/etc/passwd}\n' >&2; exit 1; fi
 [ "$1" = "=cmd()" ] && base=1 || base=5
 printf '{"<b>score</b>": %d, "</script><script>alert(2)</script>": 1, "=HYPERLINK(1)": 2}\n' $((base + $2 % 3)) >> "$RATCHET_METRICS"
+for step in 1 2 3; do printf '{"step": %d, "<b>score</b>": %d}\n' $step $((base + $2 % 3)) >> "$RATCHET_METRICS"; done
 echo x > "$RATCHET_OUTPUT/<script>.txt"
+mkdir "$RATCHET_OUTPUT/pictures"
+echo '<svg onload="alert(3)"/>' > "$RATCHET_OUTPUT/pictures/no.png"
+echo iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg== | base64 -d > "$RATCHET_OUTPUT/pictures/\"onerror=alert(4) dot.png"
 `
 
 // published runs the hostile study and returns its output folder.
@@ -103,6 +107,8 @@ func TestReport(t *testing.T) {
 	t.Run("every link leads somewhere", func(t *testing.T) { links(t, out) })
 	t.Run("Markdown is plain text", func(t *testing.T) { harmlessMarkdown(t, string(read(t, out, "report.md"))) })
 	t.Run("plots are pictures", func(t *testing.T) { pictures(t, filepath.Join(out, "plots")) })
+	t.Run("what programs left has its own names", func(t *testing.T) { gallery(t, out) })
+	t.Run("LaTeX is text", func(t *testing.T) { latex(t, out) })
 	t.Run("tables are tables", func(t *testing.T) { tables(t, out, r) })
 	t.Run("the digest covers what was found", func(t *testing.T) { digest(t, r) })
 	t.Run("nothing is filled in", func(t *testing.T) {
@@ -156,11 +162,16 @@ func harmlessPage(t *testing.T, page []byte) {
 			text.WriteString(n.Data)
 		case html.ElementNode:
 			switch n.Data {
-			case "script", "img", "i", "iframe", "object", "link":
+			case "script", "i", "iframe", "object", "link":
 				t.Errorf("there is a <%s>", n.Data)
 			}
+			if n.Data == "img" && !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool {
+				return a.Key == "src" && strings.HasPrefix(a.Val, "data:image/png;base64,")
+			}) {
+				t.Error("there is an image of somewhere else")
+			}
 			for _, a := range n.Attr {
-				if strings.HasPrefix(a.Key, "on") || (a.Key == "href" || a.Key == "src") && (strings.Contains(a.Val, ":") || strings.HasPrefix(a.Val, "//")) {
+				if strings.HasPrefix(a.Key, "on") || (a.Key == "href" || a.Key == "src") && (strings.Contains(strings.TrimPrefix(a.Val, "data:image/png;base64,"), ":") || strings.HasPrefix(a.Val, "//")) {
 					t.Errorf("<%s %s=%q>", n.Data, a.Key, a.Val)
 				}
 			}
@@ -238,10 +249,13 @@ func harmlessMarkdown(t *testing.T, text string) {
 // pictures: every plot is well-formed XML without a script.
 func pictures(t *testing.T, dir string) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.svg"))
-	if err != nil || len(files) != 3 {
+	if err != nil || len(files) != 5 {
 		t.Fatalf("plots %v (%v)", files, err)
 	}
 	for _, f := range files {
+		if pdf := read(t, strings.TrimSuffix(f, ".svg")+".pdf"); !bytes.HasPrefix(pdf, []byte("%PDF-")) {
+			t.Errorf("%s is no PDF beside it", f)
+		}
 		d := xml.NewDecoder(bytes.NewReader(read(t, f)))
 		for {
 			token, err := d.Token()
@@ -254,6 +268,41 @@ func pictures(t *testing.T, dir string) {
 			if e, ok := token.(xml.StartElement); ok && slices.Contains([]string{"script", "b", "foreignObject", "a", "image"}, e.Name.Local) {
 				t.Errorf("%s has a <%s>", f, e.Name.Local)
 			}
+		}
+	}
+}
+
+// gallery: pictures are on the page if they are what their names say, and every file has
+// the name that its program gave it, as far as that is harmless.
+func gallery(t *testing.T, out string) {
+	page := string(read(t, out, "report.html"))
+	if n := strings.Count(page, `<img src="data:image/png;base64,`); n < 10 {
+		t.Errorf("the page has %d pictures", n)
+	}
+	var names []string
+	err := filepath.WalkDir(filepath.Join(out, "artifacts"), func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !slices.Contains(names, filepath.Base(path)) {
+			names = append(names, filepath.Base(path))
+		}
+		return err
+	})
+	if err != nil || len(names) != 3 || !slices.Contains(names, "no.png") {
+		t.Errorf("the names are %q (%v)", names, err)
+	}
+}
+
+// latex: a program's words are no commands.
+func latex(t *testing.T, out string) {
+	for _, name := range []string{"trials", "hypotheses", "pairs"} {
+		text := string(read(t, out, "tables", name+".tex"))
+		body := strings.NewReplacer(`\\`, "", `\hline`, "", `\begin{tabular}`, "", `\end{tabular}`, "").Replace(text)
+		for _, m := range regexp.MustCompile(`\\[a-z]+`).FindAllString(body, -1) {
+			if !slices.Contains([]string{`\input`, `\textless`, `\textgreater`, `\textbar`, `\textbackslash`, `\textasciitilde`, `\dots`, `\pm`}, m) || m == `\input` && !strings.HasPrefix(text, "% \\input") {
+				t.Errorf("%s.tex has %s", name, m)
+			}
+		}
+		if strings.Count(text, `\begin`) != 1 || !strings.Contains(text, `\end{tabular}`) {
+			t.Errorf("%s.tex is\n%s", name, text)
 		}
 	}
 }

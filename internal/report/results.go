@@ -154,29 +154,6 @@ type Gate struct {
 	Why    string     `json:"why,omitempty"`
 }
 
-// Failure is a trial that did not succeed, or an attempt that failed before
-// one that did.
-type Failure struct {
-	Trial    string         `json:"trial"`
-	Attempt  int            `json:"attempt"`
-	Class    research.Class `json:"class"`
-	Message  string         `json:"message"`
-	Final    bool           `json:"final"` // the trial failed with it
-	Why      string         `json:"why,omitempty"`
-	Evidence string         `json:"evidence,omitempty"`
-	// What is known of it: the known text that it was recognised by, its end,
-	// its last words, and what was tried next.
-	Pattern string               `json:"pattern,omitempty"`
-	Command []string             `json:"command,omitempty"`
-	Exit    int                  `json:"exit"`
-	Signal  string               `json:"signal,omitempty"`
-	Words   string               `json:"words,omitempty"`
-	Usage   research.Usage       `json:"usage"`
-	Limits  *study.AttemptLimits `json:"limits,omitempty"`
-	Host    string               `json:"host,omitempty"`
-	Next    string               `json:"next,omitempty"`
-}
-
 // Stage is when a stage was.
 type Stage struct {
 	Name    string     `json:"name"`
@@ -244,7 +221,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		r.Review = []research.Check{}
 	}
 	for _, x := range s.Experiments {
-		r.experiment(st, x)
+		r.experiment(st, x, s.Began)
 	}
 	for _, h := range s.Hypotheses {
 		r.Hypotheses = append(r.Hypotheses, hypothesis(s, h))
@@ -265,7 +242,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	return r
 }
 
-func (r *Results) experiment(st *study.Study, x *research.Experiment) {
+func (r *Results) experiment(st *study.Study, x *research.Experiment, began time.Time) {
 	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Value: x.Value, Trials: []Trial{}}
 	for _, t := range x.Trials {
 		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
@@ -279,30 +256,7 @@ func (r *Results) experiment(st *study.Study, x *research.Experiment) {
 			}
 		}
 		e.Trials = append(e.Trials, trial)
-		for i, a := range t.Attempts {
-			if a.Class == research.Succeeded {
-				continue
-			}
-			final := i == len(t.Attempts)-1 && t.Outcome != ""
-			f := Failure{
-				Trial: t.ID, Attempt: a.Number, Class: a.Class, Message: a.Message, Final: final, Evidence: a.Evidence,
-				Pattern: a.Pattern, Exit: a.Exit, Signal: a.Signal, Words: a.Words, Usage: a.Usage, Limits: &st.Limits.Attempt, Host: a.Host,
-			}
-			parameters := x.Parameters
-			if a.Parameters != nil {
-				parameters = a.Parameters
-			}
-			f.Command, _ = st.Arguments(parameters, t.Seed) // they were given once
-			if a.Limits != nil {
-				f.Limits = a.Limits
-			}
-			if final {
-				f.Why = t.Why
-			} else if i+1 < len(t.Attempts) && t.Attempts[i+1].Remedy != nil {
-				f.Next = t.Attempts[i+1].Remedy.Say()
-			}
-			r.Failures = append(r.Failures, f)
-		}
+		r.failures(st, x, t, began)
 	}
 	r.Experiments = append(r.Experiments, e)
 }
@@ -406,7 +360,7 @@ func (r *Results) digest() string {
 	c := *r
 	c.Origin = nil
 	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Totals{}, ""
-	c.Failures, c.Stages, c.Review, c.Importance = nil, nil, nil, nil
+	c.Failures, c.Stages, c.Review, c.Importance, c.Retried = nil, nil, nil, nil, nil
 	c.Plan, c.Outlook, c.Cost = nil, nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
 	for i := range c.Hypotheses {

@@ -13,7 +13,7 @@ import (
 	"ratchet/internal/research"
 )
 
-// tables writes the CSV tables: one row a trial, one a hypothesis, one a pair.
+// tables writes the tables: one row a trial, one a hypothesis, one a pair.
 func (w *writer) tables(r *Results) {
 	params, metrics := columns(r)
 	head := append([]string{"experiment", "trial", "seed", "purpose", "attempts", "outcome", "halted_at_step"}, prefixed("param.", params)...)
@@ -37,7 +37,7 @@ func (w *writer) tables(r *Results) {
 			trials = append(trials, append(row, t.Evidence))
 		}
 	}
-	w.csv("tables/trials.csv", trials)
+	w.table("tables/trials", trials)
 
 	hypotheses := [][]string{{"id", "claim", "metric", "expect", "by", "verdict", "effect", "low", "high", "p", "p_adjusted", "test", "n", "experiment_a", "experiment_b", "adjusted_low", "adjusted_high", "planned", "level"}}
 	pairs := [][]string{{"hypothesis", "seed", "a", "b", "difference"}}
@@ -56,8 +56,8 @@ func (w *writer) tables(r *Results) {
 			pairs = append(pairs, []string{h.ID, strconv.FormatInt(p.Seed, 10), exactly(p.A), exactly(p.B), exactly(p.A - p.B)})
 		}
 	}
-	w.csv("tables/hypotheses.csv", hypotheses)
-	w.csv("tables/pairs.csv", pairs)
+	w.table("tables/hypotheses", hypotheses)
+	w.table("tables/pairs", pairs)
 }
 
 // columns are the names of all parameters and metrics, sorted.
@@ -91,6 +91,12 @@ func optional(v *float64) string {
 		return ""
 	}
 	return exactly(*v)
+}
+
+// table writes a table for spreadsheets and for papers.
+func (w *writer) table(name string, rows [][]string) {
+	w.latex(name+".tex", rows)
+	w.csv(name+".csv", rows)
 }
 
 func (w *writer) csv(name string, rows [][]string) {

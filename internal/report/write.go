@@ -36,14 +36,16 @@ const mostEvidence = 8 << 20
 // all it speaks of.
 func Write(dir string, r *Results, src Sources) error {
 	w := &writer{dir: dir}
-	plots := w.plots(r)
+	svg, curves, cuts := w.plots(r, src.Objects)
 	w.bytes("study.yaml", src.Study)
 	w.bytes("environment.json", r.Environment)
 	w.json("checkpoints/index.json", src.Checkpoints)
 	w.tables(r)
 	w.evidence(r, src.Objects)
-	w.bytes("report.md", markdown(r))
-	w.page("report.html", r, plots)
+	left, more := w.artifacts(r, src.Objects)
+	of := shown{Plots: svg, Curves: curves, Slices: cuts, Artifacts: left, More: more, Pictures: w.pictures(left, r, src.Objects)}
+	w.bytes("report.md", markdown(r, of))
+	w.page("report.html", r, of)
 	w.json("results.json", r)
 	if w.err != nil {
 		return fmt.Errorf("writing the report to %s: %w", dir, w.err)
