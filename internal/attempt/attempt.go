@@ -64,7 +64,7 @@ func (a *Attempt) spec() *sandbox.Spec {
 	spec := &sandbox.Spec{
 		Command: j.Command, Isolation: j.Isolation, Limits: j.Limits, Inputs: j.Inputs,
 		ReadOnly: j.ReadOnly, Checkpoint: a.Kept, Halt: j.Halt,
-		GPUs: j.GPUs, Door: j.Door, CheckpointAt: j.CheckpointAt,
+		GPUs: j.GPUs, Processors: j.Processors, Door: j.Door, CheckpointAt: j.CheckpointAt,
 	}
 	if j.Evaluated != "" {
 		spec.Checkpoint = ""

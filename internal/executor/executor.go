@@ -33,10 +33,12 @@ type Job struct {
 	Env        []string            `json:"env,omitempty"`       // more variables, NAME=value
 	// Wanted are names of variables that the program gets from the environment of the
 	// process that starts it. Their values are in no file.
-	Wanted []string      `json:"wanted,omitempty"`
-	GPUs   []int         `json:"gpus,omitempty"` // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
-	Halt   *sandbox.Halt `json:"halt,omitempty"`
-	Door   *sandbox.Door `json:"door,omitempty"` // leads to the gateway; nil: this job has none
+	Wanted []string `json:"wanted,omitempty"`
+	// Processors are those that it runs on, by their numbers; nil: any.
+	Processors []int         `json:"processors,omitempty"`
+	GPUs       []int         `json:"gpus,omitempty"` // the devices it gets, by their numbers; nil: all there are, if Limits asks for any
+	Halt       *sandbox.Halt `json:"halt,omitempty"`
+	Door       *sandbox.Door `json:"door,omitempty"` // leads to the gateway; nil: this job has none
 
 	// Files is the digest of the manifest of the working folder's files.
 	Files string `json:"files"`
@@ -118,7 +120,7 @@ type Reservation struct {
 type Executor interface {
 	// Probe says why jobs cannot be isolated so; nil: they can.
 	Probe(level sandbox.Isolation) error
-	// Admit waits until there is room for a job, and says which GPUs it gets.
+	// Admit waits until there is room for a job, and says which processors and GPUs it gets.
 	// leave gives the room back.
 	Admit(ctx context.Context, job *Job, r Reservation) (leave func(), err error)
 	// Started reports whether a job of that id was started before, by this process

@@ -20,6 +20,7 @@ import (
 	"ratchet/internal/history"
 	"ratchet/internal/home"
 	"ratchet/internal/monitor"
+	"ratchet/internal/processes"
 	"ratchet/internal/shim"
 )
 
@@ -190,7 +191,7 @@ func (n *Node) devices(ctx context.Context) {
 }
 
 func (n *Node) capacity(disk int64) capacity {
-	c := capacity{limits: n.limits, cpus: runtime.NumCPU(), disk: disk}
+	c := capacity{limits: n.limits, cpus: runtime.NumCPU(), own: processes.Own(), disk: disk}
 	if m, err := mem.VirtualMemory(); err == nil {
 		c.memory = monitor.Memory{Total: int64(m.Total), Available: int64(m.Available)}
 	}

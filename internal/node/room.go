@@ -30,13 +30,16 @@ import (
 
 // Claim is what an attempt keeps of the machine for itself.
 type Claim struct {
-	Run       string  `json:"run"`
-	Attempt   string  `json:"attempt"`
-	Memory    int64   `json:"memory"` // bytes
-	CPUs      float64 `json:"cpus"`
-	GPUs      []int   `json:"gpus,omitempty"`
-	Share     float64 `json:"share,omitempty"` // of each of its GPUs
-	GPUMemory int64   `json:"gpu_memory,omitempty"`
+	Run     string  `json:"run"`
+	Attempt string  `json:"attempt"`
+	Memory  int64   `json:"memory"` // bytes
+	CPUs    float64 `json:"cpus"`
+	GPUs    []int   `json:"gpus,omitempty"`
+	// Processors are whole ones that it runs on alone, as far as this user's attempts
+	// go, by their numbers; nil: any.
+	Processors []int   `json:"processors,omitempty"`
+	Share      float64 `json:"share,omitempty"` // of each of its GPUs
+	GPUMemory  int64   `json:"gpu_memory,omitempty"`
 }
 
 // room says which attempts may begin, so that all that run together on a home,
@@ -86,6 +89,7 @@ type capacity struct {
 	free   int64 // of the home's disk, bytes
 	disk   int64 // that an attempt may need
 	cpus   int
+	own    []int // processors that this process may run on, by their numbers
 	gpus   []monitor.GPU
 }
 
@@ -158,6 +162,7 @@ func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, str
 			return want, why, nil
 		}
 	}
+	want.Processors = c.processors(want, append(others, r.elsewhere()...))
 	if err := r.saveClaim(want); failure.ClassOf(err) == research.Resource {
 		return want, err.Error(), nil
 	} else if err != nil {
@@ -233,6 +238,24 @@ func (r *room) claims() ([]Claim, error) {
 	return out, nil
 }
 
+// elsewhere are the claims of this user's other homes. Whether they count is not known
+// here: they keep an attempt from sharing processors with them, and from nothing else.
+func (r *room) elsewhere() (out []Claim) {
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return nil
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); !strings.HasPrefix(name, r.prefix) && strings.HasSuffix(name, ".json") {
+			var c Claim
+			if b, err := os.ReadFile(filepath.Join(r.dir, name)); err == nil && json.Unmarshal(b, &c) == nil {
+				out = append(out, c)
+			}
+		}
+	}
+	return out
+}
+
 // alive reports whether a claim of another process, or of an earlier one,
 // counts: its attempt runs, or a process drives its run and is about to start
 // it.
@@ -280,6 +303,23 @@ func (c capacity) refuses(want Claim, others []Claim) string {
 		return fmt.Sprintf("processors: %.3g are reserved, it may use %.3g, and %.3g may be used together", cpus, want.CPUs, c.limits.CPU*float64(c.cpus))
 	}
 	return ""
+}
+
+// processors chooses whole processors for a claim of such, of those that no other has;
+// nil: it does not get any of its own, and may run on all.
+func (c capacity) processors(want Claim, others []Claim) (chosen []int) {
+	n := int(want.CPUs)
+	if float64(n) != want.CPUs || n < 1 || n >= len(c.own) {
+		return nil
+	}
+	for _, p := range c.own {
+		if !slices.ContainsFunc(others, func(o Claim) bool { return slices.Contains(o.Processors, p) }) {
+			if chosen = append(chosen, p); len(chosen) == n {
+				return chosen
+			}
+		}
+	}
+	return nil
 }
 
 // devices chooses GPUs: whole ones that are free, or for a fraction one with

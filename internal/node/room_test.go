@@ -161,3 +161,23 @@ func TestPressure(t *testing.T) {
 		}
 	}
 }
+
+// TestProcessors: whole ones, of those that no other claim has, or none at all.
+func TestProcessors(t *testing.T) {
+	c := capacity{own: []int{0, 2, 3, 5}}
+	for _, x := range []struct {
+		cpus   float64
+		others []Claim
+		want   []int
+	}{
+		{1, nil, []int{0}}, {2, []Claim{{Processors: []int{0, 3}}}, []int{2, 5}}, {2, []Claim{{Processors: []int{0}}, {Processors: []int{2, 3}}}, nil},
+		{0.5, nil, nil}, {1.5, nil, nil}, {4, nil, nil}, {3, nil, []int{0, 2, 3}},
+	} {
+		if got := c.processors(Claim{CPUs: x.cpus}, x.others); !slices.Equal(got, x.want) {
+			t.Errorf("%v beside %v gets %v, want %v", x.cpus, x.others, got, x.want)
+		}
+	}
+	if got := (capacity{}).processors(Claim{CPUs: 1}, nil); got != nil {
+		t.Errorf("where they are not known it gets %v", got)
+	}
+}

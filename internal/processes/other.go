@@ -43,3 +43,6 @@ func (*Meter) Read(int, bool, *Reading) {}
 func Diagnose(int) []byte { return nil }
 
 func Signal(int, syscall.Signal) {}
+
+// Own are the processors that this process may run on: not known here.
+func Own() []int { return nil }

@@ -153,6 +153,13 @@ func planLimits(p *plan, spec *Spec) error {
 	if spec.Isolation == Strict {
 		limits = append(limits, limit{unix.RLIMIT_NPROC, uint64(l.Processes) + ownProcesses})
 	}
+	if len(spec.Processors) > 0 {
+		var set unix.CPUSet
+		for _, n := range spec.Processors {
+			set.Set(n)
+		}
+		p.call("choosing processors", unix.SYS_SCHED_SETAFFINITY, 0, int(unsafe.Sizeof(set)), address(put(p.shared, set)))
+	}
 	for _, r := range limits {
 		var now unix.Rlimit
 		if err := unix.Getrlimit(r.which, &now); err != nil {

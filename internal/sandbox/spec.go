@@ -71,6 +71,9 @@ type Spec struct {
 	// GPUs are the NVIDIA devices that the command sees, by their numbers. nil:
 	// all of them, if Limits.GPUs is above zero.
 	GPUs []int `json:",omitempty"`
+	// Processors are those that the command runs on, by their numbers; nil: any. It can
+	// choose others itself, and has no more of them together for it.
+	Processors []int `json:",omitempty"`
 	// Door is the command's way to the gateway; nil: it has none.
 	Door *Door `json:",omitempty"`
 	// Halt stops the command when a metric falls behind; see Halt.

@@ -56,12 +56,13 @@ func (e *Executor) Admit(ctx context.Context, job *executor.Job, r executor.Rese
 			return func() {}, err
 		}
 		claim.Memory, claim.CPUs, claim.GPUs, claim.GPUMemory = int64(spec.Limits.Memory), spec.Limits.CPUs, spec.GPUs, int64(spec.Limits.GPUMemory)
+		claim.Processors = spec.Processors
 		claim.Share = min(1, spec.Limits.GPUs)
 		job.GPUs = claim.GPUs
 		return e.node.Attach(claim)
 	}
 	got, leave, err := e.node.Enter(ctx, claim, job.Limits.GPUs, int64(job.Limits.Disk), r)
-	job.GPUs = got.GPUs
+	job.GPUs, job.Processors = got.GPUs, got.Processors
 	return leave, err
 }
 

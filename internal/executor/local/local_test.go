@@ -22,6 +22,7 @@ import (
 	"ratchet/internal/home"
 	"ratchet/internal/node"
 	"ratchet/internal/objects"
+	"ratchet/internal/processes"
 	"ratchet/internal/redact"
 	"ratchet/internal/sandbox"
 	"ratchet/internal/shim"
@@ -187,6 +188,47 @@ beside it
 
 // TestCheckpointIsRestored: where the folder is not there, it is made of what was
 // stored, and where it is, it is left as it is.
+// TestOwnProcessors: an attempt that asks for whole processors, and not for all, runs on
+// its own, sees no others, and leaves them when it is done.
+func TestOwnProcessors(t *testing.T) {
+	own := processes.Own()
+	if len(own) < 2 {
+		t.Skip("this machine has one processor")
+	}
+	l := newLab(t)
+	x := l.executor()
+	admit := func(id string, cpus float64) (executor.Job, func()) {
+		t.Helper()
+		job := l.says(sandbox.Strict, id, "grep Cpus_allowed_list /proc/self/status")
+		job.Limits.CPUs = cpus
+		leave, err := x.Admit(context.Background(), &job, executor.Reservation{Stopping: func() bool { return false }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return job, leave
+	}
+	first, leave := admit("e0001-s7-a1", 1)
+	if len(first.Processors) != 1 {
+		t.Fatalf("it runs on %v", first.Processors)
+	}
+	if _, kept := l.run(x, first); !strings.HasSuffix(strings.TrimSpace(kept["stdout"]), fmt.Sprint("\t", first.Processors[0])) {
+		t.Errorf("of %v it sees %q", first.Processors, kept["stdout"])
+	}
+	second, leaveToo := admit("e0001-s7-a2", 1)
+	if len(second.Processors) != 1 || second.Processors[0] == first.Processors[0] {
+		t.Errorf("beside %v it runs on %v", first.Processors, second.Processors)
+	}
+	leave()
+	leaveToo()
+	for _, cpus := range []float64{0.5, float64(len(own))} {
+		job, leave := admit(fmt.Sprintf("e0001-s7-a%v", cpus), cpus)
+		if job.Processors != nil {
+			t.Errorf("with %v processors it runs on %v", cpus, job.Processors)
+		}
+		leave()
+	}
+}
+
 func TestCheckpointIsRestored(t *testing.T) {
 	l := newLab(t)
 	x := l.executor()
