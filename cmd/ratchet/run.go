@@ -48,12 +48,12 @@ func (a *app) runCommand() *cobra.Command {
 			if o.Pricing, err = prices.read(); err != nil {
 				return err
 			}
-			data, err := os.ReadFile(args[0])
+			file, data, err := readStudy(args[0])
 			if err != nil {
-				return usageError{fmt.Errorf("reading the study: %w", err)}
+				return err
 			}
 			// Asked before there is a home, so that a mistake leaves nothing behind.
-			if _, err := ratchet.Check(args[0], data, o); err != nil {
+			if _, err := ratchet.Check(file, data, o); err != nil {
 				return err
 			}
 			e, err := a.open(true)
@@ -61,7 +61,7 @@ func (a *app) runCommand() *cobra.Command {
 				return err
 			}
 			defer e.Close()
-			run, err := e.Create(c.Context(), args[0], data, o)
+			run, err := e.Create(c.Context(), file, data, o)
 			if err != nil {
 				return err
 			}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,23 +24,26 @@ func (a *app) validateCommand() *cobra.Command {
 		Short: "Check a study file and list every mistake",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			data, err := os.ReadFile(args[0])
-			if err != nil {
-				return usageError{fmt.Errorf("reading the study: %w", err)}
-			}
-			s, err := study.Load(args[0], filepath.Dir(args[0]), data)
+			file, data, err := readStudy(args[0])
 			if err != nil {
 				return err
 			}
-			x := ratchet.ExposureOf(s, filepath.Dir(args[0]))
+			s, err := study.Load(file, filepath.Dir(file), data)
+			if err != nil {
+				return err
+			}
+			x := ratchet.ExposureOf(s, filepath.Dir(file))
 			if a.json {
 				a.printJSON(map[string]any{"problems": []study.Problem{}, "warnings": append([]string{}, s.Warnings()...), "study": s, "outside": x.Outside})
 				return nil
 			}
-			a.printf("%s is a valid study: %s, %d %s, at most %s with %s each\n", args[0], research.Counted(len(s.Parameters), "parameter"),
+			a.printf("%s is a valid study: %s, %d %s, at most %s with %s each\n", file, research.Counted(len(s.Parameters), "parameter"),
 				len(s.Hypotheses), map[bool]string{true: "hypothesis", false: "hypotheses"}[len(s.Hypotheses) == 1], research.Counted(s.Search.Experiments, "experiment"), research.Counted(s.Search.Seeds, "seed"))
 			for _, w := range s.Warnings() {
 				a.printf("warning: %s\n", w)
+			}
+			for _, name := range s.Program.Wanted() {
+				a.printf("its programs get the variable %s of your environment, if you add --env %s\n", name, name)
 			}
 			if x.Open != "" {
 				a.printf("%s\n", x.Open)
@@ -69,6 +74,21 @@ func (a *app) schemaCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// readStudy reads a study file, or the study.yaml of a folder.
+func readStudy(path string) (file string, data []byte, err error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		file := filepath.Join(path, "study.yaml")
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return "", nil, usageError{fmt.Errorf("%s is a folder without a study.yaml; name the study file, or write one with `ratchet init %s`", path, path)}
+		}
+		path = file
+	}
+	if data, err = os.ReadFile(path); err != nil {
+		return "", nil, usageError{fmt.Errorf("reading the study: %w", err)}
+	}
+	return path, data, nil
 }
 
 func (a *app) initCommand() *cobra.Command {

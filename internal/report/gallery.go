@@ -47,7 +47,7 @@ type picture struct {
 }
 
 // artifacts gives what programs left their own names in the folder artifacts, a folder
-// for each trial, and returns it; more says that there is more than has a name. The best
+// for each attempt, and returns it; more says that there is more than has a name. The best
 // experiment's come first.
 func (w *writer) artifacts(r *Results, store Store) (out []artifact, more bool) {
 	experiments := slices.Clone(r.Experiments)
@@ -76,19 +76,15 @@ func (w *writer) artifacts(r *Results, store Store) (out []artifact, more bool) 
 				w.fail(err)
 				return out, more
 			}
-			first := len(out)
 			for _, f := range tree {
 				name, plain, ok := artifactName(f.Path)
 				if !ok || f.Size > mostEvidence {
 					continue
 				}
-				if slices.ContainsFunc(out[first:], func(a artifact) bool { return a.Link == path.Join("artifacts", untrusted.Name(t.ID), plain) }) {
-					continue // the output folder's, which comes first
-				}
 				if len(out) == mostArtifacts {
 					return out, true
 				}
-				link := path.Join("artifacts", untrusted.Name(t.ID), plain)
+				link := path.Join(artifactFolder(t), plain)
 				w.link("evidence/"+string(f.Digest), link)
 				out = append(out, artifact{t.ID, research.Printable(name, 200), link, f.Size})
 			}
@@ -98,19 +94,25 @@ func (w *writer) artifacts(r *Results, store Store) (out []artifact, more bool) 
 }
 
 // artifactName is the name of what a program left in its output folder, or of its
-// working folder, and a plain one for the report's. false: it is neither.
+// working folder, and a plain one for the report's, below output or work. false: it is
+// neither.
 func artifactName(at string) (name, plain string, ok bool) {
-	rest, ok := strings.CutPrefix(at, research.OutputFiles)
-	if !ok {
-		if rest, ok = strings.CutPrefix(at, research.WorkFiles); !ok {
-			return "", "", false
+	for _, folder := range []string{research.OutputFiles, research.WorkFiles} {
+		if name, ok = strings.CutPrefix(at, folder); ok && name != "" {
+			parts := strings.Split(name, "/")
+			for i, p := range parts {
+				parts[i] = plainName(p)
+			}
+			return name, folder + strings.Join(parts, "/"), true
 		}
 	}
-	parts := strings.Split(rest, "/")
-	for i, p := range parts {
-		parts[i] = plainName(p)
-	}
-	return rest, strings.Join(parts, "/"), rest != ""
+	return "", "", false
+}
+
+// artifactFolder is where the files of a trial's last attempt lie, below the report's
+// folder.
+func artifactFolder(t Trial) string {
+	return path.Join("artifacts", untrusted.Name(research.AttemptID(t.ID, t.Attempts)))
 }
 
 // plainName is a file's name of letters, digits, dots, hyphens and underscores. One that
@@ -151,7 +153,7 @@ func (w *writer) pictures(all []artifact, r *Results, store Store) (out []pictur
 			}
 			for _, f := range tree {
 				if _, plain, ok := artifactName(f.Path); ok {
-					digests[path.Join("artifacts", untrusted.Name(t.ID), plain)] = f.Digest
+					digests[path.Join(artifactFolder(t), plain)] = f.Digest
 				}
 			}
 		}
