@@ -91,34 +91,17 @@ func (a *Attempt) keepSnapshots() (stop func() error) {
 	if a.Job.SnapshotEvery <= 0 {
 		return func() error { return nil }
 	}
-	ended, failed := make(chan struct{}), make(chan error, 1)
-	go func() { failed <- a.snapshots(time.Duration(a.Job.SnapshotEvery), ended) }()
+	ctx, end := context.WithCancel(context.Background())
+	failed := make(chan error, 1)
+	go func() {
+		_, err := executor.Snapshots(ctx, time.Duration(a.Job.SnapshotEvery), "", a.Snapshot, func(digest string, size int64) error {
+			return writeJSON(filepath.Join(a.Folder, snapshotFile), Snapshot{digest, size})
+		})
+		failed <- err
+	}()
 	return func() error {
-		close(ended)
+		end()
 		return <-failed
-	}
-}
-
-func (a *Attempt) snapshots(every time.Duration, ended <-chan struct{}) error {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var last Snapshot
-	for {
-		select {
-		case <-ended:
-			return nil
-		case <-tick.C:
-		}
-		var now Snapshot
-		var err error
-		now.Digest, now.Size, err = a.Snapshot()
-		if err == nil && now.Digest != "" && now != last {
-			err = writeJSON(filepath.Join(a.Folder, snapshotFile), now)
-			last = now
-		}
-		if err != nil && !errors.Is(err, executor.ErrChanging) { // what changes is left for the next time
-			return fmt.Errorf("storing the checkpoint: %w", err)
-		}
 	}
 }
 

@@ -319,30 +319,16 @@ func (d *driver) snapshot(ctx context.Context, a research.Action, h executor.Han
 	return []research.Payload{research.AttemptCheckpointed{Trial: a.Trial, Attempt: a.ID, Snapshot: digest, Size: size}}, nil
 }
 
-// keepSnapshots stores what a running attempt keeps for the next one, every
-// so often, until ctx ends. It returns the digest of the last snapshot. What
-// changes while it is read is left for the next time: only whole snapshots
-// count.
+// keepSnapshots journals what a running attempt keeps for the next one, every so often,
+// until ctx ends. It returns the digest of the last snapshot.
 func (d *driver) keepSnapshots(ctx context.Context, a research.Action, h executor.Handle, before string) string {
-	tick := time.NewTicker(time.Duration(d.study.Checkpoints.Attempt))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return before
-		case <-tick.C:
-		}
-		events, err := d.snapshot(ctx, a, h, before)
-		switch {
-		case errors.Is(err, executor.ErrChanging):
-			continue
-		case err != nil:
-			d.answer(result{err: fmt.Errorf("storing the checkpoint of attempt %s: %w", a.ID, err)})
-			return before
-		case len(events) == 0:
-			continue
-		}
-		before = events[0].(research.AttemptCheckpointed).Snapshot
-		d.answer(result{events: events})
+	take := func() (string, int64, error) { return h.Snapshot(ctx) }
+	last, err := executor.Snapshots(ctx, time.Duration(d.study.Checkpoints.Attempt), before, take, func(digest string, size int64) error {
+		d.answer(result{events: []research.Payload{research.AttemptCheckpointed{Trial: a.Trial, Attempt: a.ID, Snapshot: digest, Size: size}}})
+		return nil
+	})
+	if err != nil {
+		d.answer(result{err: fmt.Errorf("attempt %s: %w", a.ID, err)})
 	}
+	return last
 }
