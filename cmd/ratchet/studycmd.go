@@ -175,5 +175,8 @@ func (a *app) try(ctx context.Context, d *ratchet.Draft, longest time.Duration) 
 		fmt.Fprintln(a.err, "interrupted; nothing was written")
 		return silentError{exitInterrupted}
 	}
-	return err
+	if err != nil { // a machine without walls, say: the command line says enough for a study
+		fmt.Fprintf(a.err, "the command could not be tried: %v\n", err)
+	}
+	return nil
 }
