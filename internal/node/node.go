@@ -34,6 +34,9 @@ type Options struct {
 	Limits monitor.Limits
 	// GPUs reads the machine's devices; nil: by nvidia-smi, where there is one.
 	GPUs func(ctx context.Context) ([]monitor.GPU, error)
+	// Claims is the folder where attempts say what they keep of the machine; "": one that
+	// all homes of this user share.
+	Claims string
 }
 
 // Node is this machine. It is safe for concurrent use.
@@ -54,7 +57,7 @@ type Node struct {
 // New returns the machine for the runs of a home. deps has the breaker of the
 // program that tells of GPUs.
 func New(h *home.Home, deps *breaker.Dependencies, o Options) *Node {
-	n := &Node{home: h, history: history.Of(h), limits: o.Limits, room: newRoom(h), runs: map[string]int{}}
+	n := &Node{home: h, history: history.Of(h), limits: o.Limits, room: newRoom(h, o.Claims), runs: map[string]int{}}
 	if n.limits == (monitor.Limits{}) {
 		n.limits = DefaultLimits
 	}

@@ -30,6 +30,7 @@ import (
 
 // Claim is what an attempt keeps of the machine for itself.
 type Claim struct {
+	Home    string  `json:"home"` // the folder of the home that the run is in
 	Run     string  `json:"run"`
 	Attempt string  `json:"attempt"`
 	Memory  int64   `json:"memory"` // bytes
@@ -69,9 +70,15 @@ type waiter struct {
 	why     string
 }
 
-func newRoom(h *home.Home) *room {
+// newRoom returns the room of a home. Its claims lie in dir, where those of the user's
+// other homes are; "": a folder of the user's in this machine's memory.
+func newRoom(h *home.Home, dir string) *room {
 	sum := sha256.Sum256([]byte(h.Folder))
-	r := &room{home: h, dir: filepath.Join(h.Folder, "claims"), prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]Claim{}, changed: make(chan struct{})}
+	r := &room{home: h, dir: dir, prefix: hex.EncodeToString(sum[:8]) + ".", known: map[string]Claim{}, changed: make(chan struct{})}
+	if dir != "" {
+		return r
+	}
+	r.dir = filepath.Join(h.Folder, "claims")
 	if shared := fmt.Sprintf("/dev/shm/ratchet-%d", os.Getuid()); home.OwnFolder(shared) {
 		r.dir = shared
 	}
@@ -173,6 +180,7 @@ func (r *room) try(me *waiter, want Claim, gpus float64, c capacity) (Claim, str
 
 // saveClaim writes a claim down.
 func (r *room) saveClaim(c Claim) error {
+	c.Home = r.home.Folder
 	b, err := json.Marshal(c)
 	if err != nil {
 		return err
@@ -238,8 +246,8 @@ func (r *room) claims() ([]Claim, error) {
 	return out, nil
 }
 
-// elsewhere are the claims of this user's other homes. Whether they count is not known
-// here: they keep an attempt from sharing processors with them, and from nothing else.
+// elsewhere are the claims of this user's other homes that count there. They keep an
+// attempt from sharing processors with them, and from nothing else.
 func (r *room) elsewhere() (out []Claim) {
 	entries, err := os.ReadDir(r.dir)
 	if err != nil {
@@ -248,7 +256,8 @@ func (r *room) elsewhere() (out []Claim) {
 	for _, entry := range entries {
 		if name := entry.Name(); !strings.HasPrefix(name, r.prefix) && strings.HasSuffix(name, ".json") {
 			var c Claim
-			if b, err := os.ReadFile(filepath.Join(r.dir, name)); err == nil && json.Unmarshal(b, &c) == nil {
+			if b, err := os.ReadFile(filepath.Join(r.dir, name)); err == nil && json.Unmarshal(b, &c) == nil &&
+				c.Home != "" && alive(&home.Home{Folder: c.Home}, c) {
 				out = append(out, c)
 			}
 		}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -92,7 +93,7 @@ func TestRoomIsShared(t *testing.T) {
 	taken := map[int]string{}
 	for engine := range 2 {
 		h := opened(t, folder)
-		r := newRoom(h)
+		r := newRoom(h, "")
 		run := fmt.Sprintf("run-%d", engine)
 		unlock, err := h.LockRun(run)
 		if err != nil {
@@ -130,10 +131,10 @@ func TestRoomIsShared(t *testing.T) {
 // nothing.
 func TestClaimsOfTheDead(t *testing.T) {
 	h := opened(t, t.TempDir())
-	if err := newRoom(h).attach(Claim{Run: "gone", Attempt: "a", GPUs: []int{0}, Share: 1}); err != nil {
+	if err := newRoom(h, "").attach(Claim{Run: "gone", Attempt: "a", GPUs: []int{0}, Share: 1}); err != nil {
 		t.Fatal(err)
 	}
-	other := newRoom(h)
+	other := newRoom(h, "")
 	got, err := other.enter(t.Context(), Claim{Run: "new", Attempt: "b"}, 1, 0, func() capacity { return capacity{gpus: []monitor.GPU{{Index: 0}}} }, func() bool { return false })
 	if err != nil || !slices.Equal(got.GPUs, []int{0}) {
 		t.Errorf("%+v (%v)", got, err)
@@ -141,10 +142,46 @@ func TestClaimsOfTheDead(t *testing.T) {
 	other.leave(got)
 }
 
+// TestClaimsOfOtherHomes: an attempt of another home keeps its processors while its run is
+// driven, and no longer; one whose home is gone keeps none.
+func TestClaimsOfOtherHomes(t *testing.T) {
+	dir := t.TempDir()
+	here, there := newRoom(opened(t, t.TempDir()), dir), opened(t, t.TempDir())
+	unlock, err := there.LockRun("run")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := newRoom(there, dir).attach(Claim{Run: "run", Attempt: "a", Processors: []int{0}}); err != nil {
+		t.Fatal(err)
+	}
+	chosen := func(id string) []int {
+		t.Helper()
+		got, err := here.enter(t.Context(), Claim{Run: "new", Attempt: id, CPUs: 1}, 0, 0, func() capacity { return capacity{own: []int{0, 1, 2}} }, func() bool { return false })
+		if err != nil {
+			t.Fatal(err)
+		}
+		here.leave(got)
+		return got.Processors
+	}
+	if got := chosen("b"); !slices.Equal(got, []int{1}) {
+		t.Errorf("beside a run that is driven: %v", got)
+	}
+	unlock()
+	if got := chosen("c"); !slices.Equal(got, []int{0}) {
+		t.Errorf("beside a run that nothing drives: %v", got)
+	}
+	if err := os.RemoveAll(there.Folder); err != nil {
+		t.Fatal(err)
+	}
+	if got := chosen("d"); !slices.Equal(got, []int{0}) {
+		t.Errorf("beside a home that is gone: %v", got)
+	}
+}
+
 // TestPressure: under pressure fewer attempts run, step by step, and more
 // again when it is over.
 func TestPressure(t *testing.T) {
-	r := newRoom(opened(t, t.TempDir()))
+	r := newRoom(opened(t, t.TempDir()), "")
 	r.inside = 4
 	bad, calm := &monitor.Pressure{Memory: 0.5}, &monitor.Pressure{}
 	for _, want := range []int{3, 2, 1, 1} {

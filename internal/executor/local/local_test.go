@@ -57,7 +57,7 @@ func newLab(t *testing.T) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &lab{t, h, node.New(h, breaker.NewDependencies(breaker.DefaultPolicy), node.Options{}), string(files)}
+	return &lab{t, h, node.New(h, breaker.NewDependencies(breaker.DefaultPolicy), node.Options{Claims: t.TempDir()}), string(files)}
 }
 
 func (l *lab) executor() *local.Executor {
@@ -186,8 +186,6 @@ beside it
 	}
 }
 
-// TestCheckpointIsRestored: where the folder is not there, it is made of what was
-// stored, and where it is, it is left as it is.
 // TestOwnProcessors: an attempt that asks for whole processors, and not for all, runs on
 // its own, sees no others, and leaves them when it is done.
 func TestOwnProcessors(t *testing.T) {
@@ -229,6 +227,8 @@ func TestOwnProcessors(t *testing.T) {
 	}
 }
 
+// TestCheckpointIsRestored: where the folder is not there, it is made of what was
+// stored, and where it is, it is left as it is.
 func TestCheckpointIsRestored(t *testing.T) {
 	l := newLab(t)
 	x := l.executor()
