@@ -138,7 +138,8 @@ func (a *Attempt) keepTexts(box *untrusted.Folder) (objects.Tree, error) {
 }
 
 // keepOutputs stores what the job keeps of the working folder: what is new
-// there, or not what the program's files were.
+// there, or not what the program's files were. The checkpoint's files come first: a
+// program can put a file in the place of a folder on the way to them.
 func (a *Attempt) keepOutputs(box *untrusted.Folder, s *stash) (objects.Tree, []string, error) {
 	if len(a.Job.Outputs) == 0 {
 		return nil, nil, nil
@@ -152,22 +153,22 @@ func (a *Attempt) keepOutputs(box *untrusted.Folder, s *stash) (objects.Tree, []
 		was[research.WorkFiles+f.Path] = f.Digest
 	}
 	var files objects.Tree
+	var names untrusted.Names
 	var notes []string
 	take := func(in *untrusted.Folder, name, prefix string, skip func(string) bool) error {
 		k := keeper{put: s.put}
 		err := k.store(in, name, prefix)
-		notes = append(notes, k.said()...)
 		for _, f := range k.files {
-			if was[f.Path] != f.Digest && !skip(strings.TrimPrefix(f.Path, research.WorkFiles)) {
+			switch {
+			case was[f.Path] == f.Digest || names.Has(f.Path) || skip(strings.TrimPrefix(f.Path, research.WorkFiles)):
+			case names.Add(f.Path):
 				files = append(files, f)
+			default:
+				k.skip(f.Path, "has the name of a folder that is kept")
 			}
 		}
+		notes = append(notes, k.said()...)
 		return err
-	}
-	for _, o := range a.Job.Outputs {
-		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(research.WorkFiles, o), a.isInput); err != nil {
-			return nil, nil, err
-		}
 	}
 	if at := a.Job.CheckpointAt; at != "" {
 		kept, err := openBox(a.Kept)
@@ -176,6 +177,11 @@ func (a *Attempt) keepOutputs(box *untrusted.Folder, s *stash) (objects.Tree, []
 		}
 		defer kept.Close()
 		if err := take(kept, ".", path.Join(research.WorkFiles, at), func(string) bool { return false }); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, o := range a.Job.Outputs {
+		if err := take(box, path.Join(sandbox.WorkFolder, o), path.Join(research.WorkFiles, o), a.isInput); err != nil {
 			return nil, nil, err
 		}
 	}

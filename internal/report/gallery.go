@@ -76,9 +76,10 @@ func (w *writer) artifacts(r *Results, store Store) (out []artifact, more bool) 
 				w.fail(err)
 				return out, more
 			}
+			var names untrusted.Names
 			for _, f := range tree {
 				name, plain, ok := artifactName(f.Path)
-				if !ok || f.Size > mostEvidence {
+				if !ok || f.Size > mostEvidence || !names.Add(plain) {
 					continue
 				}
 				if len(out) == mostArtifacts {

@@ -57,6 +57,7 @@ printf '{"<b>score</b>": %d, "</script><script>alert(2)</script>": 1, "=HYPERLIN
 for step in 1 2 3; do printf '{"step": %d, "<b>score</b>": %d}\n' $step $((base + $2 % 3)) >> "$RATCHET_METRICS"; done
 echo x > "$RATCHET_OUTPUT/<script>.txt"
 mkdir "$RATCHET_OUTPUT/pictures"
+mkdir "$RATCHET_OUTPUT/_script_-8fe325aa.txt"; echo x > "$RATCHET_OUTPUT/_script_-8fe325aa.txt/x"
 echo '<svg onload="alert(3)"/>' > "$RATCHET_OUTPUT/pictures/no.png"
 echo iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg== | base64 -d > "$RATCHET_OUTPUT/pictures/\"onerror=alert(4) dot.png"
 `

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -253,6 +254,32 @@ func TestCheckpointIsRestored(t *testing.T) {
 		if _, kept := l.run(x, again); kept["stdout"] != want {
 			t.Errorf("attempt %s found %q, want %q", again.ID, kept["stdout"], want)
 		}
+	}
+}
+
+// TestFilesOfOneFolder: what is kept of a job can lie in one folder, each file once,
+// also where its program has put a file in the place of a folder with its checkpoint.
+func TestFilesOfOneFolder(t *testing.T) {
+	l := newLab(t)
+	job := l.says(sandbox.Process, "a1", `echo kept > "$RATCHET_CHECKPOINT/c"; mv a b; echo mine > a; echo more > d`)
+	job.Outputs, job.CheckpointAt = []string{"d", "a", "."}, "a/kept"
+	x := l.executor()
+	out, kept := l.run(x, job)
+	if kept["work/a/kept/c"] != "kept\n" || kept["work/d"] != "more\n" {
+		t.Errorf("kept: %q", kept)
+	}
+	if _, there := kept["work/a"]; there {
+		t.Error("a file and a folder of one name are kept")
+	}
+	if !slices.Contains(out.Notes, `skipped: "a" has the name of a folder that is kept`) {
+		t.Errorf("the notes are %q", out.Notes)
+	}
+	tree, err := l.home.Objects.Tree(objects.Digest(out.Evidence))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.home.Objects.CopyOut(tree, t.TempDir()); err != nil || len(tree) != len(kept) {
+		t.Errorf("%d files of %d names (%v)", len(tree), len(kept), err)
 	}
 }
 
