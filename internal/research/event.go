@@ -182,6 +182,16 @@ type ExperimentProposed struct {
 	Parameters study.Params `json:"parameters"`
 	// Rungs are where successive halving stops a trial that falls behind.
 	Rungs []Rung `json:"rungs,omitempty"`
+	// By is how it was found; nil in runs of earlier releases.
+	By *Proposer `json:"by,omitempty"`
+}
+
+// Proposer is how the search found a configuration.
+type Proposer struct {
+	Method string `json:"method"`
+	// Model are the parameters of the model of the outcomes that it was found by. The fit
+	// of the next proposal's begins there.
+	Model []float64 `json:"model,omitempty"`
 }
 
 // Rung stops a trial at Step when its objective there is worse than Bar.

@@ -20,6 +20,7 @@ type Proposal struct {
 	Arm        int
 	Parameters study.Params
 	Rungs      []research.Rung
+	By         research.Proposer
 }
 
 // enough resamplings before a space is taken to be almost used up.
@@ -34,7 +35,11 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 	r := newRand(s.Created.Seed, fmt.Sprintf("propose %d", index))
 	// The outcomes that this proposal may know.
 	known := s.Experiments[:max(0, index-st.Parallel+1)]
+	pending := s.Experiments[len(known):index]
 	space := space{parameters: st.Parameters}
+	if st.Search.Method == "gp" {
+		return proposeBayes(s, r, known, pending, index)
+	}
 	for turn := range s.Plan.Arms {
 		arm := (index + turn) % len(s.Plan.Arms)
 		fixed := s.Plan.Arms[arm]
@@ -72,4 +77,22 @@ func next(s *research.State, sp space, r *rand.Rand, known []*research.Experimen
 func newRand(seed int64, purpose string) *rand.Rand {
 	h := sha256.Sum256(fmt.Appendf(nil, "search %d %s", seed, purpose))
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(h[:8]), binary.BigEndian.Uint64(h[8:16])))
+}
+
+func proposeBayes(s *research.State, r *rand.Rand, known, pending []*research.Experiment, index int) (Proposal, bool) {
+	st := s.Created.Study
+	a := newAxes(st.Parameters)
+	startup := min(max(len(st.Parameters)+2, 5), 10)
+	var start []float64
+	if index > 0 {
+		start = s.Experiments[index-1].By.Model
+	}
+	if len(known) < startup {
+		return Proposal{Parameters: a.latin(s.Created.Seed, index, startup+st.Parallel, r, nil), By: research.Proposer{Method: "lhs"}}, true
+	}
+	p, model := bayes(a, r, known, pending, st.Objective, nil, start)
+	if s.Tried(p) {
+		p = a.random(r, nil)
+	}
+	return Proposal{Parameters: p, By: research.Proposer{Method: "gp", Model: model}}, true
 }

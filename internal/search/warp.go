@@ -1,0 +1,89 @@
+package search
+
+import (
+	"math"
+	"slices"
+
+	"ratchet/internal/search/gp"
+)
+
+// A warp is a scale on which outcomes are more alike a normal process than on their own:
+// log(y - least + shift), or y itself where shift is +Inf (Snelson, Rasmussen and Ghahramani,
+// "Warped Gaussian Processes", NeurIPS 2003). What is lowest is best.
+type warp struct {
+	least, shift float64
+	center, unit float64 // so that what was observed has mean 0 and variance 1
+}
+
+// shifts are those tried, as parts of the distance from the least outcome to the median.
+var shifts = []float64{math.Inf(1), 3, 1, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001}
+
+func newWarp(y []float64, part float64) warp {
+	sorted := slices.Sorted(slices.Values(y))
+	spread := sorted[len(sorted)/2] - sorted[0]
+	if spread <= 0 {
+		spread = sorted[len(sorted)-1] - sorted[0]
+	}
+	w := warp{least: sorted[0], shift: part * spread, unit: 1}
+	if spread <= 0 {
+		w.shift = math.Inf(1)
+	}
+	sum, squares := 0.0, 0.0
+	for _, v := range y {
+		sum += w.raw(v)
+	}
+	w.center = sum / float64(len(y))
+	for _, v := range y {
+		squares += (w.raw(v) - w.center) * (w.raw(v) - w.center)
+	}
+	if sd := math.Sqrt(squares / float64(len(y))); sd > 0 {
+		w.unit = sd
+	}
+	return w
+}
+
+func (w warp) raw(y float64) float64 {
+	if math.IsInf(w.shift, 1) {
+		return y
+	}
+	return math.Log(max(y-w.least, 0) + w.shift)
+}
+
+func (w warp) of(y float64) float64 { return (w.raw(y) - w.center) / w.unit }
+
+func (w warp) all(y []float64) []float64 {
+	z := make([]float64, len(y))
+	for i, v := range y {
+		z[i] = w.of(v)
+	}
+	return z
+}
+
+// density is the sum of the logarithms of the warp's slope at outcomes: what makes the
+// likelihoods of different warps comparable.
+func (w warp) density(y []float64) float64 {
+	sum := -float64(len(y)) * math.Log(w.unit)
+	if !math.IsInf(w.shift, 1) {
+		for _, v := range y {
+			sum -= math.Log(v - w.least + w.shift)
+		}
+	}
+	return sum
+}
+
+// bestWarp is the one under which the outcomes are most likely.
+func bestWarp(l *gp.Likelihood, y []float64, h gp.Hyper) warp {
+	warps := make([]warp, len(shifts))
+	sets := make([][]float64, len(shifts))
+	for i, s := range shifts {
+		warps[i] = newWarp(y, s)
+		sets[i] = warps[i].all(y)
+	}
+	best, most := warps[0], math.Inf(-1)
+	for i, v := range l.Of(h, sets...) {
+		if v += warps[i].density(y); v > most {
+			best, most = warps[i], v
+		}
+	}
+	return best
+}
