@@ -258,7 +258,7 @@ func (p *parsing) search(n ast.Node) {
 	p.at["search"] = n
 	p.Fields(n, "search", map[string]func(ast.Node){
 		"method": func(n ast.Node) {
-			s.Method = p.Choice(n, "search.method", Grid, Random, LatinHypercube, TPE, Halving, Tree)
+			s.Method = p.Choice(n, "search.method", Auto, GP, TPE, CMA, Halving, Random, LatinHypercube, Sobol, Grid, Tree)
 		},
 		"experiments": func(n ast.Node) { s.Experiments = p.Whole(n, "search.experiments", 1, 1_000_000) },
 		"seeds":       func(n ast.Node) { s.Seeds = p.Whole(n, "search.seeds", 1, 1000) },

@@ -219,10 +219,14 @@ type Search struct {
 
 // The search methods.
 const (
+	Auto           = "auto" // the plan chooses one of the others
 	Grid           = "grid"
 	Random         = "random"
 	LatinHypercube = "lhs"
+	Sobol          = "sobol"
 	TPE            = "tpe"
+	GP             = "gp"
+	CMA            = "cma"
 	Halving        = "halving"
 	Tree           = "tree"
 )
@@ -327,7 +331,7 @@ func (s *Study) UseOf(metric string) string {
 func defaults() *Study {
 	return &Study{
 		Version: Version, asked: map[string]bool{},
-		Search: Search{Method: TPE, Experiments: 20, Seeds: 1},
+		Search: Search{Method: Auto, Experiments: 20, Seeds: 1},
 		Validation: Validation{
 			Seeds: 10, Alpha: 0.05, Correction: "holm",
 		},

@@ -214,7 +214,7 @@ func supported(st *study.Study) error {
 	case st.Model != "":
 		return &NotYetError{"this release has no language-model scientist", "remove `model` and state parameters and hypotheses in the study"}
 	case st.Search.Method == study.Tree:
-		return &NotYetError{"tree search needs a language model, which this release has none of", "set search.method to tpe, halving, random, lhs or grid"}
+		return &NotYetError{"tree search needs a language model, which this release has none of", "set search.method to auto, or to another that `ratchet schema` lists"}
 	}
 	return nil
 }

@@ -24,6 +24,9 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 		p.Refused = refusal(c, p)
 		return p
 	}
+	if st.Search.Method == study.Auto {
+		p.Search = searchPlan(st, p.Experiments, covered)
+	}
 	p.Seeds, p.Fresh = c.draw(st.Search.Seeds, st.Validation.Seeds)
 	seen := map[string]bool{"{}": true}
 	sides := 0
@@ -51,6 +54,30 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	p.Longest = study.Duration(float64(a.Time) * float64(waves))
 	p.Refused = refusal(c, p)
 	return p
+}
+
+// Where a Gaussian process is not the best that is known.
+const (
+	mostModelled   = 2000 // experiments: with more, a proposal would take too long
+	mostDimensions = 60
+)
+
+// searchPlan chooses a method by the space, the budget, the parallelism and the noise.
+func searchPlan(st *study.Study, experiments int, covered bool) *SearchPlan {
+	switch n := len(st.Parameters); {
+	case covered:
+		return &SearchPlan{study.Grid, fmt.Sprintf("there are %d configurations, and each is tried", experiments)}
+	case st.Parallel >= experiments:
+		return &SearchPlan{study.Sobol, fmt.Sprintf("all %d experiments begin before the first has ended, so none can learn from another; they are spread evenly", experiments)}
+	case n > mostDimensions:
+		return &SearchPlan{study.TPE, fmt.Sprintf("%d parameters are more than a Gaussian process tells apart", n)}
+	default:
+		p := &SearchPlan{study.GP, "a model of the outcomes finds more with few experiments than any other method here"}
+		if experiments > mostModelled {
+			p.Why += fmt.Sprintf("; after %d of them tpe goes on, whose proposals cost less", mostModelled)
+		}
+		return p
+	}
 }
 
 func refusal(c RunCreated, p Plan) string {

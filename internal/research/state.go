@@ -130,15 +130,23 @@ type StageRecord struct {
 
 // Plan is the design that planning made.
 type Plan struct {
-	Experiments      int            `json:"experiments"` // at most
-	Seeds            []int64        `json:"seeds"`       // of each experiment's search trials
-	Fresh            []int64        `json:"fresh"`       // of validation
-	Arms             []study.Params `json:"arms"`        // what proposals fix in turn; the first fixes nothing
-	SearchTrials     int            `json:"search_trials"`
-	ValidationTrials int            `json:"validation_trials"` // at most
+	Experiments int            `json:"experiments"` // at most
+	Seeds       []int64        `json:"seeds"`       // of each experiment's search trials
+	Fresh       []int64        `json:"fresh"`       // of validation
+	Arms        []study.Params `json:"arms"`        // what proposals fix in turn; the first fixes nothing
+	// Search is how the experiments are searched for; nil: by the study's method.
+	Search           *SearchPlan `json:"search,omitempty"`
+	SearchTrials     int         `json:"search_trials"`
+	ValidationTrials int         `json:"validation_trials"` // at most
 	// Longest is the time the plan takes if every attempt uses all of its own.
 	Longest study.Duration `json:"longest"`
 	Refused string         `json:"refused,omitempty"` // why the plan cannot be carried out
+}
+
+// SearchPlan is the method of a search and why it was chosen.
+type SearchPlan struct {
+	Method string `json:"method"`
+	Why    string `json:"why"`
 }
 
 // Hypothesis is a claim on its way to a verdict.

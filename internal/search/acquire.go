@@ -18,6 +18,8 @@ type acquisition struct {
 	m     *gp.Model
 	fixed study.Params
 	best  float64
+	tried func(study.Params) bool
+	r     *rand.Rand
 }
 
 // Work of a maximisation.
@@ -33,36 +35,47 @@ type scored struct {
 }
 
 // maximize looks at points all over the space and near the seeds, and climbs from the best.
-func (q acquisition) maximize(r *rand.Rand, seeds [][]float64) study.Params {
-	fill := func(d axis) float64 { return q.axes.draw(d, r) }
+// It gives the best of all that it met that was not tried; false: all were.
+func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
 	var xs [][]float64
-	add := func(x []float64) {
-		q.axes.settle(x, q.fixed, fill)
-		xs = append(xs, x)
-	}
 	for range candidates / 2 {
 		x := make([]float64, len(q.axes.of))
 		for j, d := range q.axes.of {
-			x[j] = fill(d)
+			x[j] = d.draw(q.r)
 		}
-		add(x)
+		xs = append(xs, x)
 	}
 	for i := range candidates / 2 {
-		add(q.near(seeds[i%len(seeds)], r))
+		xs = append(xs, q.near(seeds[i%len(seeds)]))
+	}
+	for _, x := range xs {
+		q.settle(x)
 	}
 	pool := q.score(xs)
-	sort.SliceStable(pool, func(i, j int) bool { return pool[i].value > pool[j].value })
-	best := pool[0]
-	for i := range min(climbs, len(pool)) {
-		if c := q.climb(pool[i], r); c.value > best.value {
-			best = c
+	best(pool)
+	for _, from := range pool[:min(climbs, len(pool))] {
+		pool = append(pool, q.climb(from)...)
+	}
+	best(pool)
+	for _, c := range pool {
+		if p := q.settle(c.x); !q.tried(p) {
+			return p, c.value, true
 		}
 	}
-	return q.axes.settle(best.x, q.fixed, fill)
+	return nil, 0, false
+}
+
+// best sorts points, the best first.
+func best(pool []scored) {
+	sort.SliceStable(pool, func(i, j int) bool { return pool[i].value > pool[j].value })
+}
+
+func (q acquisition) settle(x []float64) study.Params {
+	return q.axes.settle(x, q.fixed, func(d axis) float64 { return d.draw(q.r) })
 }
 
 // draw is a coordinate at random.
-func (a axes) draw(d axis, r *rand.Rand) float64 {
+func (d axis) draw(r *rand.Rand) float64 {
 	if d.unordered {
 		return float64(r.IntN(len(d.Values)))
 	}
@@ -71,7 +84,8 @@ func (a axes) draw(d axis, r *rand.Rand) float64 {
 
 // near is a point that differs from another in some coordinates, by a distance of any order
 // of magnitude.
-func (q acquisition) near(seed []float64, r *rand.Rand) []float64 {
+func (q acquisition) near(seed []float64) []float64 {
+	r := q.r
 	x := slices.Clone(seed)
 	scale := 0.3 * math.Exp(-6*r.Float64())
 	share := 1.0
@@ -85,7 +99,7 @@ func (q acquisition) near(seed []float64, r *rand.Rand) []float64 {
 		switch {
 		case d.unordered:
 			if r.Float64() < 0.2 {
-				x[j] = q.axes.draw(d, r)
+				x[j] = d.draw(r)
 			}
 		default:
 			s := scale
@@ -109,77 +123,86 @@ func (q acquisition) score(xs [][]float64) []scored {
 }
 
 // climb follows the gradient of the coordinates that are numbers, then makes the point a
-// possible one and tries its neighbours along the others.
-func (q acquisition) climb(from scored, r *rand.Rand) scored {
-	var moving []int
-	for j, d := range q.axes.of {
-		if _, fixed := q.fixed[d.Name]; !fixed && !d.unordered && from.x[j] != absent {
-			moving = append(moving, j)
+// possible one and tries its neighbours along the others. It gives all that it met.
+func (q acquisition) climb(from scored) (met []scored) {
+	at := from
+	if x := q.ascend(from.x); x != nil {
+		q.settle(x)
+		s := q.score([][]float64{x})[0]
+		if met = append(met, s); s.value > at.value {
+			at = s
 		}
 	}
-	fill := func(d axis) float64 { return q.axes.draw(d, r) }
-	best := from
-	if len(moving) > 0 {
-		x := slices.Clone(from.x)
-		dm, dv, g := make([]float64, len(x)), make([]float64, len(x)), make([]float64, len(moving))
-		// x = (1 - cos θ)/2 keeps coordinates in their range.
-		var memo []float64
-		memoLoss := 0.0
-		eval := func(theta []float64) float64 {
-			if memo != nil && slices.Equal(memo, theta) {
-				return memoLoss
-			}
-			for i, j := range moving {
-				x[j] = (1 - math.Cos(theta[i])) / 2
-			}
-			mean, variance := q.m.Gradient(x, dm, dv)
-			sd := math.Sqrt(variance)
-			v, byMean, bySD := gp.LogImprovement(mean, sd, q.best)
-			for i, j := range moving {
-				g[i] = -(byMean*dm[j] + bySD*dv[j]/(2*sd)) * math.Sin(theta[i]) / 2
-			}
-			memo, memoLoss = append(memo[:0], theta...), -v
-			return -v
-		}
-		start := make([]float64, len(moving))
-		for i, j := range moving {
-			start[i] = math.Acos(1 - 2*min(max(from.x[j], 0.002), 0.998))
-		}
-		result, _ := optimize.Minimize(optimize.Problem{
-			Func: eval, Grad: func(grad, theta []float64) { eval(theta); copy(grad, g) },
-		}, start, &optimize.Settings{FuncEvaluations: climbSteps, GradEvaluations: climbSteps, GradientThreshold: 1e-5,
-			Converger: &optimize.FunctionConverge{Absolute: 1e-6, Iterations: 4}}, &optimize.BFGS{})
-		if result != nil {
-			eval(result.X)
-			at := slices.Clone(x)
-			q.axes.settle(at, q.fixed, fill)
-			if s := q.score([][]float64{at})[0]; s.value > best.value {
-				best = s
-			}
-		}
-	}
-	for range 4 { // neighbours
+	for range 4 {
 		var xs [][]float64
 		for j, d := range q.axes.of {
-			if _, fixed := q.fixed[d.Name]; fixed || best.x[j] == absent || d.smooth() {
+			if _, fixed := q.fixed[d.Name]; fixed || at.x[j] == absent || d.smooth() {
 				continue
 			}
-			for _, v := range d.neighbours(best.x[j]) {
-				x := slices.Clone(best.x)
+			for _, v := range d.neighbours(at.x[j]) {
+				x := slices.Clone(at.x)
 				x[j] = v
-				q.axes.settle(x, q.fixed, fill)
+				q.settle(x)
 				xs = append(xs, x)
 			}
 		}
-		improved := false
-		for _, s := range q.score(xs) {
-			if s.value > best.value+1e-9 {
-				best, improved = s, true
-			}
-		}
-		if !improved {
+		around := q.score(xs)
+		met = append(met, around...)
+		best(around)
+		if len(around) == 0 || around[0].value <= at.value+1e-9 {
 			break
 		}
+		at = around[0]
 	}
-	return best
+	return met
+}
+
+// ascend follows the gradient from a point; nil: no coordinate moves.
+func (q acquisition) ascend(from []float64) []float64 {
+	var moving []int
+	for j, d := range q.axes.of {
+		if _, fixed := q.fixed[d.Name]; !fixed && !d.unordered && from[j] != absent {
+			moving = append(moving, j)
+		}
+	}
+	if len(moving) == 0 {
+		return nil
+	}
+	x := slices.Clone(from)
+	dMean, dVariance, gradient := make([]float64, len(x)), make([]float64, len(x)), make([]float64, len(moving))
+	last := 0.0
+	var lastAt []float64
+	loss := func(theta []float64) float64 {
+		if lastAt != nil && slices.Equal(lastAt, theta) {
+			return last
+		}
+		// x = (1 - cos θ)/2 keeps a coordinate in its range, and reaches its ends.
+		for i, j := range moving {
+			x[j] = (1 - math.Cos(theta[i])) / 2
+		}
+		mean, variance := q.m.Gradient(x, dMean, dVariance)
+		sd := math.Sqrt(variance)
+		v, byMean, bySD := gp.LogImprovement(mean, sd, q.best)
+		for i, j := range moving {
+			gradient[i] = -(byMean*dMean[j] + bySD*dVariance[j]/(2*sd)) * math.Sin(theta[i]) / 2
+		}
+		lastAt, last = append(lastAt[:0], theta...), -v
+		return -v
+	}
+	start := make([]float64, len(moving))
+	for i, j := range moving {
+		start[i] = math.Acos(1 - 2*min(max(from[j], 0.002), 0.998)) // at an end the gradient is 0
+	}
+	// An error says that it got no further.
+	result, _ := optimize.Minimize(optimize.Problem{
+		Func: loss, Grad: func(g, theta []float64) { loss(theta); copy(g, gradient) },
+	}, start, &optimize.Settings{
+		FuncEvaluations: climbSteps, GradEvaluations: climbSteps, GradientThreshold: 1e-5,
+		Converger: &optimize.FunctionConverge{Absolute: 1e-6, Iterations: 4},
+	}, &optimize.BFGS{})
+	if result == nil {
+		return nil
+	}
+	loss(result.X)
+	return x
 }

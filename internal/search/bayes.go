@@ -2,11 +2,9 @@ package search
 
 import (
 	"math"
-	"math/rand/v2"
 	"slices"
 	"sort"
 
-	"ratchet/internal/research"
 	"ratchet/internal/search/gp"
 	"ratchet/study"
 )
@@ -28,20 +26,17 @@ type observed struct {
 
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
 // the worst that had one.
-func observe(a axes, known []*research.Experiment, o study.Objective) observed {
+func (q query) observe() observed {
+	a := q.axes
 	obs := observed{axes: a}
 	var failed [][]float64
-	for _, x := range known {
+	for _, x := range q.known {
 		if x.Value == nil {
 			failed = append(failed, a.point(x.Parameters))
 			continue
 		}
-		y := *x.Value
-		if o.Goal == study.Maximize {
-			y = -y
-		}
 		obs.x = append(obs.x, a.point(x.Parameters))
-		obs.y = append(obs.y, y)
+		obs.y = append(obs.y, q.lower(*x.Value))
 		obs.noise = append(obs.noise, 1)
 	}
 	if len(obs.y) == 0 {
@@ -67,7 +62,7 @@ func (o observed) thin(most int) observed {
 		order[i] = i
 	}
 	sort.SliceStable(order, func(i, j int) bool { return o.y[order[i]] < o.y[order[j]] })
-	kept := order[:most/2 : most/2]
+	kept := order[: most/2 : most/2]
 	rest := order[most/2:]
 	slices.Sort(rest)
 	for i := range most - most/2 {
@@ -118,57 +113,59 @@ func fit(o observed, start gp.Hyper) fitted {
 // bayes proposes what has the highest expected improvement under a Gaussian process.
 // pending are configurations under way: the model takes its own expectation for their
 // outcome (the kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is
-// Well-Suited to Parallelize Optimization", 2010). It returns the parameters of the model,
-// from which the next fit begins.
-func bayes(a axes, r *rand.Rand, known, pending []*research.Experiment, o study.Objective, fixed study.Params, start gp.Hyper) (study.Params, gp.Hyper) {
-	obs := observe(a, known, o)
-	f := fit(obs, start)
-	obs = obs.thin(mostExact)
+// Well-Suited to Parallelize Optimization", 2010). What was learned in other arms counts.
+// It returns the parameters of the model, from which the next fit begins.
+func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
+	f := fit(q.obs, start)
+	obs := q.obs.thin(mostExact)
 	z := f.warp.all(obs.y)
-	metric := a.metric()
+	metric := q.axes.metric()
 	m := gp.Condition(metric, obs.x, z, obs.noise, f.h)
 	if m == nil {
-		return a.random(r, fixed), nil
+		return nil, nil, false
 	}
-	if len(pending) > 0 {
+	if len(q.pending) > 0 {
 		x, noise := slices.Clone(obs.x), slices.Clone(obs.noise)
-		for _, p := range pending {
-			at := a.point(p.Parameters)
+		for _, p := range q.pending {
+			at := q.axes.point(p.Parameters)
 			mean, _ := m.At(at)
 			x, z, noise = append(x, at), append(z, mean), append(noise, 1)
 		}
 		if believing := gp.Condition(metric, x, z, noise, f.h); believing != nil {
-			m = believing
-			obs.x = x
+			m, obs.x = believing, x
 		}
 	}
-	acq := acquisition{axes: a, m: m, fixed: fixed, best: math.Inf(1)}
+	acq := acquisition{axes: q.axes, m: m, fixed: q.fixed, tried: q.s.Tried, r: q.r, best: math.Inf(1)}
+	// The best of the arm as the model has them: what noise made of them does not count.
 	means, _ := m.Each(obs.x)
-	type incumbent struct {
-		x    []float64
-		mean float64
-	}
-	var incumbents []incumbent
+	var seeds []scored
 	for i, x := range obs.x {
-		x = slices.Clone(x)
-		p := a.settle(x, fixed, func(axis) float64 { return r.Float64() })
-		if !slices.Equal(x, obs.x[i]) {
-			continue // another arm's
+		at := slices.Clone(x)
+		if acq.settle(at); slices.Equal(at, x) {
+			seeds = append(seeds, scored{at, -means[i]})
 		}
-		_ = p
-		incumbents = append(incumbents, incumbent{x, means[i]})
-		acq.best = min(acq.best, means[i])
-	}
-	sort.SliceStable(incumbents, func(i, j int) bool { return incumbents[i].mean < incumbents[j].mean })
-	var seeds [][]float64
-	for _, i := range incumbents[:min(len(incumbents), 5)] {
-		seeds = append(seeds, i.x)
 	}
 	if len(seeds) == 0 { // nothing of this arm is known: the best of all, made to fit
-		at := slices.Clone(obs.x[slices.Index(means, slices.Min(means[:len(obs.y)]))])
-		a.settle(at, fixed, func(axis) float64 { return r.Float64() })
-		seeds = append(seeds, at)
-		acq.best, _ = m.At(at)
+		at := slices.Clone(obs.x[slices.Index(means, slices.Min(means))])
+		acq.settle(at)
+		mean, _ := m.At(at)
+		seeds = append(seeds, scored{at, -mean})
 	}
-	return acq.maximize(r, seeds), f.h
+	best(seeds)
+	acq.best = -seeds[0].value
+	var near [][]float64
+	for _, s := range seeds[:min(len(seeds), 5)] {
+		near = append(near, s.x)
+	}
+	p, _, ok := acq.maximize(near)
+	return p, rounded(f.h), ok
+}
+
+// rounded keeps what a later fit needs of parameters to begin there.
+func rounded(h gp.Hyper) gp.Hyper {
+	out := make(gp.Hyper, len(h))
+	for i, v := range h {
+		out[i] = math.Round(v*1e4) / 1e4
+	}
+	return out
 }

@@ -23,8 +23,19 @@ type Proposal struct {
 	By         research.Proposer
 }
 
-// enough resamplings before a space is taken to be almost used up.
-const resamplings = 64
+// query is what one proposal is made from.
+type query struct {
+	s       *research.State
+	st      *study.Study
+	axes    axes
+	r       *rand.Rand
+	known   []*research.Experiment // whose outcomes it may know
+	pending []*research.Experiment // of which it knows the configurations alone
+	obs     observed
+	index   int
+	arm     int
+	fixed   study.Params
+}
 
 // Propose gives the configuration with an index, from 0; false if every
 // configuration has been tried. The arms take turns: the free search, which
@@ -32,44 +43,108 @@ const resamplings = 64
 // parameters. An arm with nothing left gives its turn to the next.
 func Propose(s *research.State, index int) (Proposal, bool) {
 	st := s.Created.Study
-	r := newRand(s.Created.Seed, fmt.Sprintf("propose %d", index))
-	// The outcomes that this proposal may know.
-	known := s.Experiments[:max(0, index-st.Parallel+1)]
-	pending := s.Experiments[len(known):index]
-	space := space{parameters: st.Parameters}
-	if st.Search.Method == "gp" {
-		return proposeBayes(s, r, known, pending, index)
+	at := max(0, index-st.Parallel+1)
+	q := query{
+		s: s, st: st, index: index, known: s.Experiments[:at], pending: s.Experiments[at:index],
+		axes: newAxes(st.Parameters), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
+	}
+	method := q.method()
+	switch method {
+	case study.GP, study.TPE, study.Halving:
+		q.obs = q.observe()
 	}
 	for turn := range s.Plan.Arms {
-		arm := (index + turn) % len(s.Plan.Arms)
-		fixed := s.Plan.Arms[arm]
-		p, ok := next(s, space, r, known, index, arm, fixed)
-		if ok {
-			return Proposal{Arm: arm, Parameters: p, Rungs: rungs(st, known)}, true
+		q.arm = (index + turn) % len(s.Plan.Arms)
+		q.fixed = s.Plan.Arms[q.arm]
+		if p, by, ok := q.next(method); ok {
+			return Proposal{Arm: q.arm, Parameters: p, Rungs: rungs(st, q.known), By: by}, true
 		}
 	}
 	return Proposal{}, false
 }
 
-func next(s *research.State, sp space, r *rand.Rand, known []*research.Experiment, index, arm int, fixed study.Params) (study.Params, bool) {
-	st := s.Created.Study
-	if st.Search.Method != study.Grid {
-		for try := range resamplings {
-			var p study.Params
-			switch {
-			case st.Search.Method == study.LatinHypercube && try == 0:
-				p = sp.latin(s.Created.Seed, index, s.Plan.Experiments, r, fixed)
-			case st.Search.Method == study.TPE:
-				p = sp.tpe(r, known, st.Objective, fixed)
-			default:
-				p = sp.random(r, fixed)
+// mostModelled is how many outcomes a Gaussian process is made of at most; with more, a
+// proposal would take too long.
+const mostModelled = 2000
+
+// method is the study's, or the one that the plan chose; later on one whose cost grows less
+// with what is known.
+func (q query) method() string {
+	m := q.st.Search.Method
+	if q.s.Plan.Search != nil {
+		m = q.s.Plan.Search.Method
+	}
+	if m == study.GP && q.st.Search.Method == study.Auto && len(q.known) > mostModelled {
+		return study.TPE
+	}
+	return m
+}
+
+// startup is how many outcomes a model needs before it proposes.
+func (q query) startup() int { return min(max(len(q.axes.of)+2, 5), 10) }
+
+// resamplings are enough before a space is taken to be almost used up.
+const resamplings = 64
+
+// next is the next configuration of an arm that was not tried; false: there is none.
+func (q query) next(method string) (study.Params, research.Proposer, bool) {
+	by := research.Proposer{Method: method}
+	switch method {
+	case study.Grid:
+		p, ok := q.axes.first(q.fixed, q.s.Proposed(q.arm), true, q.s.Tried)
+		return p, by, ok
+	case study.GP, study.TPE, study.CMA, study.Halving:
+		if q.valued() < q.startup() {
+			by.Method = study.Sobol
+			break
+		}
+		if method == study.GP || method == study.Halving {
+			p, model, ok := q.bayes(q.last())
+			if by.Model = model; ok {
+				return p, by, true
 			}
-			if !s.Tried(p) {
-				return p, true
-			}
+			by.Method = study.Random
 		}
 	}
-	return sp.first(fixed, s.Proposed(arm), st.Search.Method == study.Grid, s.Tried)
+	for try := range resamplings {
+		var p study.Params
+		switch {
+		case by.Method == study.LatinHypercube && try == 0:
+			p = q.axes.latin(q.s.Created.Seed, q.index, q.s.Plan.Experiments, q.r, q.fixed)
+		case by.Method == study.Sobol && try == 0:
+			p = q.axes.sobol(q.s.Created.Seed, q.index, q.fixed)
+		case by.Method == study.TPE:
+			p = q.obs.tpe(q.r, q.fixed)
+		case by.Method == study.CMA:
+			p = q.evolve()
+		default:
+			p = q.axes.random(q.r, q.fixed)
+		}
+		if !q.s.Tried(p) {
+			return p, by, true
+		}
+	}
+	p, ok := q.axes.first(q.fixed, 0, false, q.s.Tried)
+	by.Method = study.Grid
+	return p, by, ok
+}
+
+// valued is how many of the known experiments have a value.
+func (q query) valued() (n int) {
+	for _, x := range q.known {
+		if x.Value != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// last are the parameters of the last proposal's model; nil: it had none.
+func (q query) last() []float64 {
+	if q.index == 0 || q.s.Experiments[q.index-1].By == nil {
+		return nil
+	}
+	return q.s.Experiments[q.index-1].By.Model
 }
 
 // newRand is a source of randomness that depends on the run's seed and on
@@ -77,22 +152,4 @@ func next(s *research.State, sp space, r *rand.Rand, known []*research.Experimen
 func newRand(seed int64, purpose string) *rand.Rand {
 	h := sha256.Sum256(fmt.Appendf(nil, "search %d %s", seed, purpose))
 	return rand.New(rand.NewPCG(binary.BigEndian.Uint64(h[:8]), binary.BigEndian.Uint64(h[8:16])))
-}
-
-func proposeBayes(s *research.State, r *rand.Rand, known, pending []*research.Experiment, index int) (Proposal, bool) {
-	st := s.Created.Study
-	a := newAxes(st.Parameters)
-	startup := min(max(len(st.Parameters)+2, 5), 10)
-	var start []float64
-	if index > 0 {
-		start = s.Experiments[index-1].By.Model
-	}
-	if len(known) < startup {
-		return Proposal{Parameters: a.latin(s.Created.Seed, index, startup+st.Parallel, r, nil), By: research.Proposer{Method: "lhs"}}, true
-	}
-	p, model := bayes(a, r, known, pending, st.Objective, nil, start)
-	if s.Tried(p) {
-		p = a.random(r, nil)
-	}
-	return Proposal{Parameters: p, By: research.Proposer{Method: "gp", Model: model}}, true
 }

@@ -95,7 +95,7 @@ func (l *lab) run(pick func(open int) int) []search.Proposal {
 				break
 			}
 			out = append(out, p)
-			l.append(research.ExperimentProposed{Action: action.ID, Experiment: fmt.Sprintf("e%d", i+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs})
+			l.append(research.ExperimentProposed{Action: action.ID, Experiment: fmt.Sprintf("e%d", i+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs, By: &p.By})
 		}
 		if len(l.s.Open) == 0 {
 			return out
@@ -121,7 +121,7 @@ func (l *lab) complete(t *research.Trial) {
 func first(int) int { return 0 }
 
 // methods are the search methods that need no language model.
-var methods = []string{study.Random, study.LatinHypercube, study.TPE, study.Halving}
+var methods = []string{study.Random, study.LatinHypercube, study.Sobol, study.TPE, study.GP, study.CMA, study.Halving}
 
 // TestTimingChangesNothing: whatever finishes first, the same configurations
 // are proposed in the same order.
@@ -154,7 +154,7 @@ func TestNoPeeking(t *testing.T) {
 			again := newLab(t, mixed(method, n, parallel))
 			for k := range i {
 				a := research.Action{ID: fmt.Sprint("propose-", k+1), Kind: research.Propose, Index: k}
-				again.append(research.ActionDecided{Action: a}, research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprintf("e%d", k+1), Arm: proposals[k].Arm, Parameters: proposals[k].Parameters, Rungs: proposals[k].Rungs})
+				again.append(research.ActionDecided{Action: a}, research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprintf("e%d", k+1), Arm: proposals[k].Arm, Parameters: proposals[k].Parameters, Rungs: proposals[k].Rungs, By: &proposals[k].By})
 				if k > i-parallel {
 					again.value = func(study.Params, int64) (float64, research.Class) { return -1000, research.Succeeded }
 				}
