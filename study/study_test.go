@@ -208,7 +208,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Search.Method != study.TPE || s.Validation.Alpha != 0.05 || s.Retries.Max != 3 || s.Executor != "local" || s.Parallel != 1 ||
+	if s.Search.Method != study.Auto || s.Validation.Alpha != 0.05 || s.Retries.Max != 3 || s.Executor != "local" || s.Parallel != 1 ||
 		s.Limits.Attempt.Network != study.NetworkNone || len(s.Gates) != 1 || s.Gates[0] != study.DefaultGate {
 		t.Errorf("defaults %+v", s)
 	}

@@ -191,7 +191,7 @@ func (b bench) ours(p problem, method string, deviation float64, k uint64) (out 
 		if !ok || err != nil {
 			break
 		}
-		apply(research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprint("e", i+1), Arm: x.Arm, Parameters: x.Parameters, By: &x.By})
+		apply(research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprint("e", i+1), Arm: x.Arm, Parameters: x.Parameters, Repeats: x.Repeats, Seeds: x.Seeds, By: &x.By})
 		if i >= b.parallel-1 {
 			complete(s.Experiments[i-b.parallel+1])
 		}

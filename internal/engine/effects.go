@@ -64,7 +64,7 @@ func (d *driver) propose(a research.Action) research.Payload {
 		return research.SearchExhausted{Action: a.ID}
 	}
 	return research.ExperimentProposed{
-		Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs, By: &p.By,
+		Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Arm: p.Arm, Parameters: p.Parameters, Repeats: p.Repeats, Seeds: p.Seeds, Rungs: p.Rungs, By: &p.By,
 	}
 }
 

@@ -180,6 +180,10 @@ type ExperimentProposed struct {
 	Arm        int          `json:"arm"` // 0 is the free search; others are sides of hypotheses
 	Parent     string       `json:"parent,omitempty"`
 	Parameters study.Params `json:"parameters"`
+	// Repeats is the experiment whose configuration is measured again, with Seeds; empty:
+	// it is a configuration of its own, with the plan's seeds.
+	Repeats string  `json:"repeats,omitempty"`
+	Seeds   []int64 `json:"seeds,omitempty"`
 	// Rungs are where successive halving stops a trial that falls behind.
 	Rungs []Rung `json:"rungs,omitempty"`
 	// By is how it was found; nil in runs of earlier releases.

@@ -14,7 +14,7 @@ const mostRecent = 50
 
 // New is the state of a run without events.
 func New() *State {
-	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}, tried: map[string]bool{}, perArm: map[int]int{}}
+	return &State{experiments: map[string]*Experiment{}, trials: map[string]*Trial{}, tried: map[string]string{}, perArm: map[int]int{}, repeats: map[string][]*Experiment{}}
 }
 
 // Fold applies events to the state, in their order.
@@ -267,12 +267,19 @@ func (s *State) proposed(d ExperimentProposed) {
 	x := &Experiment{ExperimentProposed: d, Index: len(s.Experiments)}
 	s.Experiments = append(s.Experiments, x)
 	s.experiments[d.Experiment] = x
-	s.tried[d.Parameters.Key()] = true
+	if s.First(d.Parameters) == "" {
+		s.tried[d.Parameters.Key()] = d.Experiment
+	}
 	s.perArm[d.Arm]++
-	for _, seed := range s.Plan.Seeds {
+	seeds := s.Plan.Seeds
+	if d.Repeats != "" {
+		seeds = d.Seeds
+		s.repeats[d.Repeats] = append(s.repeats[d.Repeats], x)
+	}
+	for _, seed := range seeds {
 		s.open(x, s.TrialID(d.Experiment, seed), seed, ForSearch)
 	}
-	x.waiting = len(s.Plan.Seeds)
+	x.waiting = len(seeds)
 }
 
 // settle takes an action off the pending ones.

@@ -35,13 +35,18 @@ func (c *RunCreated) draw(search, fresh int) (forSearch, forValidation []int64) 
 	seen := map[int64]bool{}
 	var all []int64
 	for i := 0; len(all) < search+fresh; i++ {
-		seed := int64(binary.BigEndian.Uint32(c.mac(fmt.Sprint("seed ", i))) >> 1)
+		seed := c.stream("seed ", i)
 		if !seen[seed] {
 			seen[seed] = true
 			all = append(all, seed)
 		}
 	}
 	return all[:search:search], all[search:]
+}
+
+// stream is the i-th number of a stream of seeds.
+func (c *RunCreated) stream(name string, i int) int64 {
+	return int64(binary.BigEndian.Uint32(c.mac(fmt.Sprint(name, i))) >> 1)
 }
 
 // SearchSeeds are the seeds of the search of a run whose own seed is known.

@@ -58,11 +58,16 @@ func (s *State) Restored(open []string) error {
 		n += len(x.Trials)
 	}
 	s.experiments, s.trials = make(map[string]*Experiment, len(s.Experiments)), make(map[string]*Trial, n)
-	s.tried, s.perArm = make(map[string]bool, len(s.Experiments)), map[int]int{}
+	s.tried, s.perArm, s.repeats = make(map[string]string, len(s.Experiments)), map[int]int{}, map[string][]*Experiment{}
 	for _, x := range s.Experiments {
 		s.experiments[x.Experiment] = x
-		s.tried[x.Parameters.Key()] = true
+		if s.First(x.Parameters) == "" {
+			s.tried[x.Parameters.Key()] = x.Experiment
+		}
 		s.perArm[x.Arm]++
+		if x.Repeats != "" {
+			s.repeats[x.Repeats] = append(s.repeats[x.Repeats], x)
+		}
 		for _, t := range x.Trials {
 			s.trials[t.ID] = t
 			if t.Purpose == ForSearch && t.Outcome == "" {

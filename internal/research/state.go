@@ -98,8 +98,9 @@ type State struct {
 
 	experiments map[string]*Experiment
 	trials      map[string]*Trial
-	tried       map[string]bool // parameters' keys
+	tried       map[string]string // by parameters' keys: the first experiment with them
 	perArm      map[int]int
+	repeats     map[string][]*Experiment // by the experiment that they repeat
 }
 
 // Tally are counts over the whole run.
@@ -188,19 +189,15 @@ func (s *State) Experiment(id string) *Experiment { return s.experiments[id] }
 func (s *State) Trial(id string) *Trial { return s.trials[id] }
 
 // Tried reports whether a configuration was proposed already.
-func (s *State) Tried(p study.Params) bool { return s.tried[p.Key()] }
+func (s *State) Tried(p study.Params) bool { return s.First(p) != "" }
+
+// First is the experiment that was the first with a configuration; "" if there is none.
+func (s *State) First(p study.Params) string { return s.tried[p.Key()] }
 
 // Proposed is how many configurations an arm has proposed.
 func (s *State) Proposed(arm int) int { return s.perArm[arm] }
 
-// Best is the experiment with the best value of the objective, the earliest
-// of equals; nil if none has one.
+// Best is the experiment with the best value of the objective; see BestOf.
 func (s *State) Best() *Experiment {
-	var best *Experiment
-	for _, e := range s.Experiments {
-		if e.Value != nil && (best == nil || s.Created.Study.Objective.Better(*e.Value, *best.Value)) {
-			best = e
-		}
-	}
-	return best
+	return s.BestOf(s.Experiments, s.Created.Study.Objective.Metric, s.Created.Study.Objective)
 }

@@ -106,7 +106,7 @@ func (s *State) designValidation() ValidationDesigned {
 		a, b = a[:min(n, len(a))], b[:min(n, len(b))]
 		c.TunedOver = max(len(a), len(b))
 		metric, goal := s.Created.Study.MetricOf(h.Hypothesis), s.goalOf(h.Hypothesis)
-		c.ExperimentA, c.ExperimentB = tuned(a, metric, goal), tuned(b, metric, goal)
+		c.ExperimentA, c.ExperimentB = s.bestID(a, metric, goal), s.bestID(b, metric, goal)
 		v.Comparisons = append(v.Comparisons, c)
 	}
 	return v
@@ -128,7 +128,7 @@ func (s *State) goalOf(h study.Hypothesis) study.Objective {
 func (s *State) matching(side study.Params) []*Experiment {
 	var out []*Experiment
 	for _, x := range s.Experiments {
-		if side != nil && x.Parameters.Matches(side) {
+		if side != nil && x.Repeats == "" && x.Parameters.Matches(side) {
 			out = append(out, x)
 		}
 	}
@@ -155,16 +155,6 @@ func (s *State) enumerated(side study.Params, n int) bool {
 		}
 	}
 	return size <= n
-}
-
-func tuned(xs []*Experiment, metric string, goal study.Objective) string {
-	id, value := "", math.NaN()
-	for _, x := range xs {
-		if v, ok := x.Means[metric]; ok && (id == "" || goal.Better(v, value)) {
-			id, value = x.Experiment, v
-		}
-	}
-	return id
 }
 
 // bestValues are the value of a parameter whose best experiment is best, and

@@ -17,7 +17,8 @@ type acquisition struct {
 	axes  axes
 	m     *gp.Model
 	fixed study.Params
-	best  float64
+	best  float64 // the lowest quantile of what was tried
+	noise float64 // its variance; 0: nothing is tried again
 	tried func(study.Params) bool
 	r     *rand.Rand
 }
@@ -29,13 +30,43 @@ const (
 	climbSteps = 25
 )
 
+// caution is the quantile by which points are compared, in standard deviations: 0.6. A more
+// cautious one repeats more and finds less.
+const caution = 0.2533471031357997
+
+// quantile is what the function is below at a point, most likely.
+func (q acquisition) quantile(mean, sd float64) float64 {
+	if q.noise == 0 {
+		return mean
+	}
+	return mean + caution*sd
+}
+
+// improvement is the logarithm of by how much the quantile at a point, when it has been
+// measured there, is expected to be below the lowest; and its derivatives. Without noise it
+// is expected improvement, with noise expected quantile improvement (Picheny, Ginsbourger,
+// Richet and Caplin, "Quantile-Based Optimization of Noisy Computer Experiments with Tunable
+// Precision", Technometrics 55, 2013): a point that was lucky is worth another measurement.
+func (q acquisition) improvement(mean, sd float64) (value, byMean, bySD float64) {
+	if q.noise == 0 {
+		return gp.LogImprovement(mean, sd, q.best)
+	}
+	all := math.Sqrt(sd*sd + q.noise)
+	after := sd * math.Sqrt(q.noise) / all // the deviation that is left after
+	moves := sd * sd / all                 // by which the mean will move
+	value, byMean, byMoves := gp.LogImprovement(mean+caution*after, moves, q.best)
+	cube := all * all * all
+	return value, byMean, byMean*caution*q.noise*math.Sqrt(q.noise)/cube + byMoves*(2*sd/all-sd*sd*sd/cube)
+}
+
 type scored struct {
 	x     []float64
 	value float64
 }
 
 // maximize looks at points all over the space and near the seeds, and climbs from the best.
-// It gives the best of all that it met that was not tried; false: all were.
+// It gives the best of all that it met that was not tried, or is worth it to be tried again;
+// false: all were.
 func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
 	var xs [][]float64
 	for range candidates / 2 {
@@ -51,6 +82,9 @@ func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
 	for _, x := range xs {
 		q.settle(x)
 	}
+	if q.noise > 0 {
+		xs = append(xs, seeds...)
+	}
 	pool := q.score(xs)
 	best(pool)
 	for _, from := range pool[:min(climbs, len(pool))] {
@@ -58,7 +92,7 @@ func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
 	}
 	best(pool)
 	for _, c := range pool {
-		if p := q.settle(c.x); !q.tried(p) {
+		if p := q.settle(c.x); q.noise > 0 || !q.tried(p) {
 			return p, c.value, true
 		}
 	}
@@ -116,7 +150,7 @@ func (q acquisition) score(xs [][]float64) []scored {
 	means, variances := q.m.Each(xs)
 	out := make([]scored, len(xs))
 	for i, x := range xs {
-		v, _, _ := gp.LogImprovement(means[i], math.Sqrt(variances[i]), q.best)
+		v, _, _ := q.improvement(means[i], math.Sqrt(variances[i]))
 		out[i] = scored{x, v}
 	}
 	return out
@@ -182,7 +216,7 @@ func (q acquisition) ascend(from []float64) []float64 {
 		}
 		mean, variance := q.m.Gradient(x, dMean, dVariance)
 		sd := math.Sqrt(variance)
-		v, byMean, bySD := gp.LogImprovement(mean, sd, q.best)
+		v, byMean, bySD := q.improvement(mean, sd)
 		for i, j := range moving {
 			gradient[i] = -(byMean*dMean[j] + bySD*dVariance[j]/(2*sd)) * math.Sin(theta[i]) / 2
 		}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sort"
 
+	"ratchet/internal/research"
 	"ratchet/internal/search/gp"
 	"ratchet/study"
 )
@@ -19,9 +20,10 @@ const (
 type observed struct {
 	axes  axes
 	x     [][]float64
-	y     []float64 // lower is better
-	noise []float64 // how much of one trial's noise each has
-	worst int       // this many at the end have no value: they failed, and got the worst
+	y     []float64   // lower is better
+	noise []float64   // by which the noise of each differs
+	parts [][]float64 // of each: the values that y is the mean of
+	worst int         // this many at the end have no value: they failed, and got the worst
 }
 
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
@@ -38,13 +40,20 @@ func (q query) observe() observed {
 		obs.x = append(obs.x, a.point(x.Parameters))
 		obs.y = append(obs.y, q.lower(*x.Value))
 		obs.noise = append(obs.noise, 1)
+		var parts []float64
+		for _, t := range x.Trials {
+			if v, ok := t.Metrics()[q.st.Objective.Metric]; ok && t.Purpose == research.ForSearch {
+				parts = append(parts, q.lower(v))
+			}
+		}
+		obs.parts = append(obs.parts, parts)
 	}
 	if len(obs.y) == 0 {
 		return obs
 	}
 	worst := slices.Max(obs.y)
 	for _, x := range failed {
-		obs.x, obs.y, obs.noise = append(obs.x, x), append(obs.y, worst), append(obs.noise, 1)
+		obs.x, obs.y, obs.noise, obs.parts = append(obs.x, x), append(obs.y, worst), append(obs.noise, 1), append(obs.parts, nil)
 	}
 	obs.worst = len(failed)
 	return obs
@@ -71,12 +80,48 @@ func (o observed) thin(most int) observed {
 	slices.Sort(kept)
 	t := observed{axes: o.axes}
 	for _, i := range kept {
-		t.x, t.y, t.noise = append(t.x, o.x[i]), append(t.y, o.y[i]), append(t.noise, o.noise[i])
+		t.x, t.y, t.noise, t.parts = append(t.x, o.x[i]), append(t.y, o.y[i]), append(t.noise, o.noise[i]), append(t.parts, o.parts[i])
 		if i >= n-o.worst {
 			t.worst++
 		}
 	}
 	return t
+}
+
+// vary gives the variance of the mean of an experiment's trials on a scale, and sets by what
+// that of each differs: the variance within each, drawn towards that within all as if four
+// more trials of each were known. false: no experiment has several trials.
+func (o observed) vary(w warp) (float64, bool) {
+	const drawn = 4
+	within := make([]float64, len(o.parts))
+	sum, freedom, trials := 0.0, 0, 0
+	for i, parts := range o.parts {
+		if len(parts) < 2 {
+			continue
+		}
+		z := w.all(parts)
+		mean := 0.0
+		for _, v := range z {
+			mean += v / float64(len(z))
+		}
+		for _, v := range z {
+			within[i] += (v - mean) * (v - mean)
+		}
+		sum += within[i]
+		freedom += len(parts) - 1
+		trials = len(parts)
+	}
+	if freedom == 0 {
+		return 0, false
+	}
+	all := sum / float64(freedom)
+	for i, parts := range o.parts {
+		o.noise[i] = 1
+		if len(parts) > 1 && all > 0 {
+			o.noise[i] = (within[i]/all + drawn) / float64(len(parts)-1+drawn)
+		}
+	}
+	return all / float64(trials), true
 }
 
 // fitted are a model's parameters and the scale of its outcomes.
@@ -92,11 +137,18 @@ func fit(o observed, start gp.Hyper) fitted {
 	metric := o.axes.metric()
 	prior := gp.NewPrior(len(metric))
 	l := gp.NewLikelihood(metric, o.x, o.noise, prior)
+	measure := func(w warp) {
+		if v, ok := o.vary(w); ok {
+			prior.Noise = gp.Normal{Mean: math.Log(max(v, 1e-8)), SD: 0.5}
+			l.Prior(prior)
+		}
+	}
 	evaluations := 12
 	if len(start) != len(metric)+2 {
 		start, evaluations = prior.Mode(len(metric)), 40
 	}
 	w := bestWarp(l, o.y, start)
+	measure(w)
 	h, at := l.Fit(w.all(o.y), start, evaluations)
 	if len(o.y) < 60 {
 		if again, other := l.Fit(w.all(o.y), prior.Mode(len(metric)), 30); other > at {
@@ -105,6 +157,7 @@ func fit(o observed, start gp.Hyper) fitted {
 	}
 	if again := bestWarp(l, o.y, h); again != w {
 		w = again
+		measure(w)
 		h, _ = l.Fit(w.all(o.y), h, evaluations)
 	}
 	return fitted{h, w}
@@ -135,21 +188,24 @@ func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
 			m, obs.x = believing, x
 		}
 	}
-	acq := acquisition{axes: q.axes, m: m, fixed: q.fixed, tried: q.s.Tried, r: q.r, best: math.Inf(1)}
+	acq := acquisition{axes: q.axes, m: m, fixed: q.fixed, tried: q.s.Tried, r: q.r, noise: f.h.Noise()}
+	if acq.noise < leastRepeated {
+		acq.noise = 0
+	}
 	// The best of the arm as the model has them: what noise made of them does not count.
-	means, _ := m.Each(obs.x)
+	means, variances := m.Each(obs.x)
 	var seeds []scored
 	for i, x := range obs.x {
 		at := slices.Clone(x)
 		if acq.settle(at); slices.Equal(at, x) {
-			seeds = append(seeds, scored{at, -means[i]})
+			seeds = append(seeds, scored{at, -acq.quantile(means[i], math.Sqrt(variances[i]))})
 		}
 	}
 	if len(seeds) == 0 { // nothing of this arm is known: the best of all, made to fit
 		at := slices.Clone(obs.x[slices.Index(means, slices.Min(means))])
 		acq.settle(at)
-		mean, _ := m.At(at)
-		seeds = append(seeds, scored{at, -mean})
+		mean, variance := m.At(at)
+		seeds = append(seeds, scored{at, -acq.quantile(mean, math.Sqrt(variance))})
 	}
 	best(seeds)
 	acq.best = -seeds[0].value
@@ -160,6 +216,10 @@ func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
 	p, _, ok := acq.maximize(near)
 	return p, rounded(f.h), ok
 }
+
+// leastRepeated is the variance of noise, as a part of that of the outcomes, from which on a
+// configuration may be tried again.
+const leastRepeated = 1e-3
 
 // rounded keeps what a later fit needs of parameters to begin there.
 func rounded(h gp.Hyper) gp.Hyper {

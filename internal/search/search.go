@@ -19,6 +19,8 @@ import (
 type Proposal struct {
 	Arm        int
 	Parameters study.Params
+	Repeats    string  // the experiment whose configuration it is, with Seeds; empty: it is new
+	Seeds      []int64 // of the repetition
 	Rungs      []research.Rung
 	By         research.Proposer
 }
@@ -57,7 +59,11 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 		q.arm = (index + turn) % len(s.Plan.Arms)
 		q.fixed = s.Plan.Arms[q.arm]
 		if p, by, ok := q.next(method); ok {
-			return Proposal{Arm: q.arm, Parameters: p, Rungs: rungs(st, q.known), By: by}, true
+			out := Proposal{Arm: q.arm, Parameters: p, Rungs: rungs(st, q.known), By: by}
+			if out.Repeats = s.First(p); out.Repeats != "" {
+				out.Seeds = s.AgainSeeds(index)
+			}
+			return out, true
 		}
 	}
 	return Proposal{}, false

@@ -17,6 +17,9 @@ type Hyper []float64
 func (h Hyper) amplitude() float64 { return math.Exp(h[len(h)-2]) }
 func (h Hyper) noise() float64     { return math.Exp(h[len(h)-1]) }
 
+// Noise is the variance of the noise.
+func (h Hyper) Noise() float64 { return h.amplitude() * h.noise() }
+
 // Length is the length scale of an axis.
 func (h Hyper) Length(axis int) float64 { return math.Exp(h[axis]) }
 
@@ -93,6 +96,9 @@ func NewLikelihood(axes []Axis, x [][]float64, noise []float64, prior Prior) *Li
 	l.alpha = make([]float64, n)
 	return l
 }
+
+// Prior replaces the prior.
+func (l *Likelihood) Prior(p Prior) { l.prior = p }
 
 func vector(x []float64) blas64.Vector { return blas64.Vector{N: len(x), Inc: 1, Data: x} }
 
