@@ -75,10 +75,27 @@ func (a *app) showRun(r *report.Results) error {
 				good++
 			}
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, value, good, len(x.Trials), report.Parameters(x.Parameters))
+		parameters := report.Parameters(x.Parameters)
+		if x.Repeats != "" {
+			parameters += ", measured again after " + x.Repeats
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, value, good, len(x.Trials), parameters)
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if how := r.HowSearched(); how != "" {
+		a.printf("\n%s\n", how)
+	}
+	if len(r.Importance) > 0 && r.Importance[0].Share > 0 {
+		a.printf("\n")
+		fmt.Fprintln(w, "PARAMETER\tEXPLAINS\tBETWEEN\tWITH OTHERS")
+		for _, i := range r.Importance {
+			fmt.Fprintf(w, "%s\t%.0f %%\t%.0f and %.0f %%\t%.0f %%\n", i.Parameter, 100*i.Share, 100*i.Low, 100*i.High, 100*i.Total)
+		}
+		if err := w.Flush(); err != nil {
+			return err
+		}
 	}
 	for i, c := range r.Code() {
 		a.printf("%scode of %s: %s\n", map[bool]string{true: "\n"}[i == 0], map[bool]string{true: "the study", false: c.Folder}[c.Folder == "."], c.Text())

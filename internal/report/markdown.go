@@ -47,6 +47,9 @@ func markdown(r *Results, of shown) []byte {
 		}
 	}
 	p("\n## Record\n")
+	if how := r.HowSearched(); how != "" {
+		p("* %s", how)
+	}
 	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
 	for _, c := range r.Code() {
 		p("* Code of %s: %s", map[bool]string{true: "the study", false: "`" + c.Folder + "`"}[c.Folder == "."], escape(c.Text()))
@@ -61,6 +64,29 @@ func markdown(r *Results, of shown) []byte {
 	p("* Digest of the results: `%s`", r.Digest)
 	p("\nEvery trial with its seed, metrics and evidence is in [tables/trials.csv](tables/trials.csv) and in [report.html](report.html).")
 	return []byte(b.String())
+}
+
+// together says which pairs of parameters explain more than both on their own.
+func (r *Results) together() (out []string) {
+	said := map[string]bool{}
+	for _, i := range r.Importance {
+		for _, w := range i.With {
+			if said[w.Parameter] {
+				continue
+			}
+			out = append(out, fmt.Sprintf("%s and %s together explain %.0f %% beyond what each does.", i.Parameter, w.Parameter, 100*w.Share))
+		}
+		said[i.Parameter] = true
+	}
+	return out
+}
+
+// HowSearched says by which method the configurations were found, and why by it.
+func (r *Results) HowSearched() string {
+	if r.Plan == nil || r.Plan.Search == nil {
+		return ""
+	}
+	return fmt.Sprintf("Searched by %s: %s", r.Plan.Search.Method, r.Plan.Search.Why)
 }
 
 // mostNoted is how many notes on trials the report in Markdown has.
@@ -148,6 +174,9 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 	}
 	if len(r.Importance) > 0 {
 		p("![Importance of the parameters](plots/importance.svg)\n")
+		for _, line := range r.together() {
+			p("%s\n", escape(line))
+		}
 		for _, name := range of.Slices {
 			p("![The objective by a parameter](plots/%s.svg)\n", name)
 		}

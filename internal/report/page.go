@@ -44,6 +44,7 @@ func (w *writer) page(name string, r *Results, of shown) {
 			}
 			return ""
 		},
+		"together": r.together, "searched": r.HowSearched,
 		"has":     func(name string) bool { return len(of.Plots[name]) > 0 },
 		"size":    func(n int64) string { return study.Bytes(n).String() },
 		"trialID": func(experiment string, seed int64) string { return trialAnchor(r, experiment, seed) },

@@ -301,7 +301,7 @@ func sideOf(p research.Pair, i int) float64 {
 }
 
 // importancePlot shows how much of the objective's variance each parameter
-// explains on its own.
+// explains on its own, and how sure that is.
 func importancePlot(r *Results) *plot.Plot {
 	if len(r.Importance) == 0 {
 		return nil
@@ -309,18 +309,30 @@ func importancePlot(r *Results) *plot.Plot {
 	p := newPlot("share of the variance explained", "")
 	values := make(plotter.Values, len(r.Importance))
 	names := make([]string, len(r.Importance))
+	var ranges importanceRanges
 	for i, imp := range r.Importance {
 		at := len(values) - 1 - i // the most important on top
-		values[at], names[at] = math.Max(imp.Share, 0), fmt.Sprintf("%s (%d)", imp.Parameter, imp.N)
+		values[at], names[at] = imp.Share, fmt.Sprintf("%s (%d)", imp.Parameter, imp.N)
+		ranges.XYs = append(ranges.XYs, plotter.XY{X: imp.Share, Y: float64(at)})
+		ranges.XErrors = append(ranges.XErrors, struct{ Low, High float64 }{imp.Share - imp.Low, imp.High - imp.Share})
 	}
 	bars, err := plotter.NewBarChart(values, 0.5*vg.Centimeter)
 	if err != nil {
 		return nil
 	}
+	errors, err := plotter.NewXErrorBars(ranges)
+	if err != nil {
+		return nil
+	}
 	bars.Horizontal, bars.Color, bars.LineStyle.Width = true, blue, 0
-	p.Add(bars)
+	p.Add(bars, errors)
 	p.NominalY(names...)
 	p.X.Min, p.X.Max = 0, 1
 	p.Y.Min, p.Y.Max = -0.5, float64(len(values))-0.5
 	return p
+}
+
+type importanceRanges struct {
+	plotter.XYs
+	plotter.XErrors
 }

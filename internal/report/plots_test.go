@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"ratchet/internal/research"
-	"ratchet/internal/stats"
+	"ratchet/internal/search"
 	"ratchet/study"
 )
 
@@ -19,7 +19,7 @@ func TestExtremePlots(t *testing.T) {
 				{ID: "e0001", Value: &a, Parameters: study.Params{"x": a, "y": "a", "z": true}}, {ID: "e0002", Value: &b, Parameters: study.Params{"x": b, "y": "b", "z": study.Literal("[1]")}},
 				{ID: "e0003", Value: &b, Parameters: study.Params{"x": 0.0}},
 			}}
-			r.Importance = []stats.Importance{{Parameter: "x", Share: 0.5, N: 3}, {Parameter: "y", N: 2}, {Parameter: "z", N: 2}}
+			r.Importance = []search.Importance{{Parameter: "x", Share: 0.5, N: 3}, {Parameter: "y", N: 2}, {Parameter: "z", N: 2}}
 			r.Failures = []Failure{{Class: research.Timeout, After: math.Abs(a)}, {Class: research.Transient, Final: true}}
 			r.Hypotheses = []Hypothesis{{
 				ID: "h", A: Side{Mean: &a, Interval: &[2]float64{a, a}}, B: Side{Mean: &b, Interval: &[2]float64{b, b}},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"ratchet/internal/research"
+	"ratchet/internal/search"
 	"ratchet/internal/stats"
 	"ratchet/study"
 )
@@ -35,7 +36,7 @@ type Results struct {
 	Hypotheses   []Hypothesis           `json:"hypotheses"`
 	Best         *Best                  `json:"best"`
 	Experiments  []Experiment           `json:"experiments"`
-	Importance   []stats.Importance     `json:"importance"`
+	Importance   []search.Importance    `json:"importance"`
 	Gates        []Gate                 `json:"gates"`
 	Review       []research.Check       `json:"review"`
 	Reproduction *research.Reproduction `json:"reproduction"`
@@ -125,8 +126,11 @@ type Experiment struct {
 	Parent     string       `json:"parent,omitempty"`
 	Arm        int          `json:"arm"`
 	Parameters study.Params `json:"parameters"`
-	Value      *float64     `json:"value"` // mean of the objective over the search's seeds
-	Trials     []Trial      `json:"trials"`
+	// Repeats is the experiment whose configuration was measured again; empty: it was new.
+	Repeats string   `json:"repeats,omitempty"`
+	Method  string   `json:"method,omitempty"` // of the search that proposed it
+	Value   *float64 `json:"value"`            // mean of the objective over the search's seeds
+	Trials  []Trial  `json:"trials"`
 }
 
 // Trial is one experiment with one seed.
@@ -207,7 +211,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	st := s.Created.Study
 	r := &Results{
 		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
-		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: stats.Importances(s),
+		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: search.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Retried: s.Retried, Environment: environment, Journal: head,
 		Usage: Totals{
@@ -243,7 +247,10 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 }
 
 func (r *Results) experiment(st *study.Study, x *research.Experiment, began time.Time) {
-	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Value: x.Value, Trials: []Trial{}}
+	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Repeats: x.Repeats, Value: x.Value, Trials: []Trial{}}
+	if x.By != nil {
+		e.Method = x.By.Method
+	}
 	for _, t := range x.Trials {
 		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
 		if trial.Metrics == nil {

@@ -27,18 +27,30 @@ type observed struct {
 }
 
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
-// the worst that had one.
+// the worst that had one. Where trials are stopped early, an outcome is the value at the
+// latest step that enough of them have reached (Falkner, Klein and Hutter, "BOHB: Robust and
+// Efficient Hyperparameter Optimization at Scale", ICML 2018).
 func (q query) observe() observed {
 	a := q.axes
 	obs := observed{axes: a}
+	value := func(x *research.Experiment) (float64, bool) {
+		if x.Value == nil {
+			return 0, false
+		}
+		return *x.Value, true
+	}
+	if step := q.step(); step > 0 {
+		value = func(x *research.Experiment) (float64, bool) { return atRung(x, step) }
+	}
 	var failed [][]float64
 	for _, x := range q.known {
-		if x.Value == nil {
+		v, ok := value(x)
+		if !ok {
 			failed = append(failed, a.point(x.Parameters))
 			continue
 		}
 		obs.x = append(obs.x, a.point(x.Parameters))
-		obs.y = append(obs.y, q.lower(*x.Value))
+		obs.y = append(obs.y, q.lower(v))
 		obs.noise = append(obs.noise, 1)
 		var parts []float64
 		for _, t := range x.Trials {
@@ -57,6 +69,31 @@ func (q query) observe() observed {
 	}
 	obs.worst = len(failed)
 	return obs
+}
+
+// step is the latest step of successive halving that enough experiments have reached for a
+// model; 0: the end, or there is none.
+func (q query) step() int {
+	steps := RungSteps(q.st.Search)
+	if len(steps) == 0 || q.valued() >= q.startup() {
+		return 0
+	}
+	for i := len(steps) - 1; i >= 0; i-- {
+		if n := len(q.reached(steps[i])); n >= q.startup() {
+			return steps[i]
+		}
+	}
+	return 0
+}
+
+// reached are the values at a step of the known experiments that got there.
+func (q query) reached(step int) (values []float64) {
+	for _, x := range q.known {
+		if v, ok := atRung(x, step); ok {
+			values = append(values, v)
+		}
+	}
+	return values
 }
 
 // thin keeps a number of observations: the better half of them the best there are, the rest
@@ -131,8 +168,8 @@ type fitted struct {
 }
 
 // fit finds the parameters of a process that make the observations likely, from where an
-// earlier fit ended.
-func fit(o observed, start gp.Hyper) fitted {
+// earlier fit ended, and the scale on which they are, of those that scale gives.
+func fit(o observed, start gp.Hyper, scale func(*gp.Likelihood, []float64, gp.Hyper) warp) fitted {
 	o = o.thin(mostFitted)
 	metric := o.axes.metric()
 	prior := gp.NewPrior(len(metric))
@@ -147,7 +184,7 @@ func fit(o observed, start gp.Hyper) fitted {
 	if len(start) != len(metric)+2 {
 		start, evaluations = prior.Mode(len(metric)), 40
 	}
-	w := bestWarp(l, o.y, start)
+	w := scale(l, o.y, start)
 	measure(w)
 	h, at := l.Fit(w.all(o.y), start, evaluations)
 	if len(o.y) < 60 {
@@ -155,7 +192,7 @@ func fit(o observed, start gp.Hyper) fitted {
 			h = again
 		}
 	}
-	if again := bestWarp(l, o.y, h); again != w {
+	if again := scale(l, o.y, h); again != w {
 		w = again
 		measure(w)
 		h, _ = l.Fit(w.all(o.y), h, evaluations)
@@ -169,7 +206,7 @@ func fit(o observed, start gp.Hyper) fitted {
 // Well-Suited to Parallelize Optimization", 2010). What was learned in other arms counts.
 // It returns the parameters of the model, from which the next fit begins.
 func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
-	f := fit(q.obs, start)
+	f := fit(q.obs, start, bestWarp)
 	obs := q.obs.thin(mostExact)
 	z := f.warp.all(obs.y)
 	metric := q.axes.metric()

@@ -29,15 +29,11 @@ func RungSteps(s study.Search) []int {
 // Parallel Hyperparameter Tuning", MLSys 2020), with the bars fixed when the
 // experiment is proposed, from outcomes that do not depend on timing. A rung
 // that fewer than Eta experiments have reached has no bar.
-func rungs(st *study.Study, known []*research.Experiment) []research.Rung {
+func (q query) rungs() []research.Rung {
+	st := q.st
 	var out []research.Rung
 	for _, step := range RungSteps(st.Search) {
-		var values []float64
-		for _, x := range known {
-			if v, ok := atRung(x, step); ok {
-				values = append(values, v)
-			}
-		}
+		values := q.reached(step)
 		if len(values) < st.Search.Eta {
 			break // later rungs have fewer still
 		}

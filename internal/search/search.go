@@ -59,7 +59,7 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 		q.arm = (index + turn) % len(s.Plan.Arms)
 		q.fixed = s.Plan.Arms[q.arm]
 		if p, by, ok := q.next(method); ok {
-			out := Proposal{Arm: q.arm, Parameters: p, Rungs: rungs(st, q.known), By: by}
+			out := Proposal{Arm: q.arm, Parameters: p, Rungs: q.rungs(), By: by}
 			if out.Repeats = s.First(p); out.Repeats != "" {
 				out.Seeds = s.AgainSeeds(index)
 			}
@@ -100,7 +100,7 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 		p, ok := q.axes.first(q.fixed, q.s.Proposed(q.arm), true, q.s.Tried)
 		return p, by, ok
 	case study.GP, study.TPE, study.CMA, study.Halving:
-		if q.valued() < q.startup() {
+		if q.valued() < q.startup() && q.step() == 0 {
 			by.Method = study.Sobol
 			break
 		}

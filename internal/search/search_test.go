@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"ratchet/internal/proof"
 	"ratchet/internal/research"
 	"ratchet/internal/search"
 	"ratchet/study"
@@ -95,7 +96,7 @@ func (l *lab) run(pick func(open int) int) []search.Proposal {
 				break
 			}
 			out = append(out, p)
-			l.append(research.ExperimentProposed{Action: action.ID, Experiment: fmt.Sprintf("e%d", i+1), Arm: p.Arm, Parameters: p.Parameters, Rungs: p.Rungs, By: &p.By})
+			l.append(research.ExperimentProposed{Action: action.ID, Experiment: fmt.Sprintf("e%d", i+1), Arm: p.Arm, Parameters: p.Parameters, Repeats: p.Repeats, Seeds: p.Seeds, Rungs: p.Rungs, By: &p.By})
 		}
 		if len(l.s.Open) == 0 {
 			return out
@@ -131,7 +132,7 @@ func TestTimingChangesNothing(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
 				parallel := rapid.IntRange(1, 8).Draw(r, "parallel")
 				shuffle := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "order"), 1))
-				st := mixed(method, 30, parallel)
+				st := mixed(method, proof.Of(16, 30), parallel)
 				want := newLab(t, st, study.Params{"kind": "c"}).run(first)
 				got := newLab(t, st, study.Params{"kind": "c"}).run(func(n int) int { return shuffle.IntN(min(n, parallel)) })
 				if diff := cmp.Diff(want, got); diff != "" {
@@ -275,6 +276,42 @@ func TestTPEFindsMore(t *testing.T) {
 	// Of equal methods, 28 or more of 40 would win with a chance of 0.8 %.
 	if wins < 28 {
 		t.Errorf("TPE is ahead of random search in %d of %d searches", wins, n)
+	}
+}
+
+// TestLuckIsMeasuredAgain: where trials of one configuration differ much, the best are
+// measured again with other seeds, and the best is by all of its trials; where they do not
+// differ, nothing is measured twice.
+func TestLuckIsMeasuredAgain(t *testing.T) {
+	for _, noise := range []float64{0, 1} {
+		st := mixed(study.GP, 60, 1)
+		st.Search.Seeds = 2
+		l := newLab(t, st)
+		l.value = func(p study.Params, seed int64) (float64, research.Class) {
+			r := rand.New(rand.NewPCG(uint64(seed), uint64(len(p.Key()))))
+			return bowl(p) + noise*r.NormFloat64(), research.Succeeded
+		}
+		again := 0
+		for i, p := range l.run(first) {
+			if p.Repeats == "" {
+				continue
+			}
+			again++
+			of := l.s.Experiment(p.Repeats)
+			if of == nil || of.Index >= i || of.Parameters.Key() != p.Parameters.Key() || len(p.Seeds) != 2 {
+				t.Fatalf("proposal %d repeats %q with %v", i, p.Repeats, p.Seeds)
+			}
+			for _, seed := range p.Seeds {
+				for _, other := range of.Trials {
+					if other.Seed == seed {
+						t.Errorf("a seed is used again")
+					}
+				}
+			}
+		}
+		if noise == 0 && again > 0 || noise > 0 && again == 0 {
+			t.Errorf("with noise %v, %d are measured again", noise, again)
+		}
 	}
 }
 

@@ -315,41 +315,6 @@ func TestVerdictsAgreeWithTheirFigures(t *testing.T) {
 	})
 }
 
-// TestImportances: one parameter decides the value, another does nothing. By
-// hand: of kind, between the groups is 6·0.25 = 1.5 of 1.5 in all.
-func TestImportances(t *testing.T) {
-	s := &research.State{Created: research.RunCreated{Study: &study.Study{Parameters: []study.Parameter{
-		{Name: "noise", Kind: study.Float, Low: 0, High: 1}, {Name: "kind", Kind: study.Categorical, Values: []any{"a", "b"}}, {Name: "absent", Kind: study.Int},
-	}}}}
-	for i := range 6 {
-		v := float64(i % 2)
-		s.Experiments = append(s.Experiments, &research.Experiment{
-			ExperimentProposed: research.ExperimentProposed{Parameters: study.Params{"kind": []any{"a", "b"}[i%2], "noise": float64(i/2) / 3}}, Value: &v,
-		})
-	}
-	got := Importances(s)
-	if got[0].Parameter != "kind" || got[0].N != 6 {
-		t.Fatalf("%+v", got)
-	}
-	near(t, "the share of kind", got[0].Share, 1, 1e-12)
-	near(t, "the share of noise", got[1].Share, 0, 1e-12)
-	near(t, "the share of a parameter that is never there", got[2].Share, 0, 0)
-}
-
-// TestImportanceByHand: ω² of {1,2,3}, {2,3,4}: between 1.5, within 4, so
-// (1.5 − 1) / (5.5 + 1) = 1/13.
-func TestImportanceByHand(t *testing.T) {
-	near(t, "ω²", omegaSquared([]float64{1, 2, 3, 2, 3, 4}, []string{"a", "a", "a", "b", "b", "b"}), 1.0/13, 1e-12)
-}
-
-func TestGroupsKeepEqualValuesTogether(t *testing.T) {
-	d := study.Parameter{Kind: study.Int, Low: 1, High: 9}
-	got := groups(d, []any{1.0, 1.0, 1.0, 1.0, 2.0, 3.0, 9.0, 9.0})
-	if got[0] != got[3] || got[6] != got[7] || got[0] == got[7] || len(slices.Compact(slices.Sorted(slices.Values(got)))) > mostGroups {
-		t.Errorf("groups %v", got)
-	}
-}
-
 // TestResidual against R 4: sigma(lm(v ~ row + column)) of this table.
 func TestResidual(t *testing.T) {
 	near(t, "the residual deviation", residual([][]float64{{1, 2, 4}, {2, 3, 4.5}, {5, 5.5, 8}}), 0.2635231, 5e-8)

@@ -25,7 +25,7 @@ func runs() []Run {
 		Created: research.RunCreated{Run: "agent-1", Study: &study.Study{Name: "agent", Objective: study.Objective{Metric: "y", Goal: study.Maximize}, Models: &study.Models{}}},
 		Status:  research.Running, Stage: "experimenting", Began: time.Unix(100, 0), Time: time.Unix(200, 500_000_000), Frontier: 1,
 		Plan: &research.Plan{Experiments: 4}, Alerts: []research.Alert{warning, warning},
-		Experiments: []*research.Experiment{{Value: &value, Trials: []*research.Trial{
+		Experiments: []*research.Experiment{{Value: &value, Means: map[string]float64{"y": value}, Trials: []*research.Trial{
 			{Attempts: []research.Attempt{{Class: research.Timeout}, {Class: research.Succeeded}}}, {Attempts: []research.Attempt{{Class: research.Succeeded}}},
 		}}},
 		Tally: research.Tally{Wall: 12.5, CPU: 30, Memory: 1 << 20},

@@ -82,6 +82,12 @@ func (m *Model) At(x []float64) (mean, variance float64) {
 	return mean, m.left(blas64.Dot(vector(m.k), vector(m.k)))
 }
 
+// Mean is the mean of the function at a point.
+func (m *Model) Mean(x []float64) float64 {
+	m.covariances(x, m.k, nil)
+	return m.mean + blas64.Dot(vector(m.k), vector(m.alpha))
+}
+
 // left is the variance of which a part was explained.
 func (m *Model) left(explained float64) float64 {
 	return m.h.amplitude() * max(1-explained, 1e-12)
