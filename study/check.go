@@ -96,7 +96,7 @@ func (p *parsing) checkSides() {
 	for _, l := range p.pending {
 		d, known := p.s.Parameter(l.e.Key)
 		if !known {
-			p.unknownParameter(l.e.At, l.e.Key, fmt.Sprintf("the hypothesis compares %q, which is not a parameter", l.e.Key))
+			p.unknownParameter(l.e.At, l.e.Key, fmt.Sprintf("%s %q, which is not a parameter", l.what, l.e.Key))
 		} else if !d.Allows(l.v) {
 			p.Complain(l.e.Value, fmt.Sprintf("%q is never %s", d.Name, FormatValue(l.v)), "%s", allowed(d))
 		}

@@ -262,17 +262,38 @@ func (p *parsing) search(n ast.Node) {
 		},
 		"experiments": func(n ast.Node) { s.Experiments = p.Whole(n, "search.experiments", 1, 1_000_000) },
 		"seeds":       func(n ast.Node) { s.Seeds = p.Whole(n, "search.seeds", 1, 1000) },
+		"stop":        func(n ast.Node) { s.Stop = p.Choice(n, "search.stop", StopHalving, StopMedian, StopCurve) },
 		"eta":         func(n ast.Node) { s.Eta = p.Whole(n, "search.eta", 2, 100) },
 		"min_step":    func(n ast.Node) { s.MinStep = p.Whole(n, "search.min_step", 1, 1<<30) },
+		"brackets":    func(n ast.Node) { s.Brackets = p.Whole(n, "search.brackets", 1, 10) },
+		"error":       func(n ast.Node) { s.Error = p.Number(n, "search.error", 0.0001, 0.5) },
+		"enough":      func(n ast.Node) { s.Enough = p.Number(n, "search.enough", 0, math.MaxFloat64) },
+		"start": func(n ast.Node) {
+			for i, n := range p.List(n, "search.start") {
+				s.Start = append(s.Start, p.some(n, fmt.Sprintf("search.start[%d]", i), "the search starts with"))
+			}
+		},
 	})
-	if s.Method == Halving {
-		s.Eta = max(s.Eta, 0)
+	if models := []string{Auto, GP, Halving}; s.Enough != 0 && !slices.Contains(models, s.Method) {
+		p.Complain(n, fmt.Sprintf("enough goes by what a model expects, and %s has none", s.Method), "set method to auto, gp or halving, or remove it")
+	}
+	switch stops := s.Stops(); {
+	case stops != "":
 		if s.Eta == 0 {
 			s.Eta = 3
 		}
 		s.MinStep = max(s.MinStep, 1)
-	} else if s.Eta != 0 || s.MinStep != 0 {
-		p.Complain(n, "eta and min_step are of successive halving", "set method: halving, or remove them")
+		if stops != StopHalving && s.Brackets != 0 {
+			p.Complain(n, "brackets are of successive halving", "set stop: halving, or remove them")
+		}
+		if stops != StopCurve && s.Error != 0 {
+			p.Complain(n, "error is of the rule that extrapolates curves", "set stop: curve, or remove it")
+		}
+		if stops == StopCurve && s.Error == 0 {
+			s.Error = 0.05
+		}
+	case s.Eta != 0 || s.MinStep != 0 || s.Brackets != 0 || s.Error != 0:
+		p.Complain(n, "eta, min_step, brackets and error say how trials are stopped, and nothing stops them", "set stop: halving, median or curve, or remove them")
 	}
 }
 

@@ -42,8 +42,8 @@ func (p *parsing) checkEvaluation(seen map[string]bool) {
 	if !seen["objective"] {
 		p.Complain(at, "there is an evaluation, and no objective", "add `objective: {metric: accuracy, goal: maximize}`, of a metric that the evaluation reports")
 	}
-	if p.s.Search.Method == Halving {
-		p.Complain(at, "successive halving stops trials by what the program itself reports", "choose another search method, or remove the evaluation")
+	if p.s.Search.Stops() != "" {
+		p.Complain(at, "trials are stopped by what the program itself reports", "remove search.stop, or choose another method than halving, or remove the evaluation")
 	}
 	for _, file := range e.Files {
 		for _, f := range p.s.Program.Files {

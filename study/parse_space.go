@@ -196,7 +196,7 @@ func (p *parsing) compare(n ast.Node, h *Hypothesis) {
 				p.at["side "+h.ID+what+" "+e.Key] = e.Value
 				if v, ok := p.value(e.Value, what+"."+e.Key); ok {
 					(*to)[e.Key] = v
-					p.sideValue(e, v)
+					p.pending = append(p.pending, later{e, v, "the hypothesis compares"})
 				}
 			}
 		}
@@ -216,8 +216,19 @@ func (p *parsing) compare(n ast.Node, h *Hypothesis) {
 // later holds a check of a value against a parameter until all parameters
 // have been read, whatever the order of the file.
 type later struct {
-	e yamlfile.Entry
-	v any
+	e    yamlfile.Entry
+	v    any
+	what string // that it is done with the parameter
 }
 
-func (p *parsing) sideValue(e yamlfile.Entry, v any) { p.pending = append(p.pending, later{e, v}) }
+// some reads values of some parameters.
+func (p *parsing) some(n ast.Node, where, what string) Params {
+	out := Params{}
+	for _, e := range p.Mapping(n, where) {
+		if v, ok := p.value(e.Value, where+"."+e.Key); ok {
+			out[e.Key] = v
+			p.pending = append(p.pending, later{e, v, what})
+		}
+	}
+	return out
+}

@@ -211,11 +211,39 @@ type Search struct {
 	Method      string `json:"method"`
 	Experiments int    `json:"experiments"` // configurations to try
 	Seeds       int    `json:"seeds"`       // trials of each
-	// Eta, MinStep are of successive halving: at the steps MinStep·Eta^k a
-	// trial goes on only if it is among the best 1/Eta.
-	Eta     int `json:"eta,omitempty"`
-	MinStep int `json:"min_step,omitempty"`
+	// Stop is the rule by which trials that fall behind are stopped; empty: none is, unless
+	// Method is Halving.
+	Stop string `json:"stop,omitempty"`
+	// At the steps MinStep·Eta^k trials are compared. By successive halving one goes on only
+	// if it is among the best 1/Eta; of Brackets groups of experiments, each begins to compare
+	// one such step later than the one before.
+	Eta      int `json:"eta,omitempty"`
+	MinStep  int `json:"min_step,omitempty"`
+	Brackets int `json:"brackets,omitempty"`
+	// Error is the chance that a trial is stopped which would have become the best, by the
+	// rule StopCurve.
+	Error float64 `json:"error,omitempty"`
+	// Enough ends the search when no experiment is expected to improve the objective by as
+	// much; 0: never.
+	Enough float64 `json:"enough,omitempty"`
+	// Start are configurations, or parts of some, to try first.
+	Start []Params `json:"start,omitempty"`
 }
+
+// Stops is the rule by which trials are stopped; empty: none is.
+func (s Search) Stops() string {
+	if s.Method == Halving && s.Stop == "" {
+		return StopHalving
+	}
+	return s.Stop
+}
+
+// The rules by which trials are stopped.
+const (
+	StopHalving = "halving"
+	StopMedian  = "median"
+	StopCurve   = "curve"
+)
 
 // The search methods.
 const (

@@ -59,6 +59,9 @@ func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 }
 
 func (d *driver) propose(a research.Action) research.Payload {
+	if why := search.Enough(d.state, a.Index); why != "" {
+		return research.SearchExhausted{Action: a.ID, Why: why}
+	}
 	p, ok := search.Propose(d.state, a.Index)
 	if !ok {
 		return research.SearchExhausted{Action: a.ID}

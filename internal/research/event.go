@@ -196,6 +196,9 @@ type Proposer struct {
 	// Model are the parameters of the model of the outcomes that it was found by. The fit
 	// of the next proposal's begins there.
 	Model []float64 `json:"model,omitempty"`
+	// Gain is by how much it was expected to improve the objective, in its units; nil: there
+	// was no model.
+	Gain *float64 `json:"gain,omitempty"`
 }
 
 // Rung stops a trial at Step when its objective there is worse than Bar.
@@ -204,11 +207,12 @@ type Rung struct {
 	Bar  float64 `json:"bar"`
 }
 
-// SearchExhausted is the outcome of a Propose action that found every
-// configuration tried.
+// SearchExhausted is the outcome of a Propose action that proposed nothing: every
+// configuration was tried, or enough was found.
 type SearchExhausted struct {
 	v1
 	Action string `json:"action"`
+	Why    string `json:"why,omitempty"` // empty: every configuration was tried
 }
 
 // AttemptEnded is the outcome of a Try action.

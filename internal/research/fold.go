@@ -99,7 +99,7 @@ func (s *State) apply(e Event) error {
 		s.proposed(d)
 		return s.settle(d.Action)
 	case SearchExhausted:
-		s.Exhausted = true
+		s.Exhausted, s.Enough = true, d.Why
 		return s.settle(d.Action)
 	case AttemptEnded:
 		t := s.trials[d.Attempt.Trial]

@@ -111,7 +111,7 @@ func (s *State) checklist() []Check {
 	}
 	checks := []Check{
 		{"every planned experiment was run", s.Frontier == len(s.Experiments) && cut == "" && (s.Exhausted || len(s.Experiments) == s.Plan.Experiments),
-			fmt.Sprintf("%d of %d%s", s.Frontier, s.Plan.Experiments, map[bool]string{true: "; every configuration was tried"}[s.Exhausted])},
+			fmt.Sprintf("%d of %d%s", s.Frontier, s.Plan.Experiments, s.whyExhausted())},
 		{"no trial failed", s.Tally.Failed == 0, fmt.Sprintf("%d of %d failed", s.Tally.Failed, s.Tally.Trials)},
 		{"every hypothesis is decided", decided == len(s.Hypotheses), fmt.Sprintf("%d of %d", decided, len(s.Hypotheses))},
 		{"every comparison has all its pairs", whole, gaps},
@@ -150,4 +150,15 @@ func (s *State) conclude() []Payload {
 // fail ends the run without a result.
 func (s *State) fail(why string) []Payload {
 	return []Payload{AlertRaised{Rule: RuleFailed, Severity: Grave, Text: "the run failed: " + why}, RunCompleted{Status: Failed, Why: why}}
+}
+
+// whyExhausted says why the search ended before its plan did.
+func (s *State) whyExhausted() string {
+	switch {
+	case s.Enough != "":
+		return "; " + s.Enough
+	case s.Exhausted:
+		return "; every configuration was tried"
+	}
+	return ""
 }

@@ -79,6 +79,7 @@ type State struct {
 	Hypotheses  []*Hypothesis
 	Experiments []*Experiment // in the order of their proposals
 	Exhausted   bool          // the search found nothing more to try
+	Enough      string        `json:",omitempty"` // why it ended before every configuration was tried
 	Designed    *ValidationDesigned
 	Again       *Reproduction
 	Gates       []GateEvaluated

@@ -67,7 +67,7 @@ type scored struct {
 // maximize looks at points all over the space and near the seeds, and climbs from the best.
 // It gives the best of all that it met that was not tried, or is worth it to be tried again;
 // false: all were.
-func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
+func (q acquisition) maximize(seeds [][]float64) (p study.Params, x []float64, ok bool) {
 	var xs [][]float64
 	for range candidates / 2 {
 		x := make([]float64, len(q.axes.of))
@@ -93,10 +93,10 @@ func (q acquisition) maximize(seeds [][]float64) (study.Params, float64, bool) {
 	best(pool)
 	for _, c := range pool {
 		if p := q.settle(c.x); q.noise > 0 || !q.tried(p) {
-			return p, c.value, true
+			return p, c.x, true
 		}
 	}
-	return nil, 0, false
+	return nil, nil, false
 }
 
 // best sorts points, the best first.

@@ -204,15 +204,15 @@ func fit(o observed, start gp.Hyper, scale func(*gp.Likelihood, []float64, gp.Hy
 // pending are configurations under way: the model takes its own expectation for their
 // outcome (the kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is
 // Well-Suited to Parallelize Optimization", 2010). What was learned in other arms counts.
-// It returns the parameters of the model, from which the next fit begins.
-func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
-	f := fit(q.obs, start, bestWarp)
+// by gets the parameters of the model, from which the next fit begins, and what is expected.
+func (q query) bayes(by *research.Proposer) (study.Params, bool) {
+	f := fit(q.obs, q.last(), bestWarp)
 	obs := q.obs.thin(mostExact)
 	z := f.warp.all(obs.y)
 	metric := q.axes.metric()
 	m := gp.Condition(metric, obs.x, z, obs.noise, f.h)
 	if m == nil {
-		return nil, nil, false
+		return nil, false
 	}
 	if len(q.pending) > 0 {
 		x, noise := slices.Clone(obs.x), slices.Clone(obs.noise)
@@ -250,8 +250,14 @@ func (q query) bayes(start gp.Hyper) (study.Params, gp.Hyper, bool) {
 	for _, s := range seeds[:min(len(seeds), 5)] {
 		near = append(near, s.x)
 	}
-	p, _, ok := acq.maximize(near)
-	return p, rounded(f.h), ok
+	p, x, ok := acq.maximize(near)
+	by.Model = rounded(f.h)
+	if ok {
+		mean, variance := m.At(x)
+		gain := f.warp.gain(mean, math.Sqrt(variance), acq.best)
+		by.Gain = &gain
+	}
+	return p, ok
 }
 
 // leastRepeated is the variance of noise, as a part of that of the outcomes, from which on a

@@ -50,6 +50,12 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 		s: s, st: st, index: index, known: s.Experiments[:at], pending: s.Experiments[at:index],
 		axes: newAxes(st.Parameters), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
 	}
+	if index < len(st.Search.Start) {
+		q.fixed = st.Search.Start[index]
+		if p := q.axes.sobol(s.Created.Seed, index, q.fixed); !s.Tried(p) {
+			return Proposal{Parameters: p, Rungs: q.rungs(), By: research.Proposer{Method: Start}}, true
+		}
+	}
 	method := q.method()
 	switch method {
 	case study.GP, study.TPE, study.Halving:
@@ -67,6 +73,28 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 		}
 	}
 	return Proposal{}, false
+}
+
+// Start is the method of a configuration that the study names.
+const Start = "start"
+
+// calm is how many proposals in a row must expect too little before the search ends.
+const calm = 10
+
+// Enough says why the search ends before its plan does; empty: it goes on. It ends when the
+// last proposals, as many as calm, have each been expected to improve the objective by less
+// than search.enough.
+func Enough(s *research.State, index int) string {
+	bar := s.Created.Study.Search.Enough
+	if bar == 0 || index < calm {
+		return ""
+	}
+	for _, x := range s.Experiments[index-calm : index] {
+		if x.By == nil || x.By.Gain == nil || *x.By.Gain >= bar {
+			return ""
+		}
+	}
+	return fmt.Sprintf("no experiment of the last %d was expected to improve %s by %g (search.enough)", calm, s.Created.Study.Objective.Metric, bar)
 }
 
 // mostModelled is how many outcomes a Gaussian process is made of at most; with more, a
@@ -105,8 +133,7 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 			break
 		}
 		if method == study.GP || method == study.Halving {
-			p, model, ok := q.bayes(q.last())
-			if by.Model = model; ok {
+			if p, ok := q.bayes(&by); ok {
 				return p, by, true
 			}
 			by.Method = study.Random

@@ -51,6 +51,27 @@ func (w warp) raw(y float64) float64 {
 
 func (w warp) of(y float64) float64 { return (w.raw(y) - w.center) / w.unit }
 
+// back is the outcome that is z on the scale.
+func (w warp) back(z float64) float64 {
+	raw := z*w.unit + w.center
+	if math.IsInf(w.shift, 1) {
+		return raw
+	}
+	return w.least + math.Exp(raw) - w.shift
+}
+
+// gain is the improvement that is expected below best, all but it on the scale, where a value
+// is normal there.
+func (w warp) gain(mean, sd, best float64) float64 {
+	const parts = 200
+	at, sum := w.back(best), 0.0
+	for i := range parts {
+		z := mean + sd*math.Sqrt2*math.Erfinv(2*(float64(i)+0.5)/parts-1)
+		sum += max(at-w.back(z), 0)
+	}
+	return sum / parts
+}
+
 func (w warp) all(y []float64) []float64 {
 	z := make([]float64, len(y))
 	for i, v := range y {
