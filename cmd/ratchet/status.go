@@ -115,6 +115,13 @@ func (a *app) printStatus(d ratchet.Status) {
 	if d.Best != nil {
 		row("best", "%s %s in %s: %s", d.Objective, report.Number(*d.Best), d.BestExperiment, report.Parameters(d.BestParameters))
 	}
+	if e := d.Expected; e != nil {
+		text := fmt.Sprintf("another experiment improves %s by %s", d.Objective, report.Number(e.Gain))
+		if e.Hours > 0 {
+			text += fmt.Sprintf(", %s an hour of its trials", report.Number(e.Gain/e.Hours))
+		}
+		row("expected", "%s", text)
+	}
 	if d.Models != nil {
 		row("models", "%s", modelsText(d.Models, d.CostLimit))
 	}

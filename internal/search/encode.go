@@ -141,7 +141,7 @@ func (d axis) neighbours(x float64) (out []float64) {
 	var next []float64
 	if d.ranked != nil {
 		i := slices.Index(d.ranked, d.value(x).(float64))
-		next = append(d.ranked[max(i-1, 0):i:i], d.ranked[i+1:min(i+2, len(d.ranked))]...)
+		next = slices.Concat(d.ranked[max(i-1, 0):i], d.ranked[i+1:min(i+2, len(d.ranked))])
 	} else {
 		step := d.Step
 		if step == 0 {

@@ -97,6 +97,44 @@ func Enough(s *research.State, index int) string {
 	return fmt.Sprintf("no experiment of the last %d was expected to improve %s by %g (search.enough)", calm, s.Created.Study.Objective.Metric, bar)
 }
 
+// Expectation is what a search expects of another experiment.
+type Expectation struct {
+	Gain float64 `json:"gain"` // improvement of the objective, in its units
+	// Hours is what an experiment took lately: hours of its attempts, times their GPUs.
+	Hours float64 `json:"hours,omitempty"`
+}
+
+// recent is how many experiments say what one takes.
+const recent = 20
+
+// Expected is what the last proposal that a model made was expected to gain; nil: there is
+// none.
+func Expected(s *research.State) *Expectation {
+	for i := len(s.Experiments) - 1; i >= max(0, len(s.Experiments)-recent); i-- {
+		x := s.Experiments[i]
+		if x.By == nil || x.By.Gain == nil {
+			continue
+		}
+		e := &Expectation{Gain: *x.By.Gain}
+		hours, n := 0.0, 0
+		for _, done := range s.Experiments[max(0, s.Frontier-recent):s.Frontier] {
+			n++
+			for _, t := range done.Trials {
+				for _, a := range t.Attempts {
+					if t.Purpose == research.ForSearch {
+						hours += a.Usage.Wall / 3600
+					}
+				}
+			}
+		}
+		if n > 0 {
+			e.Hours = hours / float64(n) * max(1, s.Created.Study.Limits.Attempt.GPUs)
+		}
+		return e
+	}
+	return nil
+}
+
 // mostModelled is how many outcomes a Gaussian process is made of at most; with more, a
 // proposal would take too long.
 const mostModelled = 2000

@@ -118,15 +118,15 @@ func (q query) curve(step int) (float64, bool) {
 		squares += r * r
 	}
 	t := distuv.StudentsT{Sigma: 1, Nu: n - 2}.Quantile(1 - q.st.Search.Error)
-	error := t * math.Sqrt(squares/(n-2))
-	if slope <= error/math.Sqrt(sxx) { // the line may as well be flat
+	width := t * math.Sqrt(squares/(n-2))
+	if slope <= width/math.Sqrt(sxx) { // the line may as well be flat
 		return 0, false
 	}
 	// The lowest final value that is still likely grows with v from some point on.
-	lowest := func(v float64) float64 { return my + slope*(v-mx) - error*math.Sqrt(1+1/n+(v-mx)*(v-mx)/sxx) }
+	lowest := func(v float64) float64 { return my + slope*(v-mx) - width*math.Sqrt(1+1/n+(v-mx)*(v-mx)/sxx) }
 	low, high := slices.Min(x), slices.Max(x)
-	for width := high - low; lowest(high) <= best; high += width {
-		if width *= 2; math.IsInf(high, 0) {
+	for far := high - low; lowest(high) <= best; high += far {
+		if far *= 2; math.IsInf(high, 0) {
 			return 0, false
 		}
 	}

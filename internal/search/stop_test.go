@@ -123,7 +123,8 @@ func TestEnough(t *testing.T) {
 	st.Search.Enough = 1e-4
 	l := newLab(t, st)
 	l.value = func(p study.Params, _ int64) (float64, research.Class) {
-		return math.Pow(p["shift"].(float64)-0.3, 2), research.Succeeded
+		d := p["shift"].(float64) - 0.3
+		return d * d, research.Succeeded
 	}
 	ends := 0
 	l.run(first)

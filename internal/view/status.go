@@ -14,6 +14,7 @@ import (
 	"ratchet/internal/maintenance"
 	"ratchet/internal/monitor"
 	"ratchet/internal/research"
+	"ratchet/internal/search"
 	"ratchet/study"
 )
 
@@ -35,19 +36,21 @@ type Status struct {
 	Objective     string   `json:"objective,omitempty"` // its metric
 	Best          *float64 `json:"best"`
 	// BestExperiment and BestParameters are what Best was measured with.
-	BestExperiment string               `json:"best_experiment,omitempty"`
-	BestParameters study.Params         `json:"best_parameters,omitempty"`
-	Began          time.Time            `json:"began"`
-	Last           time.Time            `json:"last_event"`
-	Seq            int64                `json:"seq"`
-	Output         string               `json:"output"` // folder of the report
-	Disk           *maintenance.DiskUse `json:"disk,omitempty"`
-	At             int64                `json:"at,omitempty"` // the position that was asked for; 0: the last
-	Origin         *research.Origin     `json:"origin,omitempty"`
-	Health         *monitor.Health      `json:"health,omitempty"` // nil if the run is not driven
-	Waiting        string               `json:"waiting_for,omitempty"`
-	Alerts         []research.Alert     `json:"alerts"`
-	Models         *ledger.Summary      `json:"models,omitempty"` // of a run whose study allows model calls
+	BestExperiment string       `json:"best_experiment,omitempty"`
+	BestParameters study.Params `json:"best_parameters,omitempty"`
+	// Expected is what the search expects of another experiment; nil: it has no model, or is over.
+	Expected *search.Expectation  `json:"expected,omitempty"`
+	Began    time.Time            `json:"began"`
+	Last     time.Time            `json:"last_event"`
+	Seq      int64                `json:"seq"`
+	Output   string               `json:"output"` // folder of the report
+	Disk     *maintenance.DiskUse `json:"disk,omitempty"`
+	At       int64                `json:"at,omitempty"` // the position that was asked for; 0: the last
+	Origin   *research.Origin     `json:"origin,omitempty"`
+	Health   *monitor.Health      `json:"health,omitempty"` // nil if the run is not driven
+	Waiting  string               `json:"waiting_for,omitempty"`
+	Alerts   []research.Alert     `json:"alerts"`
+	Models   *ledger.Summary      `json:"models,omitempty"` // of a run whose study allows model calls
 	// Refused is what programs asked of models and of the network, and did not get.
 	Refused []ledger.Refusal `json:"refused,omitempty"`
 	// CostLimit bounds what its model calls may cost; 0: nothing does.
@@ -101,6 +104,9 @@ func folded(s *research.State) Status {
 	d.PlannedTrials, d.Objective, d.CostLimit = s.PlannedTrials(), s.Created.Study.Objective.Metric, s.SpendLimit().Cost
 	if best := s.Best(); best != nil {
 		d.Best, d.BestExperiment, d.BestParameters = best.Value, best.Experiment, best.Parameters
+	}
+	if s.Stage == research.Experimentation {
+		d.Expected = search.Expected(s)
 	}
 	for _, a := range s.Pending {
 		d.InFlight = append(d.InFlight, a.ID)

@@ -73,7 +73,7 @@ type Likelihood struct {
 	noise     []float64   // by which each observation's noise is multiplied
 	distances [][]float64 // by axis: of each pair, those of a row behind each other, up to the diagonal
 	r2, slope []float64
-	k, inv    blas64.Symmetric
+	k         blas64.Symmetric
 	alpha, z  []float64
 }
 
