@@ -211,4 +211,5 @@ type (
 	EvaluationChecked   = research.EvaluationChecked
 	InputsAccepted      = research.InputsAccepted
 	TrialsRetried       = research.TrialsRetried
+	PriorLearned        = research.PriorLearned
 )

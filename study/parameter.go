@@ -3,6 +3,7 @@ package study
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -51,6 +52,21 @@ func (d Parameter) Allows(v any) bool {
 		return false
 	}
 	return d.Kind != Int || x == math.Trunc(x)
+}
+
+// Read is the value that a text stands for, as in a table; the text itself where it is none
+// of a choice's values and no number.
+func (d Parameter) Read(text string) any {
+	for _, v := range d.Values {
+		if FormatValue(v) == text {
+			return v
+		}
+	}
+	x, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return text
+	}
+	return x
 }
 
 // Size is how many values the parameter can take; 0 if they are not countable.

@@ -268,12 +268,16 @@ func (p *parsing) search(n ast.Node) {
 		"brackets":    func(n ast.Node) { s.Brackets = p.Whole(n, "search.brackets", 1, 10) },
 		"error":       func(n ast.Node) { s.Error = p.Number(n, "search.error", 0.0001, 0.5) },
 		"enough":      func(n ast.Node) { s.Enough = p.Number(n, "search.enough", 0, math.MaxFloat64) },
+		"learn_from":  func(n ast.Node) { s.LearnFrom = p.Texts(n, "search.learn_from") },
 		"start": func(n ast.Node) {
 			for i, n := range p.List(n, "search.start") {
 				s.Start = append(s.Start, p.some(n, fmt.Sprintf("search.start[%d]", i), "the search starts with"))
 			}
 		},
 	})
+	if models := []string{Auto, GP, TPE, Halving}; len(s.LearnFrom) > 0 && !slices.Contains(models, s.Method) {
+		p.Complain(n, fmt.Sprintf("%s learns from nothing", s.Method), "set method to auto, gp, tpe or halving, or remove learn_from")
+	}
 	if models := []string{Auto, GP, Halving}; s.Enough != 0 && !slices.Contains(models, s.Method) {
 		p.Complain(n, fmt.Sprintf("enough goes by what a model expects, and %s has none", s.Method), "set method to auto, gp or halving, or remove it")
 	}

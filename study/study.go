@@ -1,6 +1,7 @@
 package study
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -228,6 +229,9 @@ type Search struct {
 	Enough float64 `json:"enough,omitempty"`
 	// Start are configurations, or parts of some, to try first.
 	Start []Params `json:"start,omitempty"`
+	// LearnFrom names earlier results that the search learns from: runs of this home, and
+	// results.json and tables in CSV, relative to the study file's folder.
+	LearnFrom []string `json:"learn_from,omitempty"`
 }
 
 // Stops is the rule by which trials are stopped; empty: none is.
@@ -334,6 +338,26 @@ func (s *Study) Parameter(name string) (Parameter, bool) {
 		}
 	}
 	return Parameter{}, false
+}
+
+// Fit is the part of a configuration that the study's space has, or why it has none: a
+// parameter is missing, or has a value that it cannot take.
+func (s *Study) Fit(p Params) (fits Params, why string) {
+	fits = Params{}
+	for _, d := range s.Parameters {
+		if !d.Active(fits) {
+			continue
+		}
+		v, ok := p[d.Name]
+		switch {
+		case !ok:
+			return nil, "it has no " + d.Name
+		case !d.Allows(v):
+			return nil, fmt.Sprintf("its %s is %s", d.Name, FormatValue(v))
+		}
+		fits[d.Name] = v
+	}
+	return fits, ""
 }
 
 // MetricOf is the metric that h is about.

@@ -9,6 +9,7 @@ import (
 	"bufio"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -128,15 +129,14 @@ func (b bench) row(p problem, name, at string, search func(k uint64) (searched, 
 			x = append(x, r.regrets[min(n, len(r.regrets))-1])
 		}
 		slices.Sort(x)
-		fmt.Printf(" %d: %.2g (%.2g to %.2g) |", n, (x[len(x)/2]+x[(len(x)-1)/2])/2, x[len(x)/4], x[len(x)*3/4])
-	}
-	var took []time.Duration
-	for _, s := range all {
-		took = append(took, s.took...)
-	}
-	slices.Sort(took)
-	if len(took) > 0 {
-		fmt.Printf(" %.1f ms, %.1f ms at most |", took[len(took)/2].Seconds()*1000, took[len(took)-1].Seconds()*1000)
+		// What one of the last ten proposals took: the median and the longest.
+		var took []time.Duration
+		for _, r := range all {
+			took = append(took, r.took[max(0, min(n, len(r.took))-10):min(n, len(r.took))]...)
+		}
+		slices.Sort(took)
+		fmt.Printf(" %d: %.2g (%.2g to %.2g); %.0f, %.0f ms |", n, (x[len(x)/2]+x[(len(x)-1)/2])/2, x[len(x)/4], x[len(x)*3/4],
+			took[len(took)/2].Seconds()*1000, took[len(took)-1].Seconds()*1000)
 	}
 	fmt.Println()
 }
@@ -243,8 +243,8 @@ func (b bench) theirs(p problem, sampler string, deviation float64, k uint64) (o
 		out.regrets = append(out.regrets, regret)
 		_, err = fmt.Fprintln(in, strconv.FormatFloat(mean, 'g', -1, 64))
 	}
-	if err == nil || err == io.EOF {
-		err = cmd.Wait()
+	if ended := cmd.Wait(); err == nil || errors.Is(err, io.EOF) {
+		err = ended
 	}
 	return out, err
 }

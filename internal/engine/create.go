@@ -154,6 +154,10 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if err := e.record(ctx, &created, data); err != nil {
 		return "", fmt.Errorf("recording the study: %w", err)
 	}
+	priors, err := e.learn(ctx, st, dir)
+	if err != nil {
+		return "", err
+	}
 	c := history.NewClock(e.Now, time.Time{})
 	entry, err := history.Encode(created, c.Now())
 	if err != nil {
@@ -162,7 +166,14 @@ func (e *Engine) Create(ctx context.Context, file string, data []byte, o RunOpti
 	if len(entry.Payload) > journal.MaxPayload {
 		return "", fmt.Errorf("the study has %d bytes when written out; at most %d fit", len(entry.Payload), journal.MaxPayload)
 	}
-	_, err = e.Journal.Append(ctx, journal.Of(run), journal.Head{}, entry)
+	entries := []journal.Entry{entry}
+	for _, p := range priors {
+		if entry, err = history.Encode(p, c.Now()); err != nil {
+			return "", err
+		}
+		entries = append(entries, entry)
+	}
+	_, err = e.Journal.Append(ctx, journal.Of(run), journal.Head{}, entries...)
 	return run, err
 }
 

@@ -83,8 +83,10 @@ type RunCreated struct {
 	// models without one may be called.
 	Prices        map[string]study.ModelPrice `json:"prices,omitempty"`
 	AllowUnpriced bool                        `json:"allow_unpriced,omitempty"`
-	Machine       Machine                     `json:"machine"`
-	Release       string                      `json:"release"`
+	// Prior are earlier results that the search learns from.
+	Prior   []Prior `json:"prior,omitempty"`
+	Machine Machine `json:"machine"`
+	Release string  `json:"release"`
 }
 
 // Machine is what attempts can use where the run was created.
@@ -199,6 +201,9 @@ type Proposer struct {
 	// Gain is by how much it was expected to improve the objective, in its units; nil: there
 	// was no model.
 	Gain *float64 `json:"gain,omitempty"`
+	// Without are sources of earlier outcomes that were left out, since they disagree with
+	// this run's.
+	Without []string `json:"without,omitempty"`
 }
 
 // Rung stops a trial at Step when its objective there is worse than Bar.
@@ -422,6 +427,7 @@ var decoders = func() map[form]func(json.RawMessage) (Payload, error) {
 	decodes[AttemptEnded](m)
 	decodes[TrialCompleted](m)
 	decodes[TrialsRetried](m)
+	decodes[PriorLearned](m)
 	decodes[ValidationDesigned](m)
 	decodes[HypothesisJudged](m)
 	decodes[ReproductionChecked](m)

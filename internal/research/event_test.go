@@ -114,6 +114,9 @@ func samples() []research.Payload {
 			Models: &research.ModelUse{Calls: 1, Again: 2, Tokens: 3, USD: 0.5, Head: "h", HeadSeq: 4},
 		}},
 		research.RunCompleted{Status: research.Completed, Models: &research.ModelUse{Calls: 1, Again: 2, Tokens: 3, USD: 0.5, Head: "h", HeadSeq: 4}},
+		research.PriorLearned{Prior: research.Prior{From: "table.csv", Digest: "d", Outcomes: []research.Outcome{{Parameters: study.Params{"kind": "x"}, Value: 0.5}}, Left: 2}},
+		research.ExperimentProposed{Action: "propose-3", Experiment: "e0003", Parameters: study.Params{"kind": "x"}, Repeats: "e0001", Seeds: []int64{5}, By: &research.Proposer{Method: "gp", Model: []float64{0.5, -1}, Gain: &one}},
+		research.SearchExhausted{Action: "propose-4", Why: "enough"},
 	}
 }
 

@@ -130,6 +130,8 @@ func (s *State) apply(e Event) error {
 		t.Checkpoint = d.Snapshot
 	case TrialCompleted:
 		return s.completed(d)
+	case PriorLearned:
+		s.addPrior(d.Prior)
 	case TrialsRetried:
 		return s.retried(d)
 	case ValidationDesigned:

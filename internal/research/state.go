@@ -76,6 +76,9 @@ type State struct {
 	BuildFailed string
 	NullTests   *EvaluationChecked // nil: the evaluation was not checked yet, or there is none
 
+	// Prior are earlier outcomes that the search learns from.
+	Prior []Prior `json:",omitempty"`
+
 	Hypotheses  []*Hypothesis
 	Experiments []*Experiment // in the order of their proposals
 	Exhausted   bool          // the search found nothing more to try

@@ -23,7 +23,9 @@ type observed struct {
 	y     []float64   // lower is better
 	noise []float64   // by which the noise of each differs
 	parts [][]float64 // of each: the values that y is the mean of
-	worst int         // this many at the end have no value: they failed, and got the worst
+	// without are sources of earlier outcomes that disagree with this run's.
+	without []string
+	worst   int // this many at the end have no value: they failed, and got the worst
 }
 
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
@@ -44,6 +46,9 @@ func (q query) observe() observed {
 	}
 	var failed [][]float64
 	for _, x := range q.known {
+		if _, why := q.st.Fit(x.Parameters); why != "" {
+			continue // of before a fork that changed the space
+		}
 		v, ok := value(x)
 		if !ok {
 			failed = append(failed, a.point(x.Parameters))
@@ -62,6 +67,9 @@ func (q query) observe() observed {
 	}
 	if len(obs.y) == 0 {
 		return obs
+	}
+	if n := len(q.axes.of); n > 0 && q.axes.of[n-1].source {
+		obs.without = q.learn(&obs)
 	}
 	worst := slices.Max(obs.y)
 	for _, x := range failed {
@@ -251,7 +259,7 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 		near = append(near, s.x)
 	}
 	p, x, ok := acq.maximize(near)
-	by.Model = rounded(f.h)
+	by.Model, by.Without = rounded(f.h), q.obs.without
 	if ok {
 		mean, variance := m.At(x)
 		gain := f.warp.gain(mean, math.Sqrt(variance), acq.best)

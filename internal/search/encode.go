@@ -21,12 +21,15 @@ type axis struct {
 	unordered bool      // a choice between values without an order
 	low, span float64   // of its own scale
 	ranked    []float64 // the values of a choice between numbers, in order
+	source    bool      // which work an outcome is of: 0 is this run, the others are earlier
 }
 
 // absent is the coordinate of a parameter that does not exist.
 const absent = gp.Absent
 
-func newAxes(parameters []study.Parameter) axes {
+// newAxes are the axes of parameters and, where there are sources of earlier outcomes, one
+// more: how alike outcomes of different sources are, the model finds on its own.
+func newAxes(parameters []study.Parameter, sources int) axes {
 	a := axes{space: space{parameters: parameters}}
 	for _, d := range parameters {
 		x := axis{Parameter: d}
@@ -43,6 +46,9 @@ func newAxes(parameters []study.Parameter) axes {
 			x.unordered = true
 		}
 		a.of = append(a.of, x)
+	}
+	if sources > 0 {
+		a.of = append(a.of, axis{Parameter: study.Parameter{Kind: study.Categorical, Values: make(study.Values, sources+1)}, unordered: true, source: true})
 	}
 	return a
 }
@@ -67,6 +73,9 @@ func (a axes) metric() []gp.Axis {
 func (a axes) point(p study.Params) []float64 {
 	x := make([]float64, len(a.of))
 	for j, d := range a.of {
+		if d.source {
+			continue
+		}
 		v, ok := p[d.Name]
 		if !ok {
 			x[j] = absent
@@ -110,6 +119,10 @@ func (d axis) smooth() bool { return d.Size() == 0 }
 func (a axes) settle(x []float64, fixed study.Params, fill func(d axis) float64) study.Params {
 	p := study.Params{}
 	for j, d := range a.of {
+		if d.source {
+			x[j] = 0
+			continue
+		}
 		if !d.Active(p) {
 			x[j] = absent
 			continue

@@ -57,7 +57,7 @@ func Importances(s *research.State) []Importance {
 	if len(st.Parameters) == 0 {
 		return nil
 	}
-	q := query{s: s, st: st, axes: newAxes(st.Parameters), known: s.Experiments, index: len(s.Experiments), r: newRand(s.Created.Seed, "importance")}
+	q := query{s: s, st: st, axes: newAxes(st.Parameters, 0), known: s.Experiments, index: len(s.Experiments), r: newRand(s.Created.Seed, "importance")}
 	obs := q.observe()
 	n := len(obs.y) - obs.worst
 	obs.x, obs.y, obs.noise, obs.parts, obs.worst = obs.x[:n], obs.y[:n], obs.noise[:n], obs.parts[:n], 0

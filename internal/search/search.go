@@ -6,10 +6,12 @@
 package search
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 
 	"ratchet/internal/research"
 	"ratchet/study"
@@ -48,10 +50,10 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 	at := max(0, index-st.Parallel+1)
 	q := query{
 		s: s, st: st, index: index, known: s.Experiments[:at], pending: s.Experiments[at:index],
-		axes: newAxes(st.Parameters), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
+		axes: newAxes(st.Parameters, len(s.Prior)), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
 	}
-	if index < len(st.Search.Start) {
-		q.fixed = st.Search.Start[index]
+	if start := q.start(); index < len(start) {
+		q.fixed = start[index]
 		if p := q.axes.sobol(s.Created.Seed, index, q.fixed); !s.Tried(p) {
 			return Proposal{Parameters: p, Rungs: q.rungs(), By: research.Proposer{Method: Start}}, true
 		}
@@ -143,8 +145,11 @@ const mostModelled = 2000
 // with what is known.
 func (q query) method() string {
 	m := q.st.Search.Method
-	if q.s.Plan.Search != nil {
+	switch {
+	case q.s.Plan.Search != nil:
 		m = q.s.Plan.Search.Method
+	case m == study.Auto:
+		m = study.GP
 	}
 	if m == study.GP && q.st.Search.Method == study.Auto && len(q.known) > mostModelled {
 		return study.TPE
@@ -152,8 +157,31 @@ func (q query) method() string {
 	return m
 }
 
-// startup is how many outcomes a model needs before it proposes.
-func (q query) startup() int { return min(max(len(q.axes.of)+2, 5), 10) }
+// firstOfPrior is how many of the best configurations of each source are tried first.
+const firstOfPrior = 2
+
+// start are the configurations to begin with: those that the study names, and the best of
+// each source that it learns from.
+func (q query) start() []study.Params {
+	out := slices.Clone(q.st.Search.Start)
+	for _, p := range q.s.Prior {
+		best := slices.Clone(p.Outcomes)
+		slices.SortStableFunc(best, func(a, b research.Outcome) int { return cmp.Compare(q.lower(a.Value), q.lower(b.Value)) })
+		for _, o := range best[:min(len(best), firstOfPrior)] {
+			out = append(out, o.Parameters)
+		}
+	}
+	return out
+}
+
+// startup is how many outcomes a model needs before it proposes: fewer where it learns from
+// earlier ones.
+func (q query) startup() int {
+	if len(q.s.Prior) > 0 {
+		return 3
+	}
+	return min(max(len(q.axes.of)+2, 5), 10)
+}
 
 // resamplings are enough before a space is taken to be almost used up.
 const resamplings = 64

@@ -36,6 +36,14 @@ func (a Axis) distance(x, y float64) float64 {
 	return d * d
 }
 
+// Distance is the squared distance of two points, all length scales 1.
+func Distance(axes []Axis, x, y []float64) (sum float64) {
+	for j, a := range axes {
+		sum += a.distance(x[j], y[j])
+	}
+	return sum
+}
+
 func middle(x float64) float64 {
 	if x == Absent {
 		return 0.5
