@@ -212,4 +212,5 @@ type (
 	InputsAccepted      = research.InputsAccepted
 	TrialsRetried       = research.TrialsRetried
 	PriorLearned        = research.PriorLearned
+	BestChosen          = research.BestChosen
 )

@@ -180,7 +180,11 @@ func (b bench) ours(p problem, method string, deviation float64, k uint64) (out 
 				research.AttemptEnded{Action: a.ID, Attempt: research.Attempt{ID: a.ID, Trial: t.ID, Number: 1, Class: research.Succeeded, Metrics: map[string]float64{"y": y + e}}},
 				research.TrialCompleted{Trial: t.ID, Outcome: research.Succeeded})
 		}
-		out.regrets = append(out.regrets, p.value(s.Best().Parameters)-p.least)
+		best := s.Best()
+		if b.noise > 0 && b.seeds > 1 {
+			best = s.Experiment(search.Choose(s))
+		}
+		out.regrets = append(out.regrets, p.value(best.Parameters)-p.least)
 	}
 	for i := range b.experiments {
 		a := research.Action{ID: fmt.Sprint("propose-", i+1), Kind: research.Propose, Index: i}

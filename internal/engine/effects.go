@@ -51,6 +51,8 @@ func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 		switch a.Kind {
 		case research.Propose:
 			return []research.Payload{d.propose(a)}, nil
+		case research.Choose:
+			return []research.Payload{research.BestChosen{Action: a.ID, Experiment: search.Choose(d.state)}}, nil
 		case research.Judge:
 			return d.judge(ctx, a)
 		}

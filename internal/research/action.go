@@ -17,6 +17,7 @@ const (
 	CheckEvaluation ActionKind = "check-evaluation"
 	Propose         ActionKind = "propose" // ask the search for the next configuration
 	Try             ActionKind = "try"     // execute an attempt of a trial
+	Choose          ActionKind = "choose"  // ask the search which experiment is the best
 	Judge           ActionKind = "judge"   // ask the statistics for the verdicts
 )
 

@@ -220,6 +220,14 @@ type SearchExhausted struct {
 	Why    string `json:"why,omitempty"` // empty: every configuration was tried
 }
 
+// BestChosen is the outcome of a Choose action: where trials of one configuration differ, the
+// best by all that the search knows, not by its own trials alone.
+type BestChosen struct {
+	v1
+	Action     string `json:"action"`
+	Experiment string `json:"experiment"` // empty: none has a value
+}
+
 // AttemptEnded is the outcome of a Try action.
 type AttemptEnded struct {
 	v1
@@ -383,6 +391,9 @@ func (ActionDecided) Type() string       { return "action.decided" }
 func (ProgramBuilt) Type() string        { return "program.built" }
 func (ExperimentProposed) Type() string  { return "experiment.proposed" }
 func (SearchExhausted) Type() string     { return "search.exhausted" }
+
+// Type implements Payload.
+func (BestChosen) Type() string          { return "best.chosen" }
 func (AttemptEnded) Type() string        { return "attempt.ended" }
 func (TrialCompleted) Type() string      { return "trial.completed" }
 func (ValidationDesigned) Type() string  { return "validation.designed" }
@@ -428,6 +439,7 @@ var decoders = func() map[form]func(json.RawMessage) (Payload, error) {
 	decodes[TrialCompleted](m)
 	decodes[TrialsRetried](m)
 	decodes[PriorLearned](m)
+	decodes[BestChosen](m)
 	decodes[ValidationDesigned](m)
 	decodes[HypothesisJudged](m)
 	decodes[ReproductionChecked](m)

@@ -117,6 +117,7 @@ func samples() []research.Payload {
 		research.PriorLearned{Prior: research.Prior{From: "table.csv", Digest: "d", Outcomes: []research.Outcome{{Parameters: study.Params{"kind": "x"}, Value: 0.5}}, Left: 2}},
 		research.ExperimentProposed{Action: "propose-3", Experiment: "e0003", Parameters: study.Params{"kind": "x"}, Repeats: "e0001", Seeds: []int64{5}, By: &research.Proposer{Method: "gp", Model: []float64{0.5, -1}, Gain: &one}},
 		research.SearchExhausted{Action: "propose-4", Why: "enough"},
+		research.BestChosen{Action: "choose", Experiment: "e0001"},
 	}
 }
 

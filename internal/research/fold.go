@@ -101,6 +101,9 @@ func (s *State) apply(e Event) error {
 	case SearchExhausted:
 		s.Exhausted, s.Enough = true, d.Why
 		return s.settle(d.Action)
+	case BestChosen:
+		s.Chosen = &d
+		return s.settle(d.Action)
 	case AttemptEnded:
 		t := s.trials[d.Attempt.Trial]
 		if t == nil {

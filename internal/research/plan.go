@@ -80,6 +80,15 @@ func searchPlan(st *study.Study, experiments int, covered bool) *SearchPlan {
 	}
 }
 
+// modelled reports whether the search has a model of the outcomes.
+func (s *State) modelled() bool {
+	method := s.Created.Study.Search.Method
+	if s.Plan.Search != nil {
+		method = s.Plan.Search.Method
+	}
+	return method == study.GP
+}
+
 func refusal(c RunCreated, p Plan) string {
 	st := c.Study
 	a, run, m := st.Limits.Attempt, st.Limits.Run, c.Machine

@@ -84,7 +84,7 @@ func (s *State) reopen(stage string) {
 	at := &s.StageRecord[i]
 	at.Ended, at.Cut, at.Seq, at.Driven = time.Time{}, "", 0, s.Driven
 	s.Again, s.Gates, s.Review = nil, nil, nil
-	s.Pending = slices.DeleteFunc(slices.Clone(s.Pending), func(a Action) bool { return a.Kind == Judge })
+	s.Pending = slices.DeleteFunc(slices.Clone(s.Pending), func(a Action) bool { return a.Kind == Judge || a.Kind == Choose })
 	hypotheses := make([]*Hypothesis, len(s.Hypotheses))
 	for i, h := range s.Hypotheses {
 		open := *h
@@ -96,7 +96,7 @@ func (s *State) reopen(stage string) {
 	}
 	s.Hypotheses = hypotheses
 	if stage == Experimentation {
-		s.Designed = nil
+		s.Designed, s.Chosen = nil, nil
 	}
 }
 

@@ -83,6 +83,7 @@ type State struct {
 	Experiments []*Experiment // in the order of their proposals
 	Exhausted   bool          // the search found nothing more to try
 	Enough      string        `json:",omitempty"` // why it ended before every configuration was tried
+	Chosen      *BestChosen   `json:",omitempty"` // nil: by the means alone, or not yet
 	Designed    *ValidationDesigned
 	Again       *Reproduction
 	Gates       []GateEvaluated
@@ -201,7 +202,11 @@ func (s *State) First(p study.Params) string { return s.tried[p.Key()] }
 // Proposed is how many configurations an arm has proposed.
 func (s *State) Proposed(arm int) int { return s.perArm[arm] }
 
-// Best is the experiment with the best value of the objective; see BestOf.
+// Best is the experiment that was chosen, or the one with the best value of the objective; see
+// BestOf.
 func (s *State) Best() *Experiment {
+	if s.Chosen != nil {
+		return s.experiments[s.Chosen.Experiment]
+	}
 	return s.BestOf(s.Experiments, s.Created.Study.Objective.Metric, s.Created.Study.Objective)
 }

@@ -59,6 +59,10 @@ func (q acquisition) improvement(mean, sd float64) (value, byMean, bySD float64)
 	return value, byMean, byMean*caution*q.noise*math.Sqrt(q.noise)/cube + byMoves*(2*sd/all-sd*sd*sd/cube)
 }
 
+// advantage is by how much more, as a logarithm, a new configuration must be worth than one
+// that is measured again.
+const advantage = 0.1
+
 type scored struct {
 	x     []float64
 	value float64
@@ -82,13 +86,18 @@ func (q acquisition) maximize(seeds [][]float64) (p study.Params, x []float64, o
 	for _, x := range xs {
 		q.settle(x)
 	}
-	if q.noise > 0 {
-		xs = append(xs, seeds...)
-	}
 	pool := q.score(xs)
 	best(pool)
 	for _, from := range pool[:min(climbs, len(pool))] {
 		pool = append(pool, q.climb(from)...)
+	}
+	if q.noise > 0 {
+		// What was tried has the advantage where it is worth about as much.
+		again := q.score(seeds)
+		for i := range again {
+			again[i].value += advantage
+		}
+		pool = append(pool, again...)
 	}
 	best(pool)
 	for _, c := range pool {

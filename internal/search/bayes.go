@@ -29,69 +29,68 @@ type observed struct {
 }
 
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
-// the worst that had one. Where trials are stopped early, an outcome is the value at the
-// latest step that enough of them have reached (Falkner, Klein and Hutter, "BOHB: Robust and
-// Efficient Hyperparameter Optimization at Scale", ICML 2018).
+// the worst that had one. Of a trial that was stopped early it is the value at the last step
+// at which it was compared; that of one that was not has the value at the first as well, so
+// that the model knows how the two go together (Kandasamy et al., "Multi-Fidelity Bayesian
+// Optimisation with Continuous Approximations", ICML 2017).
 func (q query) observe() observed {
-	a := q.axes
-	obs := observed{axes: a}
-	value := func(x *research.Experiment) (float64, bool) {
-		if x.Value == nil {
-			return 0, false
-		}
-		return *x.Value, true
-	}
-	if step := q.step(); step > 0 {
-		value = func(x *research.Experiment) (float64, bool) { return atRung(x, step) }
+	obs := observed{axes: q.axes}
+	step := slices.IndexFunc(q.axes.of, func(d axis) bool { return d.given && !d.unordered })
+	add := func(x []float64, y float64, parts []float64) {
+		obs.x, obs.y, obs.noise, obs.parts = append(obs.x, x), append(obs.y, y), append(obs.noise, 1), append(obs.parts, parts)
 	}
 	var failed [][]float64
 	for _, x := range q.known {
 		if _, why := q.st.Fit(x.Parameters); why != "" {
 			continue // of before a fork that changed the space
 		}
-		v, ok := value(x)
+		at := q.axes.point(x.Parameters)
+		v, way, ok := q.deepest(x)
 		if !ok {
-			failed = append(failed, a.point(x.Parameters))
+			failed = append(failed, at)
 			continue
 		}
-		obs.x = append(obs.x, a.point(x.Parameters))
-		obs.y = append(obs.y, q.lower(v))
-		obs.noise = append(obs.noise, 1)
 		var parts []float64
 		for _, t := range x.Trials {
-			if v, ok := t.Metrics()[q.st.Objective.Metric]; ok && t.Purpose == research.ForSearch {
+			if v, ok := t.Metrics()[q.st.Objective.Metric]; ok && t.Purpose == research.ForSearch && x.Value != nil {
 				parts = append(parts, q.lower(v))
 			}
 		}
-		obs.parts = append(obs.parts, parts)
+		if step >= 0 && len(q.steps) > 0 {
+			at[step] = way
+			if v, ok := atRung(x, q.steps[0]); ok && way == 1 {
+				early := slices.Clone(at)
+				early[step] = 1 / float64(len(q.steps)+1)
+				add(early, q.lower(v), nil)
+			}
+		}
+		add(at, q.lower(v), parts)
 	}
 	if len(obs.y) == 0 {
 		return obs
 	}
-	if n := len(q.axes.of); n > 0 && q.axes.of[n-1].source {
+	if len(q.s.Prior) > 0 && q.axes.of[len(q.axes.of)-1].given {
 		obs.without = q.learn(&obs)
 	}
 	worst := slices.Max(obs.y)
 	for _, x := range failed {
-		obs.x, obs.y, obs.noise, obs.parts = append(obs.x, x), append(obs.y, worst), append(obs.noise, 1), append(obs.parts, nil)
+		add(x, worst, nil)
 	}
 	obs.worst = len(failed)
 	return obs
 }
 
-// step is the latest step of successive halving that enough experiments have reached for a
-// model; 0: the end, or there is none.
-func (q query) step() int {
-	steps := RungSteps(q.st.Search)
-	if len(steps) == 0 || q.valued() >= q.startup() {
-		return 0
+// deepest is the value of an experiment as far as it got, and how far that is: 1 is the end.
+func (q query) deepest(x *research.Experiment) (value, way float64, ok bool) {
+	if x.Value != nil {
+		return *x.Value, 1, true
 	}
-	for i := len(steps) - 1; i >= 0; i-- {
-		if n := len(q.reached(steps[i])); n >= q.startup() {
-			return steps[i]
+	for k := len(q.steps) - 1; k >= 0; k-- {
+		if v, ok := atRung(x, q.steps[k]); ok {
+			return v, float64(k+1) / float64(len(q.steps)+1), true
 		}
 	}
-	return 0
+	return 0, 0, false
 }
 
 // reached are the values at a step of the known experiments that got there.
@@ -266,6 +265,40 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 		by.Gain = &gain
 	}
 	return p, ok
+}
+
+// Choose is the experiment that is best by a model of all outcomes: the one of which the model
+// holds a quantile of the function to be lowest. What luck did to one experiment, the others
+// around it tell. "" : none has a value. Where there is no noise, or no model, it is the best
+// by its mean.
+func Choose(s *research.State) string {
+	id := ""
+	if x := s.Best(); x != nil {
+		id = x.Experiment
+	}
+	q := query{s: s, st: s.Created.Study, axes: newAxes(s.Created.Study.Parameters), known: s.Experiments, index: len(s.Experiments)}
+	if id == "" || q.valued() < q.startup() {
+		return id
+	}
+	q.obs = q.observe()
+	f := fit(q.obs, q.last(), bestWarp)
+	obs := q.obs.thin(mostExact)
+	m := gp.Condition(q.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)
+	if m == nil || f.h.Noise() < leastRepeated {
+		return id
+	}
+	acq := acquisition{noise: f.h.Noise()}
+	least := math.Inf(1)
+	for _, x := range s.Experiments {
+		if _, why := q.st.Fit(x.Parameters); x.Value == nil || x.Repeats != "" || why != "" {
+			continue
+		}
+		mean, variance := m.At(q.axes.point(x.Parameters))
+		if v := acq.quantile(mean, math.Sqrt(variance)); v < least {
+			id, least = x.Experiment, v
+		}
+	}
+	return id
 }
 
 // leastRepeated is the variance of noise, as a part of that of the outcomes, from which on a

@@ -21,15 +21,16 @@ type axis struct {
 	unordered bool      // a choice between values without an order
 	low, span float64   // of its own scale
 	ranked    []float64 // the values of a choice between numbers, in order
-	source    bool      // which work an outcome is of: 0 is this run, the others are earlier
+	// given: it is no parameter, but says what an outcome is of; every proposal has given at.
+	given bool
+	at    float64
 }
 
 // absent is the coordinate of a parameter that does not exist.
 const absent = gp.Absent
 
-// newAxes are the axes of parameters and, where there are sources of earlier outcomes, one
-// more: how alike outcomes of different sources are, the model finds on its own.
-func newAxes(parameters []study.Parameter, sources int) axes {
+// newAxes are the axes of parameters.
+func newAxes(parameters []study.Parameter) axes {
 	a := axes{space: space{parameters: parameters}}
 	for _, d := range parameters {
 		x := axis{Parameter: d}
@@ -47,9 +48,20 @@ func newAxes(parameters []study.Parameter, sources int) axes {
 		}
 		a.of = append(a.of, x)
 	}
-	if sources > 0 {
-		a.of = append(a.of, axis{Parameter: study.Parameter{Kind: study.Categorical, Values: make(study.Values, sources+1)}, unordered: true, source: true})
-	}
+	return a
+}
+
+// withSteps adds the axis of how far a trial got: 1 is the end. How alike outcomes on the way
+// and in the end are, the model finds on its own.
+func (a axes) withSteps() axes {
+	a.of = append(a.of, axis{Parameter: study.Parameter{Kind: study.Float}, span: 1, given: true, at: 1})
+	return a
+}
+
+// withSources adds the axis of which work an outcome is of: 0 is this run, the others are
+// earlier ones.
+func (a axes) withSources(n int) axes {
+	a.of = append(a.of, axis{Parameter: study.Parameter{Kind: study.Categorical, Values: make(study.Values, n+1)}, unordered: true, given: true})
 	return a
 }
 
@@ -73,7 +85,8 @@ func (a axes) metric() []gp.Axis {
 func (a axes) point(p study.Params) []float64 {
 	x := make([]float64, len(a.of))
 	for j, d := range a.of {
-		if d.source {
+		if d.given {
+			x[j] = d.at
 			continue
 		}
 		v, ok := p[d.Name]
@@ -119,8 +132,8 @@ func (d axis) smooth() bool { return d.Size() == 0 }
 func (a axes) settle(x []float64, fixed study.Params, fill func(d axis) float64) study.Params {
 	p := study.Params{}
 	for j, d := range a.of {
-		if d.source {
-			x[j] = 0
+		if d.given {
+			x[j] = d.at
 			continue
 		}
 		if !d.Active(p) {

@@ -57,14 +57,18 @@ func Importances(s *research.State) []Importance {
 	if len(st.Parameters) == 0 {
 		return nil
 	}
-	q := query{s: s, st: st, axes: newAxes(st.Parameters, 0), known: s.Experiments, index: len(s.Experiments), r: newRand(s.Created.Seed, "importance")}
+	q := query{s: s, st: st, axes: newAxes(st.Parameters), known: s.Experiments, index: len(s.Experiments), r: newRand(s.Created.Seed, "importance")}
+	if st.Search.Stops() != "" {
+		q.axes, q.steps = q.axes.withSteps(), q.reachedSteps()
+	}
 	obs := q.observe()
 	n := len(obs.y) - obs.worst
 	obs.x, obs.y, obs.noise, obs.parts, obs.worst = obs.x[:n], obs.y[:n], obs.noise[:n], obs.parts[:n], 0
-	for j, d := range q.axes.of {
+	for _, d := range st.Parameters {
 		i := Importance{Parameter: d.Name}
-		for _, x := range obs.x {
-			if x[j] != absent {
+		for _, x := range q.known {
+			_, _, valued := q.deepest(x)
+			if _, ok := x.Parameters[d.Name]; ok && valued {
 				i.N++
 			}
 		}
@@ -83,7 +87,7 @@ func Importances(s *research.State) []Importance {
 	for range importanceModels {
 		x, y, noise := drawAgain(obs.x, z, obs.noise, q.r)
 		shares, _ := smaller.indices(gp.Condition(q.axes.metric(), x, y, noise, f.h))
-		for j, v := range shares {
+		for j, v := range shares[:len(out)] {
 			draws[j] = append(draws[j], v)
 		}
 	}

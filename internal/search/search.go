@@ -35,6 +35,7 @@ type query struct {
 	r       *rand.Rand
 	known   []*research.Experiment // whose outcomes it may know
 	pending []*research.Experiment // of which it knows the configurations alone
+	steps   []int                  // at which trials are compared, as far as any has come
 	obs     observed
 	index   int
 	arm     int
@@ -50,8 +51,9 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 	at := max(0, index-st.Parallel+1)
 	q := query{
 		s: s, st: st, index: index, known: s.Experiments[:at], pending: s.Experiments[at:index],
-		axes: newAxes(st.Parameters, len(s.Prior)), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
+		axes: newAxes(st.Parameters), r: newRand(s.Created.Seed, fmt.Sprintf("propose %d", index)),
 	}
+	q.steps = q.reachedSteps()
 	if start := q.start(); index < len(start) {
 		q.fixed = start[index]
 		if p := q.axes.sobol(s.Created.Seed, index, q.fixed); !s.Tried(p) {
@@ -61,6 +63,12 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 	method := q.method()
 	switch method {
 	case study.GP, study.TPE, study.Halving:
+		if st.Search.Stops() != "" {
+			q.axes = q.axes.withSteps()
+		}
+		if n := len(s.Prior); n > 0 {
+			q.axes = q.axes.withSources(n)
+		}
 		q.obs = q.observe()
 	}
 	for turn := range s.Plan.Arms {
@@ -180,7 +188,7 @@ func (q query) startup() int {
 	if len(q.s.Prior) > 0 {
 		return 3
 	}
-	return min(max(len(q.axes.of)+2, 5), 10)
+	return min(max(len(q.st.Parameters)+2, 5), 10)
 }
 
 // resamplings are enough before a space is taken to be almost used up.
@@ -194,7 +202,7 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 		p, ok := q.axes.first(q.fixed, q.s.Proposed(q.arm), true, q.s.Tried)
 		return p, by, ok
 	case study.GP, study.TPE, study.CMA, study.Halving:
-		if q.valued() < q.startup() && q.step() == 0 {
+		if q.valued() < q.startup() {
 			by.Method = study.Sobol
 			break
 		}
@@ -228,10 +236,10 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 	return p, by, ok
 }
 
-// valued is how many of the known experiments have a value.
+// valued is how many of the known experiments have a value, at the end or on the way.
 func (q query) valued() (n int) {
 	for _, x := range q.known {
-		if x.Value != nil {
+		if _, _, ok := q.deepest(x); ok {
 			n++
 		}
 	}

@@ -27,16 +27,22 @@ func RungSteps(s study.Search) []int {
 	return steps
 }
 
+// reachedSteps are those that any known experiment has reached.
+func (q query) reachedSteps() []int {
+	steps := RungSteps(q.st.Search)
+	for len(steps) > 0 && len(q.reached(steps[len(steps)-1])) == 0 {
+		steps = steps[:len(steps)-1]
+	}
+	return steps
+}
+
 // rungs are the bars that a new experiment must reach, fixed when it is proposed, from
 // outcomes that do not depend on timing. A step that too few experiments have reached has no
 // bar. Each rule gives the bar from the values of those that got there.
 func (q query) rungs() []research.Rung {
 	var out []research.Rung
-	for k, step := range RungSteps(q.st.Search) {
+	for k, step := range q.steps {
 		values := q.reached(step)
-		if len(values) == 0 {
-			break
-		}
 		var bar float64
 		ok := false
 		switch q.st.Search.Stops() {

@@ -130,9 +130,9 @@ func (l *Likelihood) solve(t blas64.Triangular, z []float64) (mean, square float
 	for i := range ones {
 		ones[i] = 1
 	}
-	potrs(t, ones)
+	invert(t, ones)
 	copy(l.alpha, z)
-	potrs(t, l.alpha)
+	invert(t, l.alpha)
 	sum, all := 0.0, 0.0
 	for i := range ones {
 		sum += l.alpha[i]
@@ -148,8 +148,10 @@ func (l *Likelihood) solve(t blas64.Triangular, z []float64) (mean, square float
 	return mean, square
 }
 
-func potrs(t blas64.Triangular, x []float64) {
-	lapack64.Potrs(t, blas64.General{Rows: len(x), Cols: 1, Stride: 1, Data: x})
+// invert sets x to the inverse of the factored matrix times x.
+func invert(t blas64.Triangular, x []float64) {
+	blas64.Trsv(blas.NoTrans, t, vector(x))
+	blas64.Trsv(blas.Trans, t, vector(x))
 }
 
 func logDeterminant(t blas64.Triangular) (sum float64) {
