@@ -16,10 +16,11 @@ import (
 // what comes out.
 func TestExamples(t *testing.T) {
 	want := map[string]map[string]string{
-		"penguins":   {"scaling-helps-knn": "supported", "scaling-helps-logistic": "supported", "knn-beats-logistic": "refuted"},
-		"optimisers": {"momentum-is-faster": "supported", "adam-beats-sgd": "refuted"},
-		"shell":      {"root-saves": "supported"},
-		"held-out":   {"standardising-helps": "supported"},
+		"penguins":       {"scaling-helps-knn": "supported", "scaling-helps-logistic": "supported", "knn-beats-logistic": "refuted"},
+		"optimisers":     {"momentum-is-faster": "supported", "adam-beats-sgd": "refuted"},
+		"shell":          {"root-saves": "supported"},
+		"held-out":       {"standardising-helps": "supported"},
+		"early-stopping": {},
 	}
 	folders, err := filepath.Glob("examples/*/study.yaml")
 	if err != nil || len(folders) != len(want) {

@@ -37,7 +37,7 @@ var benches = []struct {
 	{"journal", journals}, {"dbos", workflows}, {"trial", trials}, {"resume", resume}, {"memory", memory}, {"start", starts}, {"growth", growth}, {"size", size},
 	{"recovery", recovery}, {"walls", walls}, {"threads", threads}, {"watchdog", watchdog}, {"watching", watching}, {"gateway", gatewayBench},
 	{"append", appends}, {"follow", followed}, {"calls", longCalls}, {"long", longRun},
-	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds}, {"verdicts", verdicts},
+	{"backup", backups}, {"incremental", incremental}, {"fork", forks}, {"fold", folds}, {"verdicts", verdicts}, {"stopping", stopping},
 }
 
 // bench is what all benchmarks share.

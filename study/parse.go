@@ -284,7 +284,7 @@ func (p *parsing) search(n ast.Node) {
 	switch stops := s.Stops(); {
 	case stops != "":
 		if s.Eta == 0 {
-			s.Eta = 3
+			s.Eta = map[bool]int{true: 3, false: 2}[stops == StopHalving]
 		}
 		s.MinStep = max(s.MinStep, 1)
 		if stops != StopHalving && s.Brackets != 0 {

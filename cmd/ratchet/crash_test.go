@@ -32,7 +32,7 @@ objective: {metric: score, goal: maximize}
 parameters: {kind: [good, bad], size: {int: [1, 20]}}
 hypotheses:
   - {id: good, claim: Good is better, compare: {a: {kind: good}, b: {kind: bad}}, expect: a > b}
-search: {method: tpe, experiments: 14, seeds: 1}
+search: {method: auto, experiments: 14, seeds: 1}
 validation: {seeds: 3}
 limits: {attempt: {time: 10m, memory: 64MiB, disk: 10MiB, processes: 8}}
 parallel: 2

@@ -56,7 +56,7 @@ func (d *Draft) Study() []byte {
 	}
 	line("# hypotheses:                # without one, each parameter with a list of values gets its own")
 	line("#   - id: momentum-helps\n#     claim: Momentum lowers the loss\n#     compare: {a: {momentum: 0.9}, b: {momentum: 0}}\n#     expect: a < b\n")
-	line("search: {method: tpe, experiments: 20, seeds: 2}")
+	line("search: {experiments: 20, seeds: 2}")
 	line("validation: {seeds: 10}\n")
 	d.limits(line)
 	line("parallel: 1")

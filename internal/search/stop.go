@@ -43,6 +43,9 @@ func (q query) rungs() []research.Rung {
 	var out []research.Rung
 	for k, step := range q.steps {
 		values := q.reached(step)
+		if q.atEnd(step) {
+			break
+		}
 		var bar float64
 		ok := false
 		switch q.st.Search.Stops() {
@@ -60,6 +63,19 @@ func (q query) rungs() []research.Rung {
 		}
 	}
 	return out
+}
+
+// atEnd reports whether trials end at a step: then nothing is saved by stopping there.
+func (q query) atEnd(step int) bool {
+	n := 0
+	for _, x := range q.known {
+		if v, ok := atRung(x, step); ok && x.Value != nil {
+			if n++; v != *x.Value {
+				return false
+			}
+		}
+	}
+	return n > 0
 }
 
 // halving is the bar that the best 1/Eta have reached: the stopping variant of asynchronous
@@ -90,7 +106,8 @@ func median(values []float64) (float64, bool) {
 
 // curve is the value at a step beyond which a trial would become the best with a chance of
 // less than search.error. The final value is taken to be linear in the value at the step,
-// with normal errors of one size; what is said of a new trial is the prediction interval of
+// with normal errors of one size (of both the logarithms, where they are positive and are to
+// be small, as losses are); what is said of a new trial is the prediction interval of
 // ordinary least squares (Draper and Smith, "Applied Regression Analysis", 3rd edition,
 // section 3.1), over the experiments that ran to their end. That the others were stopped for
 // their value at the step does not bias it. Where the value at the step says too little of
@@ -108,6 +125,13 @@ func (q query) curve(step int) (float64, bool) {
 	n := float64(len(x))
 	if len(x) < leastCompared {
 		return 0, false
+	}
+	back := func(v float64) float64 { return q.lower(v) }
+	if min(slices.Min(x), slices.Min(y)) > 0 && q.st.Objective.Goal == study.Minimize {
+		for i := range x {
+			x[i], y[i] = math.Log(x[i]), math.Log(y[i])
+		}
+		back = math.Exp
 	}
 	best := slices.Min(y)
 	mx, my, sxx, sxy := stat.Mean(x, nil), stat.Mean(y, nil), 0.0, 0.0
@@ -143,7 +167,7 @@ func (q query) curve(step int) (float64, bool) {
 			high = middle
 		}
 	}
-	return q.lower(high), true
+	return back(high), true
 }
 
 // atRung is an experiment's mean over its search trials at a step.
