@@ -1,6 +1,7 @@
 package search_test
 
 import (
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -18,7 +19,14 @@ import (
 	"ratchet/study"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if !proof.All() {
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // mixed has every kind of parameter.
 func mixed(method string, experiments, parallel int) *study.Study {
@@ -132,7 +140,7 @@ func TestTimingChangesNothing(t *testing.T) {
 			rapid.Check(t, func(r *rapid.T) {
 				parallel := rapid.IntRange(1, 8).Draw(r, "parallel")
 				shuffle := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "order"), 1))
-				st := mixed(method, proof.Of(16, 30), parallel)
+				st := mixed(method, proof.Of(18, 30), parallel)
 				want := newLab(t, st, study.Params{"kind": "c"}).run(first)
 				got := newLab(t, st, study.Params{"kind": "c"}).run(func(n int) int { return shuffle.IntN(min(n, parallel)) })
 				if diff := cmp.Diff(want, got); diff != "" {
