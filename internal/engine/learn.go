@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -18,6 +17,7 @@ import (
 	"ratchet/internal/history"
 	"ratchet/internal/objects"
 	"ratchet/internal/research"
+	"ratchet/internal/untrusted"
 	"ratchet/study"
 )
 
@@ -117,18 +117,23 @@ func learnFile(st *study.Study, dir, from string, parse func(*study.Study, []byt
 }
 
 func readBounded(path string) (b []byte, err error) {
-	info, err := os.Stat(path) // before it is opened: a pipe would wait
+	path, err = filepath.EvalSymlinks(path) //nolint:forbidigo // what is learned from is named by its path
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > mostLearnedFile {
-		return nil, fmt.Errorf("it is not a file of at most %s", study.Bytes(mostLearnedFile))
-	}
-	f, err := os.Open(path)
+	folder, err := untrusted.Open(filepath.Dir(path))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
+	defer folder.Close()
+	f, info, err := folder.Open(filepath.Base(path))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // only read from
+	if info.Size > mostLearnedFile {
+		return nil, fmt.Errorf("it has more than %s", study.Bytes(mostLearnedFile))
+	}
 	return io.ReadAll(io.LimitReader(f, mostLearnedFile))
 }
 

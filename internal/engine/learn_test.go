@@ -55,7 +55,7 @@ validation: {seeds: 2}
 		"x.sh.json": `search.learn_from: x.sh.json: `,
 		"other.csv": `it has no column "loss"`,
 		"far.csv":   `none of its 1 outcomes fits the study (its rate is 7)`,
-		"pipe.csv":  `it is not a file`,
+		"pipe.csv":  `not a regular file`,
 	} {
 		switch from {
 		case "other.csv":

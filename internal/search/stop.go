@@ -126,7 +126,7 @@ func (q query) curve(step int) (float64, bool) {
 	if len(x) < leastCompared {
 		return 0, false
 	}
-	back := func(v float64) float64 { return q.lower(v) }
+	back := q.lower
 	if min(slices.Min(x), slices.Min(y)) > 0 && q.st.Objective.Goal == study.Minimize {
 		for i := range x {
 			x[i], y[i] = math.Log(x[i]), math.Log(y[i])
