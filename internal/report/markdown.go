@@ -168,6 +168,9 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 		}
 		p("")
 	}
+	if r.Best != nil && r.Best.ByModel {
+		p("It was chosen by a model of all outcomes, since trials of one configuration differ and the best of many means is luck in part.\n")
+	}
 	p("![Search progress](plots/progress.svg)\n")
 	for _, name := range of.Curves {
 		p("![Learning curve](plots/%s.svg)\n", name)

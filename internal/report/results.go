@@ -112,7 +112,9 @@ type Evidence struct {
 // Best is the configuration with the best objective. Metrics are means over
 // the fresh seeds, which had no part in choosing it.
 type Best struct {
-	Experiment string             `json:"experiment"`
+	Experiment string `json:"experiment"`
+	// ByModel: it was chosen by a model of all outcomes, not for its own mean.
+	ByModel    bool               `json:"by_model,omitempty"`
 	Parameters study.Params       `json:"parameters"`
 	Metrics    map[string]float64 `json:"metrics"` // empty where a validating trial failed
 	Seeds      []int64            `json:"seeds"`
@@ -349,7 +351,7 @@ func best(s *research.State) *Best {
 	if x == nil {
 		return nil
 	}
-	b := &Best{Experiment: id, Parameters: x.Parameters, Metrics: s.BestMetrics(), Seeds: []int64{}, Search: x.Means, Evidence: []Evidence{}}
+	b := &Best{Experiment: id, ByModel: s.Chosen != nil, Parameters: x.Parameters, Metrics: s.BestMetrics(), Seeds: []int64{}, Search: x.Means, Evidence: []Evidence{}}
 	if b.Metrics == nil {
 		b.Metrics = map[string]float64{}
 	}

@@ -60,7 +60,7 @@ func (s *State) BestOf(xs []*Experiment, metric string, goal study.Objective) *E
 	spread := s.spread(metric)
 	for _, x := range xs {
 		v, ok := x.Means[metric]
-		if !ok || x.Repeats != "" {
+		if !ok || x.Repeats != "" || x.Outside {
 			continue
 		}
 		if spread > 0 {

@@ -174,6 +174,9 @@ type Experiment struct {
 	Value *float64
 	// Means has the same mean for every metric that all these trials have.
 	Means map[string]float64
+	// Outside: a fork has changed the parameters' ranges, and its configuration is in them no
+	// more. It stands for nothing.
+	Outside bool `json:",omitempty"`
 	// Learned is what the remedies of the search trials of this experiment and
 	// of those before it did, by class and remedy; nil: nothing yet.
 	Learned map[string]RemedyStats `json:",omitempty"`

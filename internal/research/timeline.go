@@ -3,6 +3,7 @@ package research
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -90,6 +91,10 @@ func (s *State) fork(seq int64, d RunForked) {
 		return
 	}
 	s.Created.Study = d.Study
+	for _, x := range s.Experiments {
+		_, why := d.Study.Fit(x.Parameters)
+		x.Outside, x.sum = why != "", nil
+	}
 	if s.Stage != "" && s.Stage != Ideation { // there the study's are stated
 		for _, h := range d.Study.Hypotheses {
 			if !slices.ContainsFunc(s.Hypotheses, func(x *Hypothesis) bool { return x.ID == h.ID }) {
@@ -111,6 +116,8 @@ func (s *State) Amend(next *study.Study) error {
 	switch {
 	case next.Search.Experiments != now.Search.Experiments && searched:
 		return fmt.Errorf("search.experiments cannot change at record %d: the search was over; fork at an earlier position", s.Seq)
+	case searched && difference(&study.Study{Parameters: now.Parameters}, &study.Study{Parameters: next.Parameters}) != "":
+		return fmt.Errorf("parameters cannot change at record %d: the search was over; fork at an earlier position", s.Seq)
 	case next.Search.Experiments < len(s.Experiments):
 		return fmt.Errorf("search.experiments cannot be %d: %d experiments were begun by record %d", next.Search.Experiments, len(s.Experiments), s.Seq)
 	case next.Validation != now.Validation && designed:
@@ -127,6 +134,10 @@ func (s *State) Amend(next *study.Study) error {
 	}
 	same := *next
 	same.Limits.Run, same.Limits.Stage, same.Limits.Model, same.Parallel, same.Retries, same.OnResource = now.Limits.Run, now.Limits.Stage, now.Limits.Model, now.Parallel, now.Retries, now.OnResource
+	if sameNames(now.Parameters, next.Parameters) {
+		same.Parameters = now.Parameters
+	}
+	same.Search.Enough = now.Search.Enough
 	same.Search.Experiments, same.Validation, same.Gates, same.Checkpoints = now.Search.Experiments, now.Validation, now.Gates, now.Checkpoints
 	if n := len(now.Hypotheses); len(next.Hypotheses) >= n {
 		same.Hypotheses = next.Hypotheses[:n:n]
@@ -145,6 +156,14 @@ func (s *State) Amend(next *study.Study) error {
 		}
 	}
 	return nil
+}
+
+// sameNames reports whether the parameters are the same but for their ranges: what was
+// measured within those that it has now still counts.
+func sameNames(a, b []study.Parameter) bool {
+	return slices.EqualFunc(a, b, func(a, b study.Parameter) bool {
+		return a.Name == b.Name && a.Kind == b.Kind && maps.EqualFunc(a.When, b.When, func(a, b study.Values) bool { return slices.Equal(a, b) })
+	})
 }
 
 // over reports whether a stage has ended.

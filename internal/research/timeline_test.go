@@ -3,6 +3,7 @@ package research_test
 import (
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,8 @@ func TestAmend(t *testing.T) {
 		{"another program", searching.s, func(st *study.Study) { st.Program.Command = []string{"false"} }, "program.command cannot change"},
 		{"another objective", searching.s, func(st *study.Study) { st.Objective.Goal = study.Minimize }, "objective.goal cannot change"},
 		{"other limits of attempts", searching.s, func(st *study.Study) { st.Limits.Attempt.Memory = 1 }, "limits.attempt.memory cannot change"},
+		{"other ranges", searching.s, func(st *study.Study) { st.Parameters[0].Values = st.Parameters[0].Values[:1] }, ""},
+		{"other ranges, too late", ended.s, func(st *study.Study) { st.Parameters[0].Values = st.Parameters[0].Values[:1] }, "the search was over"},
 		{"another space", searching.s, func(st *study.Study) { st.Parameters = st.Parameters[:1] }, "parameters cannot change"},
 		{"other search seeds", searching.s, func(st *study.Study) { st.Search.Seeds = 3 }, "search.seeds cannot change"},
 		{"a plan that cannot be", searching.s, func(st *study.Study) { st.Limits.Run.Experiments = 1 }, "the plan could not be carried out"},
@@ -280,5 +283,26 @@ func TestForkGoesOn(t *testing.T) {
 	last := w.s.Hypotheses[len(w.s.Hypotheses)-1]
 	if last.ID != "new" || last.Added == 0 || last.Judgment == nil {
 		t.Errorf("the new hypothesis: %+v", last)
+	}
+}
+
+// TestForkIntoOtherRanges: what was measured outside the ranges that a fork has now is never
+// its best, and stands for no side.
+func TestForkIntoOtherRanges(t *testing.T) {
+	w := newScript(t, plain(), research.Machine{CPUs: 2})
+	w.until(func(s *research.State) bool { return s.Best() != nil && len(s.Open) == 0 })
+	best := w.s.Best()
+	next := *plain()
+	for i, d := range next.Parameters {
+		if d.Kind == study.Categorical {
+			next.Parameters[i].Values = slices.DeleteFunc(slices.Clone(d.Values), func(v any) bool { return v == best.Parameters[d.Name] })
+		}
+	}
+	if err := w.s.Amend(&next); err != nil {
+		t.Fatal(err)
+	}
+	w.append(research.RunForked{Origin: research.Origin{Run: "plain-0", Seq: w.s.Seq, Hash: "h"}, By: "me", Study: &next})
+	if x := w.s.Best(); !best.Outside || x != nil && x.Outside {
+		t.Errorf("the best is %+v after it was put outside", x)
 	}
 }

@@ -128,7 +128,7 @@ func (s *State) goalOf(h study.Hypothesis) study.Objective {
 func (s *State) matching(side study.Params) []*Experiment {
 	var out []*Experiment
 	for _, x := range s.Experiments {
-		if side != nil && x.Repeats == "" && x.Parameters.Matches(side) {
+		if side != nil && x.Repeats == "" && !x.Outside && x.Parameters.Matches(side) {
 			out = append(out, x)
 		}
 	}
@@ -170,7 +170,7 @@ func (s *State) bestValues(parameter string) (a, b study.Params) {
 	for _, v := range d.Values {
 		r := ranked{v, math.NaN()}
 		for _, x := range s.Experiments {
-			if x.Value != nil && x.Parameters[parameter] == v && (math.IsNaN(r.best) || o.Better(*x.Value, r.best)) {
+			if x.Value != nil && !x.Outside && x.Parameters[parameter] == v && (math.IsNaN(r.best) || o.Better(*x.Value, r.best)) {
 				r.best = *x.Value
 			}
 		}

@@ -32,7 +32,7 @@ func (q query) evolve() study.Params {
 	var points [][]float64 // all coordinates
 	var values []float64
 	for _, x := range q.known {
-		if x.Value != nil && x.Parameters.Matches(q.fixed) {
+		if x.Value != nil && !x.Outside && x.Parameters.Matches(q.fixed) {
 			points = append(points, q.axes.point(x.Parameters))
 			values = append(values, q.lower(*x.Value))
 		}

@@ -92,7 +92,7 @@ func Importances(s *research.State) []Importance {
 		}
 	}
 	for j := range out {
-		out[j].Share, out[j].Total = share[j], total[j]
+		out[j].Share, out[j].Total = share[j], max(share[j], total[j])
 		if d := draws[j]; len(d) > 0 {
 			slices.Sort(d)
 			out[j].Low, out[j].High = min(share[j], d[1]), max(share[j], d[len(d)-2])

@@ -239,7 +239,7 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 // valued is how many of the known experiments have a value, at the end or on the way.
 func (q query) valued() (n int) {
 	for _, x := range q.known {
-		if _, _, ok := q.deepest(x); ok {
+		if _, _, ok := q.deepest(x); ok && !x.Outside {
 			n++
 		}
 	}
