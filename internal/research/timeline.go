@@ -162,7 +162,7 @@ func (s *State) Amend(next *study.Study) error {
 // measured within those that it has now still counts.
 func sameNames(a, b []study.Parameter) bool {
 	return slices.EqualFunc(a, b, func(a, b study.Parameter) bool {
-		return a.Name == b.Name && a.Kind == b.Kind && maps.EqualFunc(a.When, b.When, func(a, b study.Values) bool { return slices.Equal(a, b) })
+		return a.Name == b.Name && a.Kind == b.Kind && maps.EqualFunc(a.When, b.When, slices.Equal)
 	})
 }
 
