@@ -5,8 +5,12 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"ratchet/internal/search/cma"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // minimise runs generations until the distribution is done, and gives the best point.
 func minimise(s *cma.State, lambda, most int, f func(x []float64) float64) (best []float64, value float64, evaluations int) {

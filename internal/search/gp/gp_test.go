@@ -4,7 +4,11 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var axes = []Axis{{}, {}, {Values: 3}}
 
