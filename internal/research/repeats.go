@@ -65,11 +65,14 @@ func (s *State) BestOf(xs []*Experiment, metric string, goal study.Objective) *E
 		}
 		if spread > 0 {
 			values := s.values(x, metric)
+			if v = mean(values); math.IsInf(v, 0) {
+				continue
+			}
 			luck := caution * spread / math.Sqrt(float64(len(values)))
 			if goal.Goal == study.Minimize {
 				luck = -luck
 			}
-			v = mean(values) - luck
+			v -= luck
 		}
 		if best == nil || goal.Better(v, bar) {
 			best, bar = x, v
@@ -107,7 +110,10 @@ func (s *State) spread(metric string) float64 {
 	if freedom == 0 {
 		return 0
 	}
-	return math.Sqrt(squares / float64(freedom))
+	if sd := math.Sqrt(squares / float64(freedom)); !math.IsInf(sd, 0) {
+		return sd
+	}
+	return 0 // too large to be counted
 }
 
 func mean(x []float64) (sum float64) {

@@ -110,7 +110,9 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 	if ok {
 		mean, variance := m.At(x)
 		gain := f.warp.gain(mean, math.Sqrt(variance), acq.best)
-		by.Gain = &gain
+		if !math.IsInf(gain, 0) && !math.IsNaN(gain) {
+			by.Gain = &gain
+		}
 	}
 	return p, ok
 }

@@ -96,8 +96,12 @@ func (q query) evolve() study.Params {
 	return q.axes.settle(x, q.fixed, func(d axis) float64 { return d.draw(q.r) })
 }
 
+// mostOutcome bounds outcomes, so that their squares are finite.
+const mostOutcome = 1e100
+
 // lower is an outcome of which lower is better.
 func (q query) lower(v float64) float64 {
+	v = min(max(v, -mostOutcome), mostOutcome)
 	if q.st.Objective.Goal == study.Maximize {
 		return -v
 	}

@@ -364,3 +364,52 @@ func TestRungs(t *testing.T) {
 		losses = append(losses, bowl(p.Parameters))
 	}
 }
+
+// TestExtremeOutcomes: whatever finite numbers programs report, proposals are configurations
+// of the space, and what is said of the parameters is finite.
+func TestExtremeOutcomes(t *testing.T) {
+	const most, least = math.MaxFloat64, 5e-324
+	for _, values := range [][]float64{
+		{0}, {most}, {-most, 3}, {most, 1}, {0, -1, -most, -1}, {1e300, 1e-300, -1e300}, {most, -most}, {least, 0}, {3, 3 + 1e-15}, {1e200, 0.5, 0.4, 0.6},
+	} {
+		for k, method := range methods {
+			st := mixed(method, 14, 2)
+			st.Search.Seeds = 1 + k%2
+			if k%3 == 0 {
+				st.Search.Stop, st.Search.Error, st.Search.Eta = study.StopCurve, 0.05, 2
+			}
+			l := newLab(t, st)
+			n := 0
+			l.value = func(study.Params, int64) (float64, research.Class) {
+				n++
+				return values[n%len(values)], research.Succeeded
+			}
+			finite := func(what string, of ...float64) {
+				t.Helper()
+				for _, v := range of {
+					if math.IsNaN(v) || math.IsInf(v, 0) {
+						t.Errorf("%s, outcomes %v: %s is %v", method, values, what, of)
+					}
+				}
+			}
+			for _, p := range l.run(first) {
+				if _, why := st.Fit(p.Parameters); why != "" {
+					t.Errorf("%s, outcomes %v: %s", method, values, why)
+				}
+				finite("the model", p.By.Model...)
+				if p.By.Gain != nil {
+					finite("the gain", *p.By.Gain)
+				}
+				for _, r := range p.Rungs {
+					finite("a bar", r.Bar)
+				}
+			}
+			search.Choose(l.s)
+			if method == study.Random {
+				for _, i := range search.Importances(l.s) {
+					finite("the importance", i.Share, i.Low, i.High, i.Total)
+				}
+			}
+		}
+	}
+}

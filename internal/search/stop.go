@@ -101,7 +101,7 @@ func median(values []float64) (float64, bool) {
 	}
 	sort.Float64s(values)
 	n := len(values)
-	return (values[n/2] + values[(n-1)/2]) / 2, true
+	return values[n/2]/2 + values[(n-1)/2]/2, true
 }
 
 // curve is the value at a step beyond which a trial would become the best with a chance of
@@ -167,7 +167,8 @@ func (q query) curve(step int) (float64, bool) {
 			high = middle
 		}
 	}
-	return back(high), true
+	bar := back(high)
+	return bar, !math.IsInf(bar, 0) && !math.IsNaN(bar)
 }
 
 // atRung is an experiment's mean over its search trials at a step.
@@ -187,5 +188,5 @@ func atRung(x *research.Experiment, step int) (float64, bool) {
 	if n == 0 {
 		return 0, false
 	}
-	return sum / float64(n), true
+	return sum / float64(n), !math.IsInf(sum, 0)
 }

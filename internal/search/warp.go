@@ -25,7 +25,7 @@ func newWarp(y []float64, part float64) warp {
 		spread = sorted[len(sorted)-1] - sorted[0]
 	}
 	w := warp{least: sorted[0], shift: part * spread, unit: 1}
-	if spread <= 0 {
+	if w.shift <= 0 {
 		w.shift = math.Inf(1)
 	}
 	sum, squares := 0.0, 0.0
