@@ -144,12 +144,15 @@ func (m *Memory) play(p *played) {
 	}
 	end := time.NewTimer(how.Takes)
 	defer end.Stop()
-	if asked(m.Faults.Lose, p.job.ID) {
+	lost := executor.Outcome{Lost: true, Host: "memory", Series: metrics.NewSeries()}
+	if asked(m.Faults.Lose, p.job.ID) { // at once, whatever else has ended meanwhile
 		p.lose.Do(func() { close(p.gone) })
+		p.out = lost
+		return
 	}
 	select {
 	case <-p.gone:
-		p.out = executor.Outcome{Lost: true, Host: "memory", Series: metrics.NewSeries()}
+		p.out = lost
 		return
 	case <-p.stop:
 		how.Exit, p.out.Signal, p.out.EndedBy = -1, "terminated", shim.ByRequest
