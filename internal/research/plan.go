@@ -58,7 +58,7 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 
 // Where a Gaussian process is not the best that is known.
 const (
-	mostModelled   = 2000 // experiments: with more, a proposal would take too long
+	MostModelled   = 2000 // experiments: with more, a proposal would take too long
 	mostDimensions = 60
 )
 
@@ -73,20 +73,19 @@ func searchPlan(st *study.Study, experiments int, covered bool) *SearchPlan {
 		return &SearchPlan{study.TPE, fmt.Sprintf("%d parameters are more than a Gaussian process tells apart", n)}
 	default:
 		p := &SearchPlan{study.GP, "a model of the outcomes finds more with few experiments than any other method here"}
-		if experiments > mostModelled {
-			p.Why += fmt.Sprintf("; after %d of them tpe goes on, whose proposals cost less", mostModelled)
+		if experiments > MostModelled {
+			p.Why += fmt.Sprintf("; after %d of them tpe goes on, whose proposals cost less", MostModelled)
 		}
 		return p
 	}
 }
 
-// modelled reports whether the search has a model of the outcomes.
-func (s *State) modelled() bool {
-	method := s.Created.Study.Search.Method
+// SearchMethod is the method that the plan chose, or the study's own.
+func (s *State) SearchMethod() string {
 	if s.Plan.Search != nil {
-		method = s.Plan.Search.Method
+		return s.Plan.Search.Method
 	}
-	return method == study.GP
+	return s.Created.Study.Search.Method
 }
 
 func refusal(c RunCreated, p Plan) string {

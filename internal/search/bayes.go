@@ -54,29 +54,33 @@ func fit(o observed, start gp.Hyper, scale func(*gp.Likelihood, []float64, gp.Hy
 	return fitted{h, w}
 }
 
+// posterior is the process that knows what was observed, with the observations that it has;
+// nil: there is none.
+func (q query) posterior() (fitted, observed, *gp.Model) {
+	f := fit(q.obs, q.last(), bestWarp)
+	obs := q.obs.thin(mostExact)
+	obs.vary(f.warp)
+	return f, obs, gp.Condition(q.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)
+}
+
 // bayes proposes what has the highest expected improvement under a Gaussian process.
 // pending are configurations under way: the model takes its own expectation for their
 // outcome (the kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is
 // Well-Suited to Parallelize Optimization", 2010). What was learned in other arms counts.
 // by gets the parameters of the model, from which the next fit begins, and what is expected.
 func (q query) bayes(by *research.Proposer) (study.Params, bool) {
-	f := fit(q.obs, q.last(), bestWarp)
-	obs := q.obs.thin(mostExact)
-	obs.vary(f.warp)
-	z := f.warp.all(obs.y)
-	metric := q.axes.metric()
-	m := gp.Condition(metric, obs.x, z, obs.noise, f.h)
+	f, obs, m := q.posterior()
 	if m == nil {
 		return nil, false
 	}
 	if len(q.pending) > 0 {
-		x, noise := slices.Clone(obs.x), slices.Clone(obs.noise)
+		x, z, noise := slices.Clone(obs.x), f.warp.all(obs.y), slices.Clone(obs.noise)
 		for _, p := range q.pending {
 			at := q.axes.point(p.Parameters)
 			mean, _ := m.At(at)
 			x, z, noise = append(x, at), append(z, mean), append(noise, 1)
 		}
-		if believing := gp.Condition(metric, x, z, noise, f.h); believing != nil {
+		if believing := gp.Condition(q.axes.metric(), x, z, noise, f.h); believing != nil {
 			m, obs.x = believing, x
 		}
 	}
@@ -131,10 +135,7 @@ func Choose(s *research.State) string {
 		return id
 	}
 	q.obs = q.observe()
-	f := fit(q.obs, q.last(), bestWarp)
-	obs := q.obs.thin(mostExact)
-	obs.vary(f.warp)
-	m := gp.Condition(q.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)
+	f, _, m := q.posterior()
 	if m == nil || f.h.Noise() < leastRepeated {
 		return id
 	}

@@ -145,21 +145,14 @@ func Expected(s *research.State) *Expectation {
 	return nil
 }
 
-// mostModelled is how many outcomes a Gaussian process is made of at most; with more, a
-// proposal would take too long.
-const mostModelled = 2000
-
-// method is the study's, or the one that the plan chose; later on one whose cost grows less
-// with what is known.
+// method is the run's; where the study left it open, later on one whose cost grows less with
+// what is known.
 func (q query) method() string {
-	m := q.st.Search.Method
-	switch {
-	case q.s.Plan.Search != nil:
-		m = q.s.Plan.Search.Method
-	case m == study.Auto:
+	m := q.s.SearchMethod()
+	if m == study.Auto { // no plan has chosen
 		m = study.GP
 	}
-	if m == study.GP && q.st.Search.Method == study.Auto && len(q.known) > mostModelled {
+	if m == study.GP && q.st.Search.Method == study.Auto && len(q.known) > research.MostModelled {
 		return study.TPE
 	}
 	return m

@@ -2,6 +2,7 @@ package gp
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/blas"
 	"gonum.org/v1/gonum/blas/blas64"
@@ -229,7 +230,7 @@ func (l *Likelihood) Fit(z []float64, start Hyper, evaluations int) (Hyper, floa
 	var memo []float64
 	memoLoss := 0.0
 	eval := func(x []float64) float64 {
-		if memo != nil && equal(memo, x) {
+		if memo != nil && slices.Equal(memo, x) {
 			return memoLoss
 		}
 		bounded := make(Hyper, len(x))
@@ -261,12 +262,3 @@ func (l *Likelihood) Fit(z []float64, start Hyper, evaluations int) (Hyper, floa
 
 // Logarithms of parameters beyond these are taken for these.
 const lowest, highest = -18, 8
-
-func equal(a, b []float64) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
-}
