@@ -21,6 +21,7 @@ func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	p.checkFiles()
 	p.checkWritten()
 	p.checkEvaluation(seen)
+	p.checkObjectives(seen)
 	if !seen["gates"] {
 		p.s.Gates = []Gate{DefaultGate}
 	}

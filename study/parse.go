@@ -80,16 +80,18 @@ func (p *parsing) study(top ast.Node) {
 				p.Complain(n, fmt.Sprintf("the name is %q", yamlfile.Shorten(s.Name)), "use up to 40 lower-case letters, digits and hyphens; it becomes part of file names")
 			}
 		},
-		"question":   func(n ast.Node) { s.Question = strings.TrimSpace(p.Text(n, "question")) },
-		"program":    p.program,
-		"objective":  p.objective,
-		"metrics":    p.metrics,
-		"parameters": p.parameters,
-		"hypotheses": p.hypotheses,
-		"search":     p.search,
-		"validation": p.validation,
-		"gates":      p.gates,
-		"limits":     p.limits,
+		"question":    func(n ast.Node) { s.Question = strings.TrimSpace(p.Text(n, "question")) },
+		"program":     p.program,
+		"objective":   p.objective,
+		"objectives":  p.objectives,
+		"constraints": p.constraints,
+		"metrics":     p.metrics,
+		"parameters":  p.parameters,
+		"hypotheses":  p.hypotheses,
+		"search":      p.search,
+		"validation":  p.validation,
+		"gates":       p.gates,
+		"limits":      p.limits,
 		"retries": func(n ast.Node) {
 			p.Fields(n, "retries", map[string]func(ast.Node){
 				"max": func(n ast.Node) { s.Retries.Max = p.Whole(n, "retries.max", 0, 100) },
@@ -117,12 +119,12 @@ func (p *parsing) study(top ast.Node) {
 	if len(p.Problems) > 0 && len(seen) == 0 {
 		return
 	}
-	once := !seen["objective"] && !seen["parameters"] && !seen["hypotheses"] && !seen["search"] && !seen["validation"] && !seen["metrics"]
+	once := !seen["objective"] && !seen["objectives"] && !seen["constraints"] && !seen["parameters"] && !seen["hypotheses"] && !seen["search"] && !seen["validation"] && !seen["metrics"]
 	if once { // the command runs once
 		s.Search = Search{Method: Grid, Experiments: 1, Seeds: 1}
 	}
 	for _, key := range []string{"version", "name", "program", "objective"} {
-		if !seen[key] && (key != "objective" || !once) {
+		if !seen[key] && (key != "objective" || !once && !seen["objectives"]) {
 			p.Complain(top, fmt.Sprintf("the key %q is missing", key), "%s", map[string]string{
 				"version":   "add `version: 1`",
 				"name":      "add `name: my-study`",
@@ -214,18 +216,6 @@ func (p *parsing) metricName(n ast.Node, what string) string {
 	return s
 }
 
-func (p *parsing) objective(n ast.Node) {
-	o := &p.s.Objective
-	seen := p.Fields(n, "objective", map[string]func(ast.Node){
-		"metric": func(n ast.Node) { o.Metric = p.metricName(n, "objective.metric") },
-		"goal":   func(n ast.Node) { o.Goal = p.Choice(n, "objective.goal", Maximize, Minimize) },
-		"use":    func(n ast.Node) { o.Use = p.Choice(n, "objective.use", "last", "best", "mean") },
-	})
-	if !seen["metric"] || !seen["goal"] {
-		p.Complain(n, "the objective is not whole", "write `objective: {metric: accuracy, goal: maximize}`")
-	}
-}
-
 func (p *parsing) metrics(n ast.Node) {
 	p.s.Metrics = map[string]Extract{}
 	for _, m := range p.Mapping(n, "metrics") {
@@ -258,7 +248,7 @@ func (p *parsing) search(n ast.Node) {
 	p.at["search"] = n
 	p.Fields(n, "search", map[string]func(ast.Node){
 		"method": func(n ast.Node) {
-			s.Method = p.Choice(n, "search.method", Auto, GP, TPE, CMA, Halving, Random, LatinHypercube, Sobol, Grid, Tree)
+			s.Method = p.Choice(n, "search.method", Auto, GP, TPE, CMA, NSGA, Halving, Random, LatinHypercube, Sobol, Grid, Tree)
 		},
 		"experiments": func(n ast.Node) { s.Experiments = p.Whole(n, "search.experiments", 1, 1_000_000) },
 		"seeds":       func(n ast.Node) { s.Seeds = p.Whole(n, "search.seeds", 1, 1000) },
@@ -307,6 +297,7 @@ func (p *parsing) validation(n ast.Node) {
 	p.Fields(n, "validation", map[string]func(ast.Node){
 		"seeds":      func(n ast.Node) { v.Seeds = p.Whole(n, "validation.seeds", 2, 1000) },
 		"alpha":      func(n ast.Node) { v.Alpha = p.Number(n, "validation.alpha", 0.0001, 0.5) },
+		"front":      func(n ast.Node) { v.Front = p.Whole(n, "validation.front", 1, 100) },
 		"correction": func(n ast.Node) { v.Correction = p.Choice(n, "validation.correction", "holm", "bonferroni", "none") },
 	})
 }

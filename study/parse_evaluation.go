@@ -39,7 +39,7 @@ func (p *parsing) checkEvaluation(seen map[string]bool) {
 		return
 	}
 	at := p.at["evaluation"]
-	if !seen["objective"] {
+	if !seen["objective"] && !seen["objectives"] {
 		p.Complain(at, "there is an evaluation, and no objective", "add `objective: {metric: accuracy, goal: maximize}`, of a metric that the evaluation reports")
 	}
 	if p.s.Search.Stops() != "" {

@@ -30,16 +30,21 @@ type Study struct {
 	Question string  `json:"question,omitempty"`
 	Program  Program `json:"program"`
 	// Evaluation is nil where the program reports its own metrics.
-	Evaluation *Evaluation        `json:"evaluation,omitempty"`
-	Objective  Objective          `json:"objective"`
-	Metrics    map[string]Extract `json:"metrics,omitempty"`
-	Parameters []Parameter        `json:"parameters,omitempty"`
-	Hypotheses []Hypothesis       `json:"hypotheses,omitempty"`
-	Search     Search             `json:"search"`
-	Validation Validation         `json:"validation"`
-	Gates      []Gate             `json:"gates"`
-	Limits     Limits             `json:"limits"`
-	Retries    Retries            `json:"retries"`
+	Evaluation *Evaluation `json:"evaluation,omitempty"`
+	// Objective is the first of several, or the only one.
+	Objective Objective `json:"objective"`
+	// Objectives are all where there are several, and Constraints what else a configuration
+	// must keep to.
+	Objectives  []Objective        `json:"objectives,omitempty"`
+	Constraints []Constraint       `json:"constraints,omitempty"`
+	Metrics     map[string]Extract `json:"metrics,omitempty"`
+	Parameters  []Parameter        `json:"parameters,omitempty"`
+	Hypotheses  []Hypothesis       `json:"hypotheses,omitempty"`
+	Search      Search             `json:"search"`
+	Validation  Validation         `json:"validation"`
+	Gates       []Gate             `json:"gates"`
+	Limits      Limits             `json:"limits"`
+	Retries     Retries            `json:"retries"`
 	// OnResource changes what an attempt gets after one that ran out of
 	// memory, disk or the like; nil: nothing.
 	OnResource *OnResource `json:"on_resource,omitempty"`
@@ -157,27 +162,6 @@ type Input struct {
 	Hash   string `json:"hash,omitempty"` // "full": digest the content whatever its size
 }
 
-// Objective is the metric that the search improves.
-type Objective struct {
-	Metric string `json:"metric"`
-	Goal   string `json:"goal"`          // Maximize or Minimize
-	Use    string `json:"use,omitempty"` // which of the reported values counts: last (default), best or mean
-}
-
-// The two goals of an objective.
-const (
-	Maximize = "maximize"
-	Minimize = "minimize"
-)
-
-// Better reports whether a is a better value of the objective than b.
-func (o Objective) Better(a, b float64) bool {
-	if o.Goal == Minimize {
-		return a < b
-	}
-	return a > b
-}
-
 // Extract says where to read a metric of a program that writes none itself.
 type Extract struct {
 	Stdout string `json:"stdout,omitempty"` // regular expression with one group; its last match counts
@@ -259,6 +243,7 @@ const (
 	TPE            = "tpe"
 	GP             = "gp"
 	CMA            = "cma"
+	NSGA           = "nsga"
 	Halving        = "halving"
 	Tree           = "tree"
 )
@@ -268,6 +253,9 @@ type Validation struct {
 	Seeds      int     `json:"seeds"` // fresh ones, for each side
 	Alpha      float64 `json:"alpha"`
 	Correction string  `json:"correction"` // holm, bonferroni or none
+	// Front is how many configurations of the Pareto front are measured on the fresh seeds, at
+	// most; 0: there is one objective.
+	Front int `json:"front,omitempty"`
 }
 
 // Limits bound what an attempt, a stage and a run may use.
@@ -373,8 +361,8 @@ func (s *Study) UseOf(metric string) string {
 	if e, ok := s.Metrics[metric]; ok && e.Use != "" {
 		return e.Use
 	}
-	if metric == s.Objective.Metric && s.Objective.Use != "" {
-		return s.Objective.Use
+	if o := s.GoalOf(metric); o.Metric == metric && o.Use != "" {
+		return o.Use
 	}
 	return "last"
 }

@@ -538,7 +538,7 @@ func asJSON(t *testing.T, text []byte) any {
 // the schema refuses too; and both know the same keys.
 func TestSchema(t *testing.T) {
 	schema := schemaOf(t)
-	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated), []byte(choices)}
+	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated), []byte(choices), []byte(weighed)}
 	examples, err := filepath.Glob("../examples/*/study.yaml")
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("examples %v, %v", examples, err)
@@ -558,7 +558,7 @@ func TestSchema(t *testing.T) {
 	for _, bad := range []string{
 		"paralell: 2", "parallel: 0", "parallel: many", "executor: cloud", "search: {metod: grid}", "limits: {attempt: {time: 60}}",
 		"limits: {attempt: {memory: 512}}", "parameters: {a: []}", "parameters: {a: {int: [1, 2, 3]}}", "parameters: {seed: [1]}",
-		"hypotheses: [{id: h}]", "models: {replay: never}", "models: {allow: [gpt]}", "limits: {run: {calls: many}}", "validation: {seeds: 1}", "retries: {max: -1}", "limits: {run: {cost: 5 EUR}}",
+		"hypotheses: [{id: h}]", "models: {replay: never}", "models: {allow: [gpt]}", "limits: {run: {calls: many}}", "validation: {seeds: 1}", "retries: {max: -1}", "constraints: [{metric: m}]", "validation: {front: 0}", "objectives: [{metric: m, goal: minimize}]", "limits: {run: {cost: 5 EUR}}",
 	} {
 		text := []byte(least + bad + "\n")
 		if err := schema.Validate(asJSON(t, text)); err == nil {
@@ -573,7 +573,9 @@ func TestSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	have := asJSON(t, []byte(whole)).(map[string]any)
-	maps.Copy(have, asJSON(t, []byte(evaluated)).(map[string]any)) // halving and an evaluation do not go together
+	// Halving goes together with neither an evaluation nor several objectives.
+	maps.Copy(have, asJSON(t, []byte(evaluated)).(map[string]any))
+	maps.Copy(have, asJSON(t, []byte(weighed)).(map[string]any))
 	for key := range top.Properties {
 		if _, ok := have[key]; !ok {
 			t.Errorf("the schema has the key %q, which the test of every key does not", key)
@@ -586,6 +588,7 @@ func TestSchema(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(least))
+	f.Add([]byte(weighed))
 	f.Add([]byte("a: &a [*a]\n<<: *a\n? [x]\n: y\n- z"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := study.Parse("study.yaml", b)
