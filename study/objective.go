@@ -58,6 +58,21 @@ func (c Constraint) Excess(v float64) float64 {
 	return excess
 }
 
+// Scale is what excesses of constraints are measured by, so that they can be added up: the size
+// of its bound.
+func (c Constraint) Scale() float64 {
+	size := 0.0
+	for _, bound := range []*float64{c.AtMost, c.AtLeast} {
+		if bound != nil {
+			size = max(size, math.Abs(*bound))
+		}
+	}
+	if size == 0 {
+		return 1
+	}
+	return size
+}
+
 func (c Constraint) String() string {
 	switch {
 	case c.AtMost == nil:

@@ -40,7 +40,8 @@ type bench struct {
 	python                              string
 }
 
-// searched is one search: the regret of what it holds to be the best after each experiment,
+// searched is one search: the regret of what it holds to be the best after each experiment (of
+// a front, the share of the hypervolume that it lacks),
 // and what its proposals took.
 type searched struct {
 	regrets []float64
@@ -50,9 +51,9 @@ type searched struct {
 func main() {
 	var b bench
 	only := flag.String("problems", "", "a part of the names of the functions, separated by commas")
-	set := flag.String("set", "reference", "reference or others")
+	set := flag.String("set", "reference", "reference, others or fronts")
 	methods := flag.String("methods", "auto", "search methods of a study, separated by commas; none: -")
-	samplers := flag.String("samplers", "tpe,gp,cma", "Optuna's samplers, where -optuna says where it is")
+	samplers := flag.String("samplers", "tpe,gp,cma", "Optuna's samplers (tpe, gp, cma, nsga, random), where -optuna says where it is")
 	at := flag.String("at", "50,200", "after how many experiments to look")
 	profile := flag.String("profile", "", "write a profile of the processor's time")
 	flag.IntVar(&b.experiments, "experiments", 50, "experiments of a search")
@@ -74,6 +75,10 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if *set == "fronts" {
+		b.fronts(*only, *methods, *samplers, *at)
+		return
+	}
 	problems := reference
 	if *set == "others" {
 		problems = others
@@ -85,19 +90,19 @@ func main() {
 		deviation := b.noise * p.deviation()
 		if *methods != "-" {
 			for _, m := range strings.Split(*methods, ",") {
-				b.row(p, m, *at, func(k uint64) (searched, error) { return b.ours(p, m, deviation, k) })
+				b.row(p.name, m, *at, func(k uint64) (searched, error) { return b.ours(p, m, deviation, k) })
 			}
 		}
 		if b.optuna != "" {
 			for _, s := range strings.Split(*samplers, ",") {
-				b.row(p, "Optuna "+s, *at, func(k uint64) (searched, error) { return b.theirs(p, s, deviation, k) })
+				b.row(p.name, "Optuna "+s, *at, func(k uint64) (searched, error) { return b.theirs(p, s, deviation, k) })
 			}
 		}
 	}
 }
 
 // row measures one kind of search and prints its row of the table.
-func (b bench) row(p problem, name, at string, search func(k uint64) (searched, error)) {
+func (b bench) row(of, name, at string, search func(k uint64) (searched, error)) {
 	all := make([]searched, b.times)
 	var wg sync.WaitGroup
 	next := make(chan int)
@@ -106,7 +111,7 @@ func (b bench) row(p problem, name, at string, search func(k uint64) (searched, 
 			for k := range next {
 				s, err := search(uint64(k))
 				if err != nil {
-					fmt.Fprintf(os.Stderr, "%s, %s: %v\n", p.name, name, err)
+					fmt.Fprintf(os.Stderr, "%s, %s: %v\n", of, name, err)
 					os.Exit(1)
 				}
 				all[k] = s
@@ -118,7 +123,7 @@ func (b bench) row(p problem, name, at string, search func(k uint64) (searched, 
 	}
 	close(next)
 	wg.Wait()
-	fmt.Printf("| %s | %s |", p.name, name)
+	fmt.Printf("| %s | %s |", of, name)
 	for _, s := range strings.Split(at, ",") {
 		n, err := strconv.Atoi(s)
 		if err != nil || n > b.experiments {
@@ -154,10 +159,25 @@ func (b bench) errors(k uint64, index int, deviation float64) []float64 {
 
 // ours is a search of ours, through the core's own events.
 func (b bench) ours(p problem, method string, deviation float64, k uint64) (out searched, err error) {
-	st := &study.Study{
-		Objective: study.Objective{Metric: "y", Goal: study.Minimize}, Parameters: p.parameters,
-		Search: study.Search{Method: method, Experiments: b.experiments, Seeds: b.seeds}, Parallel: b.parallel,
-	}
+	st := &study.Study{Objective: study.Objective{Metric: "y", Goal: study.Minimize}, Parameters: p.parameters}
+	out.took, err = b.drive(st, method, k, func(x study.Params, index, trial int) map[string]float64 {
+		return map[string]float64{"y": p.value(x) + b.errors(k, index, deviation)[trial]}
+	}, func(s *research.State) {
+		best := s.Best()
+		if b.noise > 0 && b.seeds > 1 {
+			id, _ := search.Choose(s)
+			best = s.Experiment(id)
+		}
+		out.regrets = append(out.regrets, p.value(best.Parameters)-p.least)
+	})
+	return out, err
+}
+
+// drive carries out a search through the core's own events: measure gives the metrics of a
+// trial of the experiment with an index, and after each of them done sees the state. took is
+// what each proposal took.
+func (b bench) drive(st *study.Study, method string, k uint64, measure func(x study.Params, index, trial int) map[string]float64, done func(*research.State)) (took []time.Duration, err error) {
+	st.Search, st.Parallel = study.Search{Method: method, Experiments: b.experiments, Seeds: b.seeds}, b.parallel
 	s := research.New()
 	apply := func(payloads ...research.Payload) {
 		for _, d := range payloads {
@@ -172,26 +192,21 @@ func (b bench) ours(p problem, method string, deviation float64, k uint64) (out 
 	}
 	apply(research.RunCreated{Run: "bench", Study: st, Seed: rand.New(rand.NewPCG(k, 7)).Int64()}, research.PlanMade{Plan: plan})
 	complete := func(x *research.Experiment) {
-		y := p.value(x.Parameters)
-		for i, e := range b.errors(k, x.Index, deviation) {
+		for i := range b.seeds {
 			t := x.Trials[i]
 			a := research.Action{ID: t.ID + "-a1", Kind: research.Try, Trial: t.ID, Experiment: t.Experiment, Attempt: 1}
 			apply(research.ActionDecided{Action: a},
-				research.AttemptEnded{Action: a.ID, Attempt: research.Attempt{ID: a.ID, Trial: t.ID, Number: 1, Class: research.Succeeded, Metrics: map[string]float64{"y": y + e}}},
+				research.AttemptEnded{Action: a.ID, Attempt: research.Attempt{ID: a.ID, Trial: t.ID, Number: 1, Class: research.Succeeded, Metrics: measure(x.Parameters, x.Index, i)}},
 				research.TrialCompleted{Trial: t.ID, Outcome: research.Succeeded})
 		}
-		best := s.Best()
-		if b.noise > 0 && b.seeds > 1 {
-			best = s.Experiment(search.Choose(s))
-		}
-		out.regrets = append(out.regrets, p.value(best.Parameters)-p.least)
+		done(s)
 	}
 	for i := range b.experiments {
 		a := research.Action{ID: fmt.Sprint("propose-", i+1), Kind: research.Propose, Index: i}
 		apply(research.ActionDecided{Action: a})
 		begun := time.Now()
 		x, ok := search.Propose(s, i)
-		out.took = append(out.took, time.Since(begun))
+		took = append(took, time.Since(begun))
 		if !ok || err != nil {
 			break
 		}
@@ -200,42 +215,16 @@ func (b bench) ours(p problem, method string, deviation float64, k uint64) (out 
 			complete(s.Experiments[i-b.parallel+1])
 		}
 	}
-	for _, x := range s.Experiments[len(out.regrets):] {
+	for _, x := range s.Experiments[s.Frontier:] {
 		complete(x)
 	}
-	return out, err
+	return took, err
 }
 
 // theirs is a search of Optuna's, one experiment at a time.
 func (b bench) theirs(p problem, sampler string, deviation float64, k uint64) (out searched, err error) {
-	cmd := exec.Command(b.python, "-c", peer)
-	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return out, err
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		return out, err
-	}
-	if err := cmd.Start(); err != nil {
-		return out, err
-	}
-	lines := bufio.NewReader(stdout)
-	err = json.NewEncoder(in).Encode(map[string]any{"path": b.optuna, "sampler": sampler, "seed": k, "experiments": b.experiments, "space": p.parameters})
 	best, regret := math.Inf(1), 0.0
-	for i := 0; i < b.experiments && err == nil; i++ {
-		begun := time.Now()
-		var line []byte
-		if line, err = lines.ReadBytes('\n'); err != nil {
-			break
-		}
-		out.took = append(out.took, time.Since(begun))
-		var x study.Params
-		if err = json.Unmarshal(line, &x); err != nil {
-			break
-		}
+	out.took, err = b.optunas(p.parameters, sampler, k, 1, 0, func(x study.Params, i int) []float64 {
 		y := p.value(x)
 		mean := 0.0
 		for _, e := range b.errors(k, i, deviation) {
@@ -245,10 +234,45 @@ func (b bench) theirs(p problem, sampler string, deviation float64, k uint64) (o
 			best, regret = mean, y-p.least
 		}
 		out.regrets = append(out.regrets, regret)
-		_, err = fmt.Fprintln(in, strconv.FormatFloat(mean, 'g', -1, 64))
+		return []float64{mean}
+	})
+	return out, err
+}
+
+// optunas carries out a search by one of Optuna's samplers: measure gives an experiment's
+// objectives, and behind them by how much it breaks each constraint.
+func (b bench) optunas(space []study.Parameter, sampler string, k uint64, objectives, constraints int, measure func(x study.Params, index int) []float64) (took []time.Duration, err error) {
+	cmd := exec.Command(b.python, "-c", peer)
+	cmd.Env = append(os.Environ(), "OMP_NUM_THREADS=1", "OPENBLAS_NUM_THREADS=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return took, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return took, err
+	}
+	if err := cmd.Start(); err != nil {
+		return took, err
+	}
+	lines := bufio.NewReader(stdout)
+	err = json.NewEncoder(in).Encode(map[string]any{"path": b.optuna, "sampler": sampler, "seed": k, "experiments": b.experiments, "space": space, "objectives": objectives, "constraints": constraints})
+	for i := 0; i < b.experiments && err == nil; i++ {
+		begun := time.Now()
+		var line []byte
+		if line, err = lines.ReadBytes('\n'); err != nil {
+			break
+		}
+		took = append(took, time.Since(begun))
+		var x study.Params
+		if err = json.Unmarshal(line, &x); err != nil {
+			break
+		}
+		err = json.NewEncoder(in).Encode(measure(x, i))
 	}
 	if ended := cmd.Wait(); err == nil || errors.Is(err, io.EOF) {
 		err = ended
 	}
-	return out, err
+	return took, err
 }

@@ -1,7 +1,8 @@
 """Searches by Optuna, for bench/search.go: the values are asked of the program that began it.
 
-One line of JSON in: {"path", "sampler", "seed", "experiments", "seeds", "parallel", "space"}.
-Then for each experiment a line out with its parameters, a line in with its value.
+One line of JSON in: {"path", "sampler", "seed", "experiments", "space", "objectives",
+"constraints"}. Then for each experiment a line out with its parameters, and a line in with a
+list: its objectives, and behind them by how much it breaks each constraint.
 """
 
 import json
@@ -15,13 +16,17 @@ sys.path[:0] = asked["path"].split(":")
 import optuna  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+options = {"seed": asked["seed"]}
+if asked["constraints"]:
+    options["constraints_func"] = lambda trial: trial.user_attrs["broken"]
 sampler = {
     "tpe": optuna.samplers.TPESampler,
     "gp": optuna.samplers.GPSampler,
     "cma": optuna.samplers.CmaEsSampler,
+    "nsga": optuna.samplers.NSGAIISampler,
     "random": optuna.samplers.RandomSampler,
-}[asked["sampler"]](seed=asked["seed"])
-study = optuna.create_study(sampler=sampler)
+}[asked["sampler"]](**options)
+study = optuna.create_study(sampler=sampler, directions=["minimize"] * asked["objectives"])
 
 
 def suggest(trial):
@@ -42,4 +47,6 @@ def suggest(trial):
 for _ in range(asked["experiments"]):
     trial = study.ask()
     print(json.dumps(suggest(trial)), flush=True)
-    study.tell(trial, float(sys.stdin.readline()))
+    values = json.loads(sys.stdin.readline())
+    trial.set_user_attr("broken", values[asked["objectives"]:])
+    study.tell(trial, values[: asked["objectives"]])

@@ -52,7 +52,8 @@ func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 		case research.Propose:
 			return []research.Payload{d.propose(a)}, nil
 		case research.Choose:
-			return []research.Payload{research.BestChosen{Action: a.ID, Experiment: search.Choose(d.state)}}, nil
+			best, front := search.Choose(d.state)
+			return []research.Payload{research.BestChosen{Action: a.ID, Experiment: best, Front: front}}, nil
 		case research.Judge:
 			return d.judge(ctx, a)
 		}

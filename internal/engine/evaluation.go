@@ -136,7 +136,7 @@ func (d *driver) nullTests(a research.Action) func(context.Context) result {
 				return err
 			}
 			ev := evidence(e.out)
-			ev.BadOutput = badOutput(d.study.Objective.Metric, e.values, e.problems)
+			ev.BadOutput = badOutput(d.study, e.values, e.problems)
 			v := failure.Classify(ev)
 			t := research.NullTest{Of: of, Class: v.Class, Message: research.Printable(d.engine.secrets.Text(v.Message), 500)}
 			if v.Class == research.Succeeded {

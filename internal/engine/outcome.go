@@ -73,7 +73,7 @@ func (d *driver) outcome(ctx context.Context, t trying, out executor.Outcome) (r
 		ev, values, problems, about = evidence(e.out), e.values, e.problems, "the evaluation: "
 	}
 	if !st.Once() && ev.BadOutput == "" {
-		ev.BadOutput = badOutput(st.Objective.Metric, values, problems)
+		ev.BadOutput = badOutput(st, values, problems)
 	}
 	for _, p := range problems {
 		notes = append(notes, p.String())
@@ -174,14 +174,22 @@ func lastPart(s string) string {
 }
 
 // badOutput says why there is no value of the objective; "": there is one.
-func badOutput(objective string, values map[string]float64, problems metrics.Problems) string {
-	if _, ok := values[objective]; ok {
-		return ""
+func badOutput(st *study.Study, values map[string]float64, problems metrics.Problems) string {
+	goals := len(st.Goals())
+	for i, name := range st.Needed() {
+		if _, ok := values[name]; ok {
+			continue
+		}
+		what := "the objective"
+		if i >= goals {
+			what = "the constraint"
+		}
+		if why := problems.Of(name); why != "" {
+			return what + " " + why
+		}
+		return fmt.Sprintf("it reported no value of %s, %s", what, name)
 	}
-	if why := problems.Of(objective); why != "" {
-		return "the objective " + why
-	}
-	return fmt.Sprintf("it reported no value of the objective, %s", objective)
+	return ""
 }
 
 // halted is the first rung at which a trial is below its bar; 0: none.

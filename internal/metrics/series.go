@@ -298,7 +298,7 @@ func (s *Series) Values(st *study.Study) (values map[string]float64, problems Pr
 			problems = append(problems, Problem{name, "is " + o.text + ", which is no number"})
 			continue
 		}
-		v := reduce(points, use, st.Objective)
+		v := reduce(points, use, st.GoalOf(name))
 		switch {
 		case math.IsNaN(v) || math.IsInf(v, 0):
 			problems = append(problems, Problem{name, fmt.Sprintf("is %v", v)})
@@ -308,8 +308,10 @@ func (s *Series) Values(st *study.Study) (values map[string]float64, problems Pr
 			values[name] = v
 		}
 	}
-	if o, there := s.odd[st.Objective.Metric]; there && len(s.values[st.Objective.Metric]) == 0 {
-		problems = append(problems, Problem{st.Objective.Metric, "is " + o.text + ", which is no number"})
+	for _, name := range st.Needed() {
+		if o, there := s.odd[name]; there && len(s.values[name]) == 0 {
+			problems = append(problems, Problem{name, "is " + o.text + ", which is no number"})
+		}
 	}
 	return values, problems
 }

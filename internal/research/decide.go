@@ -204,7 +204,7 @@ func (s *State) experiment(now time.Time) []Payload {
 	if len(s.Pending) > 0 || cut == "" && len(s.Open) > 0 {
 		return nil
 	}
-	if s.Chosen == nil && s.SearchMethod() == study.GP && (len(s.Plan.Seeds) > 1 || len(s.repeats) > 0) {
+	if s.Chosen == nil && (s.Created.Study.Several() || s.SearchMethod() == study.GP && (len(s.Plan.Seeds) > 1 || len(s.repeats) > 0)) {
 		return []Payload{ActionDecided{Action: Action{ID: "choose", Kind: Choose}}}
 	}
 	return []Payload{StageCompleted{Stage: Experimentation, Cut: cut}}

@@ -204,6 +204,7 @@ type TrialCompleted struct {
 type ValidationDesigned struct {
 	v1
 	Best        string       `json:"best,omitempty"`
+	Front       []string     `json:"front,omitempty"` // see BestChosen
 	Seeds       []int64      `json:"seeds"`
 	Comparisons []Comparison `json:"comparisons"`
 }

@@ -316,7 +316,7 @@ func (s *State) completed(d TrialCompleted) error {
 		return nil
 	}
 	if x.waiting--; x.waiting == 0 {
-		x.summarise(s.Created.Study.Objective.Metric)
+		x.summarise(s.Created.Study.Needed())
 	}
 	for s.Frontier < len(s.Experiments) && s.Experiments[s.Frontier].waiting == 0 {
 		var before map[string]RemedyStats
@@ -333,7 +333,7 @@ func (s *State) completed(d TrialCompleted) error {
 
 // summarise computes the experiment's means. A failed or halted trial leaves
 // the experiment without them: a gap is not filled.
-func (x *Experiment) summarise(objective string) {
+func (x *Experiment) summarise(needed []string) {
 	sums, n := map[string]float64{}, 0
 	count := map[string]int{}
 	for _, t := range x.Trials {
@@ -355,7 +355,13 @@ func (x *Experiment) summarise(objective string) {
 			x.Means[name] = sum / float64(n)
 		}
 	}
-	if v, ok := x.Means[objective]; ok {
+	for _, name := range needed {
+		if _, ok := x.Means[name]; !ok {
+			return
+		}
+	}
+	if len(needed) > 0 {
+		v := x.Means[needed[0]]
 		x.Value = &v
 	}
 }

@@ -48,7 +48,7 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 		}
 	}
 	p.SearchTrials = p.Experiments * len(p.Seeds)
-	p.ValidationTrials = min(sides+1, p.Experiments)*len(p.Fresh) + 1
+	p.ValidationTrials = min(sides+max(1, st.Validation.Front), p.Experiments)*len(p.Fresh) + 1
 	a := st.Limits.Attempt
 	waves := (p.SearchTrials+st.Parallel-1)/st.Parallel + (p.ValidationTrials+st.Parallel-1)/st.Parallel
 	p.Longest = study.Duration(float64(a.Time) * float64(waves))
@@ -60,6 +60,7 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 const (
 	MostModelled   = 2000 // experiments: with more, a proposal would take too long
 	mostDimensions = 60
+	mostVolumes    = 3 // objectives: with more, the space that a front leaves has too many parts
 )
 
 // searchPlan chooses a method by the space, the budget, the parallelism and the noise.
@@ -70,14 +71,27 @@ func searchPlan(st *study.Study, experiments int, covered bool) *SearchPlan {
 	case st.Parallel >= experiments:
 		return &SearchPlan{study.Sobol, fmt.Sprintf("all %d experiments begin before the first has ended, so none can learn from another; they are spread evenly", experiments)}
 	case n > mostDimensions:
-		return &SearchPlan{study.TPE, fmt.Sprintf("%d parameters are more than a Gaussian process tells apart", n)}
+		return &SearchPlan{Unmodelled(st), fmt.Sprintf("%d parameters are more than a Gaussian process tells apart", n)}
+	case len(st.Objectives) > mostVolumes:
+		return &SearchPlan{study.NSGA, fmt.Sprintf("with %d objectives, what an experiment adds to the front costs too much to expect", len(st.Objectives))}
 	default:
 		p := &SearchPlan{study.GP, "a model of the outcomes finds more with few experiments than any other method here"}
+		if st.Several() {
+			p.Why = "models of the objectives find a front with fewer experiments than any other method here"
+		}
 		if experiments > MostModelled {
-			p.Why += fmt.Sprintf("; after %d of them tpe goes on, whose proposals cost less", MostModelled)
+			p.Why += fmt.Sprintf("; after %d of them %s goes on, whose proposals cost less", MostModelled, Unmodelled(st))
 		}
 		return p
 	}
+}
+
+// Unmodelled is the method that is chosen where a Gaussian process costs too much.
+func Unmodelled(st *study.Study) string {
+	if st.Weighs() {
+		return study.NSGA
+	}
+	return study.TPE
 }
 
 // SearchMethod is the method that the plan chose, or the study's own.

@@ -26,8 +26,9 @@ type Proposer struct {
 	// Model are the parameters of the model of the outcomes that it was found by. The fit
 	// of the next proposal's begins there.
 	Model []float64 `json:"model,omitempty"`
-	// Gain is by how much it was expected to improve the objective, in its units; nil: there
-	// was no model.
+	// Gain is by how much it was expected to improve the objective, in its units; where there
+	// are several, what share of the hypervolume it was expected to add. nil: there was no
+	// model.
 	Gain *float64 `json:"gain,omitempty"`
 	// Without are sources of earlier outcomes that were left out, since they disagree with
 	// this run's.
@@ -53,7 +54,10 @@ type SearchExhausted struct {
 type BestChosen struct {
 	v1
 	Action     string `json:"action"`
-	Experiment string `json:"experiment"` // empty: none has a value
+	Experiment string `json:"experiment"` // empty: none has a value, or none keeps to the constraints
+	// Front are, where there are several objectives, the experiments of the Pareto front that
+	// are measured on the fresh seeds: each adds the most to what those before it dominate.
+	Front []string `json:"front,omitempty"`
 }
 
 // Type implements Payload.

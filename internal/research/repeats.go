@@ -53,10 +53,12 @@ func (s *State) values(x *Experiment, metric string) (out []float64) {
 
 // BestOf is the experiment with the best mean of a metric over all its search trials, those
 // of its repetitions included, the earliest of equals; nil if none has one. Where any was
-// repeated, what counts is the mean less what luck may have done to it: see caution.
+// repeated, what counts is the mean less what luck may have done to it: see caution. One that
+// breaks the study's constraints less is better than one that breaks them more, whatever its
+// mean.
 func (s *State) BestOf(xs []*Experiment, metric string, goal study.Objective) *Experiment {
 	var best *Experiment
-	bar := 0.0
+	bar, least := 0.0, 0.0
 	spread := s.spread(metric)
 	for _, x := range xs {
 		v, ok := x.Means[metric]
@@ -74,8 +76,8 @@ func (s *State) BestOf(xs []*Experiment, metric string, goal study.Objective) *E
 			}
 			v -= luck
 		}
-		if best == nil || goal.Better(v, bar) {
-			best, bar = x, v
+		if excess := s.Excess(x); best == nil || excess < least || excess == least && goal.Better(v, bar) {
+			best, bar, least = x, v, excess
 		}
 	}
 	return best

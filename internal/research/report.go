@@ -117,6 +117,9 @@ func (s *State) checklist() []Check {
 		{"every comparison has all its pairs", whole, gaps},
 		{"a trial was repeated from its record and came out the same", s.Again != nil && s.Again.Reproduces, s.again()},
 	}
+	if c := s.constraintCheck(); c != nil {
+		checks = append(checks, *c)
+	}
 	if s.Created.Study.Once() { // nothing is compared
 		checks = checks[:2]
 	}
@@ -130,6 +133,34 @@ func (s *State) checklist() []Check {
 		checks = append(checks, Check{"no stage was cut short", false, cut})
 	}
 	return checks
+}
+
+// constraintCheck asks whether the best configuration keeps to the constraints on the fresh
+// seeds; nil: there are none.
+func (s *State) constraintCheck() *Check {
+	st := s.Created.Study
+	if len(st.Constraints) == 0 {
+		return nil
+	}
+	c := &Check{Name: "the best configuration keeps to the constraints on the fresh seeds", Detail: "no configuration kept to them in the search"}
+	if s.Designed == nil || s.Designed.Best == "" {
+		return c
+	}
+	means := s.BestMetrics()
+	if means == nil {
+		c.Detail = "not all of its trials succeeded"
+		return c
+	}
+	c.Passed, c.Detail = true, ""
+	for _, k := range st.Constraints {
+		v, ok := means[k.Metric]
+		c.Passed = c.Passed && ok && k.Excess(v) == 0
+		if c.Detail != "" {
+			c.Detail += "; "
+		}
+		c.Detail += fmt.Sprintf("%s: %.6g", k, v)
+	}
+	return c
 }
 
 func (s *State) again() string {

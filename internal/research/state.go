@@ -169,8 +169,9 @@ type Experiment struct {
 	ExperimentProposed
 	Index  int
 	Trials []*Trial
-	// Value is the mean of the objective over the search's seeds; nil unless
-	// every one of these trials succeeded and ran to its end.
+	// Value is the mean of the objective, or of the first of several, over the search's seeds;
+	// nil unless every one of these trials succeeded, ran to its end and has every metric that
+	// the study needs.
 	Value *float64
 	// Means has the same mean for every metric that all these trials have.
 	Means map[string]float64
@@ -206,10 +207,27 @@ func (s *State) First(p study.Params) string { return s.tried[p.Key()] }
 func (s *State) Proposed(arm int) int { return s.perArm[arm] }
 
 // Best is the experiment that was chosen, or the one with the best value of the objective; see
-// BestOf.
+// BestOf. nil: none keeps to the constraints, or there are several objectives and nothing was
+// chosen yet.
 func (s *State) Best() *Experiment {
 	if s.Chosen != nil {
 		return s.experiments[s.Chosen.Experiment]
 	}
-	return s.BestOf(s.Experiments, s.Created.Study.Objective.Metric, s.Created.Study.Objective)
+	st := s.Created.Study
+	if st.Several() {
+		return nil
+	}
+	if x := s.BestOf(s.Experiments, st.Objective.Metric, st.Objective); x != nil && s.Excess(x) == 0 {
+		return x
+	}
+	return nil
+}
+
+// Excess is by how much the means of an experiment break the study's constraints, each as a
+// part of its bound; 0: it keeps to all of them.
+func (s *State) Excess(x *Experiment) (sum float64) {
+	for _, c := range s.Created.Study.Constraints {
+		sum += c.Excess(x.Means[c.Metric]) / c.Scale()
+	}
+	return sum
 }

@@ -64,8 +64,8 @@ func (s *State) openFresh(room int) []Payload {
 	return out
 }
 
-// Validated are the experiments that run on fresh seeds: the best one and
-// both sides of each hypothesis, each once.
+// Validated are the experiments that run on fresh seeds: the best one, the Pareto front where
+// there are several objectives, and both sides of each hypothesis, each once.
 func (s *State) Validated() []string {
 	var out []string
 	add := func(id string) {
@@ -77,6 +77,9 @@ func (s *State) Validated() []string {
 		return nil
 	}
 	add(s.Designed.Best)
+	for _, id := range s.Designed.Front {
+		add(id)
+	}
 	for _, c := range s.Designed.Comparisons {
 		if c.ExperimentA != "" && c.ExperimentB != "" {
 			add(c.ExperimentA)
@@ -90,6 +93,9 @@ func (s *State) designValidation() ValidationDesigned {
 	v := ValidationDesigned{Seeds: s.Plan.Fresh}
 	if best := s.Best(); best != nil {
 		v.Best = best.Experiment
+	}
+	if s.Chosen != nil {
+		v.Front = s.Chosen.Front
 	}
 	for _, h := range s.Hypotheses {
 		c := Comparison{Hypothesis: h.ID, A: h.A, B: h.B}
@@ -113,10 +119,11 @@ func (s *State) designValidation() ValidationDesigned {
 }
 
 // goalOf is the direction in which a hypothesis's metric is tuned, on both
-// sides alike: the objective's own, or for another metric the claimed one.
+// sides alike: an objective's own, or for another metric the claimed one.
 func (s *State) goalOf(h study.Hypothesis) study.Objective {
-	o := s.Created.Study.Objective
-	if metric := s.Created.Study.MetricOf(h); metric != o.Metric {
+	metric := s.Created.Study.MetricOf(h)
+	o := s.Created.Study.GoalOf(metric)
+	if metric != o.Metric {
 		return study.Objective{Metric: metric, Goal: map[string]string{study.Greater: study.Maximize, study.Less: study.Minimize}[h.Expect]}
 	}
 	return o
@@ -163,15 +170,21 @@ func (s *State) bestValues(parameter string) (a, b study.Params) {
 	d, _ := s.Created.Study.Parameter(parameter)
 	o := s.Created.Study.Objective
 	type ranked struct {
-		value any
-		best  float64
+		value        any
+		best, excess float64
+	}
+	better := func(a, b ranked) bool {
+		return a.excess < b.excess || a.excess == b.excess && o.Better(a.best, b.best)
 	}
 	var all []ranked
 	for _, v := range d.Values {
-		r := ranked{v, math.NaN()}
+		r := ranked{v, math.NaN(), 0}
 		for _, x := range s.Experiments {
-			if x.Value != nil && !x.Outside && x.Parameters[parameter] == v && (math.IsNaN(r.best) || o.Better(*x.Value, r.best)) {
-				r.best = *x.Value
+			if x.Value == nil || x.Outside || x.Parameters[parameter] != v {
+				continue
+			}
+			if one := (ranked{v, *x.Value, s.Excess(x)}); math.IsNaN(r.best) || better(one, r) {
+				r = one
 			}
 		}
 		if !math.IsNaN(r.best) {
@@ -183,9 +196,9 @@ func (s *State) bestValues(parameter string) (a, b study.Params) {
 	}
 	slices.SortStableFunc(all, func(x, y ranked) int {
 		switch {
-		case o.Better(x.best, y.best):
+		case better(x, y):
 			return -1
-		case o.Better(y.best, x.best):
+		case better(y, x):
 			return 1
 		}
 		return 0
@@ -246,7 +259,7 @@ func (s *State) compare(first, second *Trial) Reproduction {
 		r.Why = fmt.Sprintf("the repetition ended as %s: %s", second.Outcome, second.Last().Message)
 		return r
 	}
-	deciding := []string{s.Created.Study.Objective.Metric}
+	deciding := s.Created.Study.Needed()
 	for _, h := range s.Hypotheses {
 		if m := s.Created.Study.MetricOf(h.Hypothesis); !slices.Contains(deciding, m) {
 			deciding = append(deciding, m)

@@ -8,19 +8,24 @@ import (
 
 	"gonum.org/v1/gonum/optimize"
 
-	"ratchet/internal/search/gp"
 	"ratchet/study"
 )
 
-// acquisition says how much is expected of a point.
+// acquisition looks for the point of which the most is expected.
 type acquisition struct {
 	axes  axes
-	m     *gp.Model
+	of    criterion
 	fixed study.Params
-	best  float64 // the lowest quantile of what was tried
-	noise float64 // its variance; 0: nothing is tried again
 	tried func(study.Params) bool
+	again bool // what was tried may be tried again
 	r     *rand.Rand
+}
+
+// criterion says how much is expected of points, as a logarithm.
+type criterion interface {
+	each(xs [][]float64) []float64
+	// slope is that of one point, and sets its derivatives by the coordinates that are numbers.
+	slope(x, gradient []float64) float64
 }
 
 // Work of a maximisation.
@@ -29,35 +34,6 @@ const (
 	climbs     = 4   // begun from the best of them
 	climbSteps = 25
 )
-
-// caution is the quantile by which points are compared, in standard deviations: 0.6. A more
-// cautious one repeats more and finds less.
-const caution = 0.2533471031357997
-
-// quantile is what the function is below at a point, most likely.
-func (q acquisition) quantile(mean, sd float64) float64 {
-	if q.noise == 0 {
-		return mean
-	}
-	return mean + caution*sd
-}
-
-// improvement is the logarithm of by how much the quantile at a point, when it has been
-// measured there, is expected to be below the lowest; and its derivatives. Without noise it
-// is expected improvement, with noise expected quantile improvement (Picheny, Ginsbourger,
-// Richet and Caplin, "Quantile-Based Optimization of Noisy Computer Experiments with Tunable
-// Precision", Technometrics 55, 2013): a point that was lucky is worth another measurement.
-func (q acquisition) improvement(mean, sd float64) (value, byMean, bySD float64) {
-	if q.noise == 0 {
-		return gp.LogImprovement(mean, sd, q.best)
-	}
-	all := math.Sqrt(sd*sd + q.noise)
-	after := sd * math.Sqrt(q.noise) / all // the deviation that is left after
-	moves := sd * sd / all                 // by which the mean will move
-	value, byMean, byMoves := gp.LogImprovement(mean+caution*after, moves, q.best)
-	cube := all * all * all
-	return value, byMean, byMean*caution*q.noise*math.Sqrt(q.noise)/cube + byMoves*(2*sd/all-sd*sd*sd/cube)
-}
 
 // advantage is by how much more, as a logarithm, a new configuration must be worth than one
 // that is measured again.
@@ -91,7 +67,7 @@ func (q acquisition) maximize(seeds [][]float64) (p study.Params, x []float64, o
 	for _, from := range pool[:min(climbs, len(pool))] {
 		pool = append(pool, q.climb(from)...)
 	}
-	if q.noise > 0 {
+	if q.again {
 		// What was tried has the advantage where it is worth about as much.
 		again := q.score(seeds)
 		for i := range again {
@@ -101,7 +77,7 @@ func (q acquisition) maximize(seeds [][]float64) (p study.Params, x []float64, o
 	}
 	best(pool)
 	for _, c := range pool {
-		if p := q.settle(c.x); q.noise > 0 || !q.tried(p) {
+		if p := q.settle(c.x); q.again || !q.tried(p) {
 			return p, c.x, true
 		}
 	}
@@ -156,11 +132,9 @@ func (q acquisition) near(seed []float64) []float64 {
 }
 
 func (q acquisition) score(xs [][]float64) []scored {
-	means, variances := q.m.Each(xs)
 	out := make([]scored, len(xs))
-	for i, x := range xs {
-		v, _, _ := q.improvement(means[i], math.Sqrt(variances[i]))
-		out[i] = scored{x, v}
+	for i, v := range q.of.each(xs) {
+		out[i] = scored{xs[i], v}
 	}
 	return out
 }
@@ -212,7 +186,7 @@ func (q acquisition) ascend(from []float64) []float64 {
 		return nil
 	}
 	x := slices.Clone(from)
-	dMean, dVariance, gradient := make([]float64, len(x)), make([]float64, len(x)), make([]float64, len(moving))
+	slopes, gradient := make([]float64, len(x)), make([]float64, len(moving))
 	last := 0.0
 	var lastAt []float64
 	loss := func(theta []float64) float64 {
@@ -223,11 +197,9 @@ func (q acquisition) ascend(from []float64) []float64 {
 		for i, j := range moving {
 			x[j] = (1 - math.Cos(theta[i])) / 2
 		}
-		mean, variance := q.m.Gradient(x, dMean, dVariance)
-		sd := math.Sqrt(variance)
-		v, byMean, bySD := q.improvement(mean, sd)
+		v := q.of.slope(x, slopes)
 		for i, j := range moving {
-			gradient[i] = -(byMean*dMean[j] + bySD*dVariance[j]/(2*sd)) * math.Sin(theta[i]) / 2
+			gradient[i] = -slopes[j] * math.Sin(theta[i]) / 2
 		}
 		lastAt, last = append(lastAt[:0], theta...), -v
 		return -v

@@ -84,27 +84,28 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 			m, obs.x = believing, x
 		}
 	}
-	acq := acquisition{axes: q.axes, m: m, fixed: q.fixed, tried: q.s.Tried, r: q.r, noise: f.h.Noise()}
-	if acq.noise < leastRepeated {
-		acq.noise = 0
+	of := &improvement{m: m, noise: f.h.Noise()}
+	if of.noise < leastRepeated {
+		of.noise = 0
 	}
+	acq := acquisition{axes: q.axes, of: of, fixed: q.fixed, tried: q.s.Tried, again: of.noise > 0, r: q.r}
 	// The best of the arm as the model has them: what noise made of them does not count.
 	means, variances := m.Each(obs.x)
 	var seeds []scored
 	for i, x := range obs.x {
 		at := slices.Clone(x)
 		if acq.settle(at); slices.Equal(at, x) {
-			seeds = append(seeds, scored{at, -acq.quantile(means[i], math.Sqrt(variances[i]))})
+			seeds = append(seeds, scored{at, -of.quantile(means[i], math.Sqrt(variances[i]))})
 		}
 	}
 	if len(seeds) == 0 { // nothing of this arm is known: the best of all, made to fit
 		at := slices.Clone(obs.x[slices.Index(means, slices.Min(means))])
 		acq.settle(at)
 		mean, variance := m.At(at)
-		seeds = append(seeds, scored{at, -acq.quantile(mean, math.Sqrt(variance))})
+		seeds = append(seeds, scored{at, -of.quantile(mean, math.Sqrt(variance))})
 	}
 	best(seeds)
-	acq.best = -seeds[0].value
+	of.best = -seeds[0].value
 	var near [][]float64
 	for _, s := range seeds[:min(len(seeds), 5)] {
 		near = append(near, s.x)
@@ -113,7 +114,7 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 	by.Model, by.Without = rounded(f.h), q.obs.without
 	if ok {
 		mean, variance := m.At(x)
-		gain := f.warp.gain(mean, math.Sqrt(variance), acq.best)
+		gain := f.warp.gain(mean, math.Sqrt(variance), of.best)
 		if !math.IsInf(gain, 0) && !math.IsNaN(gain) {
 			by.Gain = &gain
 		}
@@ -123,14 +124,25 @@ func (q query) bayes(by *research.Proposer) (study.Params, bool) {
 
 // Choose is the experiment that is best by a model of all outcomes: the one of which the model
 // holds a quantile of the function to be lowest. What luck did to one experiment, the others
-// around it tell. "" : none has a value. Where there is no noise, or no model, it is the best
-// by its mean.
-func Choose(s *research.State) string {
+// around it tell. "" : none has a value, or none keeps to the constraints. Where there is no
+// noise, or no model, it is the best by its mean. Of several objectives it is the best
+// compromise, with the front to be validated.
+func Choose(s *research.State) (id string, front []string) {
+	if s.Created.Study.Several() {
+		if front = chooseFront(s); len(front) > 0 {
+			id = front[0]
+		}
+		return id, front
+	}
+	return chooseOne(s), nil
+}
+
+func chooseOne(s *research.State) string {
 	id := ""
 	if x := s.Best(); x != nil {
 		id = x.Experiment
 	}
-	q := query{s: s, st: s.Created.Study, axes: newAxes(s.Created.Study.Parameters), known: s.Experiments, index: len(s.Experiments)}
+	q := whole(s)
 	if id == "" || q.valued() < q.startup() {
 		return id
 	}
@@ -139,14 +151,14 @@ func Choose(s *research.State) string {
 	if m == nil || f.h.Noise() < leastRepeated {
 		return id
 	}
-	acq := acquisition{noise: f.h.Noise()}
+	of := improvement{noise: f.h.Noise()}
 	least := math.Inf(1)
 	for _, x := range s.Experiments {
-		if x.Value == nil || x.Repeats != "" || x.Outside {
+		if x.Value == nil || x.Repeats != "" || x.Outside || s.Excess(x) > 0 {
 			continue
 		}
 		mean, variance := m.At(q.axes.point(x.Parameters))
-		if v := acq.quantile(mean, math.Sqrt(variance)); v < least {
+		if v := of.quantile(mean, math.Sqrt(variance)); v < least {
 			id, least = x.Experiment, v
 		}
 	}

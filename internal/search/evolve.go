@@ -99,11 +99,15 @@ func (q query) evolve() study.Params {
 // mostOutcome bounds outcomes, so that their squares are finite.
 const mostOutcome = 1e100
 
-// lower is an outcome of which lower is better.
-func (q query) lower(v float64) float64 {
-	v = min(max(v, -mostOutcome), mostOutcome)
-	if q.st.Objective.Goal == study.Maximize {
-		return -v
+func bounded(v float64) float64 { return min(max(v, -mostOutcome), mostOutcome) }
+
+// lower is a value of an objective, turned so that lower is better.
+func lower(o study.Objective, v float64) float64 {
+	if o.Goal == study.Maximize {
+		v = -v
 	}
-	return v
+	return bounded(v)
 }
+
+// lower is an outcome of which lower is better.
+func (q query) lower(v float64) float64 { return lower(q.st.Objective, v) }

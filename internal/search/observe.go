@@ -19,6 +19,11 @@ type observed struct {
 	worst   int // this many at the end have no value: they failed, and got the worst
 }
 
+// add adds an outcome y of the point x, the mean of parts.
+func (o *observed) add(x []float64, y float64, parts []float64) {
+	o.x, o.y, o.noise, o.parts = append(o.x, x), append(o.y, y), append(o.noise, 1), append(o.parts, parts)
+}
+
 // observe gathers the outcomes of experiments. One that has no value failed: it counts as
 // the worst that had one. Of a trial that was stopped early it is the value at the last step
 // at which it was compared; that of one that was not has the value at the first as well, so
@@ -27,9 +32,6 @@ type observed struct {
 func (q query) observe() observed {
 	obs := observed{axes: q.axes}
 	step := slices.IndexFunc(q.axes.of, func(d axis) bool { return d.given && !d.unordered })
-	add := func(x []float64, y float64, parts []float64) {
-		obs.x, obs.y, obs.noise, obs.parts = append(obs.x, x), append(obs.y, y), append(obs.noise, 1), append(obs.parts, parts)
-	}
 	var failed [][]float64
 	for _, x := range q.known {
 		if x.Outside {
@@ -52,10 +54,10 @@ func (q query) observe() observed {
 			if v, ok := atRung(x, q.steps[0]); ok && way == 1 {
 				early := slices.Clone(at)
 				early[step] = 1 / float64(len(q.steps)+1)
-				add(early, q.lower(v), nil)
+				obs.add(early, q.lower(v), nil)
 			}
 		}
-		add(at, q.lower(v), parts)
+		obs.add(at, q.lower(v), parts)
 	}
 	if len(obs.y) == 0 {
 		return obs
@@ -65,7 +67,7 @@ func (q query) observe() observed {
 	}
 	worst := slices.Max(obs.y)
 	for _, x := range failed {
-		add(x, worst, nil)
+		obs.add(x, worst, nil)
 	}
 	obs.worst = len(failed)
 	return obs

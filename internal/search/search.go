@@ -63,6 +63,9 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 	method := q.method()
 	switch method {
 	case study.GP, study.TPE, study.Halving:
+		if st.Weighs() {
+			break
+		}
 		if st.Search.Stops() != "" {
 			q.axes = q.axes.withSteps()
 		}
@@ -153,7 +156,7 @@ func (q query) method() string {
 		m = study.GP
 	}
 	if m == study.GP && q.st.Search.Method == study.Auto && len(q.known) > research.MostModelled {
-		return study.TPE
+		return research.Unmodelled(q.st)
 	}
 	return m
 }
@@ -194,13 +197,17 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 	case study.Grid:
 		p, ok := q.axes.first(q.fixed, q.s.Proposed(q.arm), true, q.s.Tried)
 		return p, by, ok
-	case study.GP, study.TPE, study.CMA, study.Halving:
+	case study.GP, study.TPE, study.CMA, study.Halving, study.NSGA:
 		if q.valued() < q.startup() {
 			by.Method = study.Sobol
 			break
 		}
 		if method == study.GP || method == study.Halving {
-			if p, ok := q.bayes(&by); ok {
+			propose := q.bayes
+			if q.st.Weighs() {
+				propose = q.extend
+			}
+			if p, ok := propose(&by); ok {
 				return p, by, true
 			}
 			by.Method = study.Random
@@ -217,6 +224,8 @@ func (q query) next(method string) (study.Params, research.Proposer, bool) {
 			p = q.obs.tpe(q.r, q.fixed)
 		case by.Method == study.CMA:
 			p = q.evolve()
+		case by.Method == study.NSGA:
+			p = q.breed()
 		default:
 			p = q.axes.random(q.r, q.fixed)
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,6 +31,14 @@ func TestMain(m *testing.M) {
 
 // mixed has every kind of parameter.
 func mixed(method string, experiments, parallel int) *study.Study {
+	if m, ok := strings.CutSuffix(method, "+"); ok {
+		st := mixed(m, experiments, parallel)
+		st.Objectives = []study.Objective{st.Objective, {Metric: "size", Goal: study.Maximize}}
+		most := 4.0
+		st.Constraints = []study.Constraint{{Metric: "loss", AtMost: &most}}
+		st.Validation.Front = 4
+		return st
+	}
 	return &study.Study{
 		Objective: study.Objective{Metric: "loss", Goal: study.Minimize},
 		Parameters: []study.Parameter{
@@ -55,6 +64,12 @@ func bowl(p study.Params) float64 {
 		loss++
 	}
 	return loss
+}
+
+// size is at odds with bowl: it is to be high, and is where the rate is.
+func size(p study.Params) float64 {
+	rate, _ := p["rate"].(float64)
+	return math.Log10(rate + 1e-9)
 }
 
 // lab runs a search with a parallelism, with its attempts ending in an order
@@ -119,7 +134,7 @@ func (l *lab) complete(t *research.Trial) {
 	a := research.Action{ID: t.ID + "-a1", Kind: research.Try, Trial: t.ID, Experiment: t.Experiment, Attempt: 1}
 	at := research.Attempt{ID: a.ID, Trial: t.ID, Number: 1, Class: class}
 	if class == research.Succeeded {
-		at.Metrics = map[string]float64{"loss": loss}
+		at.Metrics = map[string]float64{"loss": loss, "size": size(l.s.Experiment(t.Experiment).Parameters)}
 		for _, step := range search.RungSteps(l.s.Created.Study.Search)[:min(3, len(search.RungSteps(l.s.Created.Study.Search)))] {
 			at.Rungs = append(at.Rungs, research.Point{Step: step, Value: loss + 1/float64(step)})
 		}
@@ -129,8 +144,9 @@ func (l *lab) complete(t *research.Trial) {
 
 func first(int) int { return 0 }
 
-// methods are the search methods that need no language model.
-var methods = []string{study.Random, study.LatinHypercube, study.Sobol, study.TPE, study.GP, study.CMA, study.Halving}
+// methods are the search methods that need no language model; with + they weigh two
+// objectives, and a constraint.
+var methods = []string{study.Random, study.LatinHypercube, study.Sobol, study.TPE, study.GP, study.CMA, study.Halving, study.GP + "+", study.NSGA + "+"}
 
 // TestTimingChangesNothing: whatever finishes first, the same configurations
 // are proposed in the same order.

@@ -93,7 +93,13 @@ func (w warp) density(y []float64) float64 {
 }
 
 // bestWarp is the one under which the outcomes are most likely.
-func bestWarp(l *gp.Likelihood, y []float64, h gp.Hyper) warp {
+func bestWarp(l *gp.Likelihood, y []float64, h gp.Hyper) warp { return likeliest(shifts, l, y, h) }
+
+// mildWarp is bestWarp of those that do not stretch what is best by much: where several
+// objectives are weighed, a step there is to count about as much as one elsewhere.
+func mildWarp(l *gp.Likelihood, y []float64, h gp.Hyper) warp { return likeliest(shifts[:3], l, y, h) }
+
+func likeliest(shifts []float64, l *gp.Likelihood, y []float64, h gp.Hyper) warp {
 	warps := make([]warp, len(shifts))
 	sets := make([][]float64, len(shifts))
 	for i, s := range shifts {

@@ -16,6 +16,15 @@ func LogImprovement(mean, sd, best float64) (value, byMean, bySD float64) {
 	return logH + math.Log(sd), -ratio / sd, (1 - u*ratio) / sd
 }
 
+// LogBelow is the logarithm of the chance that a value is below a bound, where it is normal
+// with that mean and standard deviation, and its derivatives by the two.
+func LogBelow(mean, sd, bound float64) (value, byMean, bySD float64) {
+	u := (bound - mean) / sd
+	value = logNormal(u)
+	ratio := math.Exp(-u*u/2 - logRootTau - value) // φ/Φ
+	return value, -ratio / sd, -u * ratio / sd
+}
+
 const (
 	logRootTau  = 0.9189385332046727417803297364056176398 // log √(2π)
 	logRootHalf = 0.2257913526447274323630976149474410718 // log √(π/2)
