@@ -21,6 +21,7 @@ func TestExamples(t *testing.T) {
 		"shell":          {"root-saves": "supported"},
 		"held-out":       {"standardising-helps": "supported"},
 		"early-stopping": {},
+		"weighing":       {"one-is-not-enough": "supported"},
 	}
 	folders, err := filepath.Glob("examples/*/study.yaml")
 	if err != nil || len(folders) != len(want) {

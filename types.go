@@ -92,6 +92,7 @@ const Damaged = view.Damaged
 // What is known of runs.
 type (
 	Status       = view.Status         // where a run stands
+	FrontPoint   = view.FrontPoint     // an experiment of a Pareto front
 	Progress     = view.Progress       // a step of a run that is driven
 	Record       = view.Record         // a record of a run's journal
 	LogLine      = view.LogLine        // a line that an attempt wrote

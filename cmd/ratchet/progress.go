@@ -116,7 +116,10 @@ func (p *progress) describe(s ratchet.Status) string {
 	if s.Failed > 0 {
 		parts = append(parts, fmt.Sprintf("failed %d", s.Failed))
 	}
-	if s.Best != nil {
+	switch {
+	case len(s.Front) > 0:
+		parts = append(parts, fmt.Sprintf("on the front %d", len(s.Front)))
+	case s.Best != nil:
 		parts = append(parts, fmt.Sprintf("best %s %s", s.Objective, report.Number(*s.Best)))
 	}
 	if left := p.left(s); left != "" {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
+	"text/tabwriter"
 
 	"ratchet"
 	"ratchet/internal/report"
@@ -37,10 +39,18 @@ func (a *app) printResults(r *report.Results, s ratchet.Status) {
 	if c := r.Cost; c.Calls+c.Replayed > 0 {
 		a.printf("Model calls\n  %d sent, %d out of the record; %d tokens, %s\n\n", c.Calls, c.Replayed, c.Tokens, study.Dollars(c.USD))
 	}
-	if b := r.Best; b != nil {
-		a.printf("Best configuration\n  %s  %s\n", b.Experiment, report.Parameters(b.Parameters))
+	if r.Front != nil {
+		a.printFront(r)
+	}
+	if b := r.Best; b == nil && len(r.Constraints) > 0 {
+		a.printf("%s\n  %s\n\n", r.BestTitle(), r.NoBest())
+	} else if b != nil {
+		a.printf("%s\n  %s  %s\n", r.BestTitle(), b.Experiment, report.Parameters(b.Parameters))
 		if v, ok := b.Metrics[r.Objective.Metric]; ok {
 			a.printf("  %s %s on %d fresh seeds\n", r.Objective.Metric, report.Number(v), len(b.Seeds))
+		}
+		for _, line := range b.KeptLines() {
+			a.printf("  %s\n", line)
 		}
 		a.printf("\n")
 	}
@@ -63,6 +73,24 @@ func (a *app) printResults(r *report.Results, s ratchet.Status) {
 		a.printf("Report %s\n", filepath.Join(shorter(s.Output), "report.html"))
 		a.printf("Last record %d %s\n", r.Journal.Seq, r.Journal.Hash)
 	}
+}
+
+// printFront prints the configurations of a front that were measured on fresh seeds.
+func (a *app) printFront(r *report.Results) {
+	a.printf("Pareto front\n")
+	if lines := r.Front.Lines(); len(lines) > 0 {
+		w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
+		fmt.Fprintf(w, "  \t%s\tplace\t\n", strings.Join(printables(r.FrontHead()), "\t"))
+		for _, l := range lines {
+			fmt.Fprintf(w, "  %s", l.Experiment)
+			for _, v := range l.Values {
+				fmt.Fprintf(w, "\t%s", v)
+			}
+			fmt.Fprintf(w, "\t%s\t%s\n", l.Place, l.Why)
+		}
+		_ = w.Flush()
+	}
+	a.printf("  %s\n\n", r.FrontText())
 }
 
 func equals(h report.Hypothesis) string {

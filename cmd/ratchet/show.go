@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -63,11 +64,17 @@ func (a *app) showRun(r *report.Results) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(a.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "EXPERIMENT\t%s\tTRIALS\tPARAMETERS\n", research.Printable(r.Objective.Metric, 100))
+	weighed := r.Weighed()
+	fmt.Fprintf(w, "EXPERIMENT\t%s\tTRIALS\tPARAMETERS\n", strings.Join(printables(weighed), "\t"))
 	for _, x := range r.Experiments {
-		value := "–"
+		values := slices.Repeat([]string{"–"}, len(weighed))
 		if x.Value != nil {
-			value = report.Number(*x.Value)
+			values[0] = report.Number(*x.Value)
+			for i, name := range weighed {
+				if v, ok := x.Means[name]; ok {
+					values[i] = report.Number(v)
+				}
+			}
 		}
 		good := 0
 		for _, t := range x.Trials {
@@ -79,7 +86,13 @@ func (a *app) showRun(r *report.Results) error {
 		if x.Repeats != "" {
 			parameters += ", measured again after " + x.Repeats
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, value, good, len(x.Trials), parameters)
+		switch {
+		case x.Excess > 0:
+			parameters += " (breaks a constraint)"
+		case r.Front != nil && slices.Contains(r.Front.Search, x.ID):
+			parameters += " (on the front)"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\n", x.ID, strings.Join(values, "\t"), good, len(x.Trials), parameters)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -101,6 +114,13 @@ func (a *app) showRun(r *report.Results) error {
 		a.printf("%scode of %s: %s\n", map[bool]string{true: "\n"}[i == 0], map[bool]string{true: "the study", false: c.Folder}[c.Folder == "."], c.Text())
 	}
 	return nil
+}
+
+func printables(names []string) (out []string) {
+	for _, n := range names {
+		out = append(out, research.Printable(n, 100))
+	}
+	return out
 }
 
 func (a *app) showExperiment(r *report.Results, x report.Experiment) error {

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -112,13 +115,24 @@ func (a *app) printStatus(d ratchet.Status) {
 	if d.Waiting != "" {
 		row("waiting", "%s", d.Waiting)
 	}
-	if d.Best != nil {
+	switch {
+	case d.Best == nil:
+	case len(d.Objectives) > 0:
+		row("compromise", "%s: %s", d.BestExperiment, report.Parameters(d.BestParameters))
+	default:
 		row("best", "%s %s in %s: %s", d.Objective, report.Number(*d.Best), d.BestExperiment, report.Parameters(d.BestParameters))
 	}
+	for i, line := range frontLines(d) {
+		row(map[bool]string{true: "front"}[i == 0], "%s", line)
+	}
 	if e := d.Expected; e != nil {
-		text := fmt.Sprintf("another experiment improves %s by %s", d.Objective, report.Number(e.Gain))
+		what, amount := "improves "+d.Objective+" by", report.Number
+		if len(d.Objectives) > 0 {
+			what, amount = "adds to the hypervolume", func(v float64) string { return report.Number(100*v) + " %" }
+		}
+		text := fmt.Sprintf("another experiment %s %s", what, amount(e.Gain))
 		if e.Hours > 0 {
-			text += fmt.Sprintf(", %s an hour of its trials", report.Number(e.Gain/e.Hours))
+			text += fmt.Sprintf(", %s an hour of its trials", amount(e.Gain/e.Hours))
 		}
 		row("expected", "%s", text)
 	}
@@ -133,6 +147,30 @@ func (a *app) printStatus(d ratchet.Status) {
 		row("report", "%s", shorter(d.Output))
 	}
 	_ = w.Flush()
+}
+
+// mostOfFront is how many experiments of a front are printed.
+const mostOfFront = 8
+
+// frontLines are the experiments of a front, by their first objective; of many, some spread
+// evenly.
+func frontLines(d ratchet.Status) (out []string) {
+	front := slices.Clone(d.Front)
+	slices.SortStableFunc(front, func(a, b ratchet.FrontPoint) int { return cmp.Compare(a.Means[0], b.Means[0]) })
+	for i, p := range front {
+		if n := len(front); n > mostOfFront && i*(mostOfFront-1)/(n-1) == (i-1)*(mostOfFront-1)/(n-1) && i > 0 {
+			continue
+		}
+		var parts []string
+		for k, name := range d.Objectives {
+			parts = append(parts, research.Printable(name, 100)+" "+report.Number(p.Means[k]))
+		}
+		out = append(out, fmt.Sprintf("%s in %s: %s", strings.Join(parts, ", "), p.Experiment, report.Parameters(p.Parameters)))
+	}
+	if n := len(front) - len(out); n > 0 {
+		out = append(out, fmt.Sprintf("and %d more between them", n))
+	}
+	return out
 }
 
 func (a *app) listCommand() *cobra.Command {

@@ -157,9 +157,34 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 			p("")
 		}
 	}
-	p("## Best configuration\n")
+	if r.Front != nil {
+		p("## Pareto front\n")
+		p("%s %s\n", escape(r.FrontText()), escape(r.FrontHow()))
+		if lines := r.Front.Lines(); len(lines) > 0 {
+			head := "| experiment | "
+			for _, h := range r.FrontHead() {
+				head += escape(h) + " | "
+			}
+			p("%splace | |\n|%s", head, strings.Repeat("---|", len(r.FrontHead())+3))
+			for _, l := range lines {
+				row := "| `" + l.Experiment + "` | "
+				for _, v := range l.Values {
+					row += v.String() + " | "
+				}
+				p("%s**%s** | %s |", row, l.Place, strings.TrimPrefix(l.Why+"; "+escape(l.Parameters), "; "))
+			}
+			p("")
+		}
+		for _, name := range of.Fronts {
+			p("![The front](plots/%s.svg)\n", name)
+		}
+		if len(of.Plots["hypervolume"]) > 0 {
+			p("![Hypervolume over the experiments](plots/hypervolume.svg)\n")
+		}
+	}
+	p("## %s\n", r.BestTitle())
 	if r.Best == nil {
-		p("No experiment has a value of the objective.\n")
+		p("%s\n", escape(r.NoBest()))
 	} else {
 		p("Experiment `%s`: %s\n", r.Best.Experiment, escape(Parameters(r.Best.Parameters)))
 		p("| metric | mean over %d fresh seeds | mean over the search's seeds |\n|---|---|---|", len(r.Best.Seeds))
@@ -168,10 +193,20 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 		}
 		p("")
 	}
+	if r.Best != nil {
+		for _, line := range r.Best.KeptLines() {
+			p("* %s", escape(line))
+		}
+		if len(r.Best.Kept) > 0 {
+			p("")
+		}
+	}
 	if r.Best != nil && r.Best.ByModel {
 		p("It was chosen by a model of all outcomes, since trials of one configuration differ and the best of many means is luck in part.\n")
 	}
-	p("![Search progress](plots/progress.svg)\n")
+	if len(of.Plots["progress"]) > 0 {
+		p("![Search progress](plots/progress.svg)\n")
+	}
 	for _, name := range of.Curves {
 		p("![Learning curve](plots/%s.svg)\n", name)
 	}

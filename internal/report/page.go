@@ -16,11 +16,11 @@ var pageSource string
 
 // shown is what the page shows besides the results.
 type shown struct {
-	Plots          map[string][]byte
-	Curves, Slices []string // names of plots
-	Artifacts      []artifact
-	More           bool // there are more than are listed
-	Pictures       []picture
+	Plots                  map[string][]byte
+	Curves, Slices, Fronts []string // names of plots
+	Artifacts              []artifact
+	More                   bool // there are more than are listed
+	Pictures               []picture
 }
 
 // page writes report.html, which needs nothing but itself to be read; its

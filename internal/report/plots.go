@@ -31,10 +31,10 @@ var (
 // margin is what a plot leaves free on each side, for what stands on its edge.
 const margin = 8
 
-// plots writes all plots, each as SVG and as PDF, and returns the former by name, with
-// the names of those that the page shows beside one another.
-func (w *writer) plots(r *Results, store Store) (svg map[string][]byte, curves, cuts []string) {
-	svg = map[string][]byte{}
+// plots writes all plots, each as SVG and as PDF, and gives the former by name, with the names
+// of those that the page shows beside one another.
+func (w *writer) plots(r *Results, store Store) (of shown) {
+	svg := map[string][]byte{}
 	add := func(name string, p *plot.Plot, width, height vg.Length) bool {
 		if p == nil || w.err != nil || !drawable(&p.X) || !drawable(&p.Y) {
 			return false
@@ -54,6 +54,13 @@ func (w *writer) plots(r *Results, store Store) (svg map[string][]byte, curves, 
 		return true
 	}
 	add("progress", progressPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
+	fronts, plots := frontPlots(r)
+	for i, name := range fronts {
+		if add(name, plots[i], frontWidth, frontHeight) {
+			of.Fronts = append(of.Fronts, name)
+		}
+	}
+	add("hypervolume", volumePlot(r), 18*vg.Centimeter, 7*vg.Centimeter)
 	add("importance", importancePlot(r), 18*vg.Centimeter, vg.Length(2+float64(len(r.Importance)))*vg.Centimeter)
 	add("parallel", parallelPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
 	add("failures", failuresPlot(r), 18*vg.Centimeter, vg.Length(2.5+0.8*float64(len(classes(r))))*vg.Centimeter)
@@ -62,16 +69,17 @@ func (w *writer) plots(r *Results, store Store) (svg map[string][]byte, curves, 
 	}
 	for i, imp := range r.Importance {
 		if name := "slice-" + plotName(imp.Parameter); i < mostSlices && add(name, slicePlot(r, imp.Parameter), 8.5*vg.Centimeter, 7*vg.Centimeter) {
-			cuts = append(cuts, name)
+			of.Slices = append(of.Slices, name)
 		}
 	}
 	names, by := w.curves(r, store)
 	for _, metric := range names {
 		if name := "curve-" + plotName(metric); add(name, curvePlot(metric, by[metric]), 18*vg.Centimeter, 8*vg.Centimeter) {
-			curves = append(curves, name)
+			of.Curves = append(of.Curves, name)
 		}
 	}
-	return svg, curves, cuts
+	of.Plots = svg
+	return of
 }
 
 // drawn is a plot in a format. The legend has room of its own, above the data.
@@ -136,13 +144,20 @@ func newPlot(x, y string) *plot.Plot {
 // progressPlot shows every experiment's objective in the order of proposals, the best
 // so far, and which experiments have no value since they failed.
 func progressPlot(r *Results) *plot.Plot {
-	var all, best, failed plotter.XYs
+	var all, best, broken, failed plotter.XYs
+	if r.Front != nil {
+		return nil // its hypervolume says more
+	}
 	for i, x := range r.Experiments {
 		if x.Value == nil {
 			failed = append(failed, plotter.XY{X: float64(i + 1)})
 			continue
 		}
 		v := *x.Value
+		if x.Excess > 0 {
+			broken = append(broken, plotter.XY{X: float64(i + 1), Y: v})
+			continue
+		}
 		all = append(all, plotter.XY{X: float64(i + 1), Y: v})
 		if n := len(best); n > 0 && !r.Objective.Better(v, best[n-1].Y) {
 			v = best[n-1].Y
@@ -153,6 +168,15 @@ func progressPlot(r *Results) *plot.Plot {
 		return nil
 	}
 	p := newPlot("experiment", r.Objective.Metric)
+	if len(broken) > 0 {
+		marks, err := plotter.NewScatter(broken)
+		if err != nil {
+			return nil
+		}
+		marks.Color, marks.Shape, marks.Radius = grey, draw.CrossGlyph{}, 2.5
+		p.Add(marks)
+		p.Legend.Add("breaks a constraint", marks)
+	}
 	points, err := plotter.NewScatter(all)
 	line, err2 := plotter.NewLine(best)
 	if err != nil || err2 != nil {

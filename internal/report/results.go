@@ -25,16 +25,20 @@ var JSONSchema []byte
 
 // Results is the content of results.json.
 type Results struct {
-	Schema       string                 `json:"schema"`
-	Run          string                 `json:"run"`
-	Origin       *research.Origin       `json:"origin,omitempty"` // of a fork
-	Name         string                 `json:"name"`
-	Status       research.Status        `json:"status"`
-	Why          string                 `json:"why,omitempty"`
-	Question     string                 `json:"question"`
-	Objective    study.Objective        `json:"objective"`
+	Schema    string           `json:"schema"`
+	Run       string           `json:"run"`
+	Origin    *research.Origin `json:"origin,omitempty"` // of a fork
+	Name      string           `json:"name"`
+	Status    research.Status  `json:"status"`
+	Why       string           `json:"why,omitempty"`
+	Question  string           `json:"question"`
+	Objective study.Objective  `json:"objective"`
+	// Objectives are all where there are several; the first is Objective.
+	Objectives   []study.Objective      `json:"objectives,omitempty"`
+	Constraints  []study.Constraint     `json:"constraints,omitempty"`
 	Hypotheses   []Hypothesis           `json:"hypotheses"`
 	Best         *Best                  `json:"best"`
+	Front        *Front                 `json:"front,omitempty"` // where there are several objectives
 	Experiments  []Experiment           `json:"experiments"`
 	Importance   []search.Importance    `json:"importance"`
 	Gates        []Gate                 `json:"gates"`
@@ -109,8 +113,9 @@ type Evidence struct {
 	Digest     string `json:"digest"` // of the manifest of what the attempt left
 }
 
-// Best is the configuration with the best objective. Metrics are means over
-// the fresh seeds, which had no part in choosing it.
+// Best is the configuration with the best objective; of several objectives, the one of the
+// front that on its own dominates the most. Metrics are means over the fresh seeds, which had
+// no part in choosing it.
 type Best struct {
 	Experiment string `json:"experiment"`
 	// ByModel: it was chosen by a model of all outcomes, not for its own mean.
@@ -119,7 +124,9 @@ type Best struct {
 	Metrics    map[string]float64 `json:"metrics"` // empty where a validating trial failed
 	Seeds      []int64            `json:"seeds"`
 	Search     map[string]float64 `json:"search_metrics"` // means over the search's seeds
-	Evidence   []Evidence         `json:"evidence"`
+	// Kept says of each constraint whether it keeps to it on the fresh seeds.
+	Kept     []stats.Kept `json:"constraints,omitempty"`
+	Evidence []Evidence   `json:"evidence"`
 }
 
 // Experiment is one configuration with its trials.
@@ -132,7 +139,11 @@ type Experiment struct {
 	Repeats string   `json:"repeats,omitempty"`
 	Method  string   `json:"method,omitempty"` // of the search that proposed it
 	Value   *float64 `json:"value"`            // mean of the objective over the search's seeds
-	Trials  []Trial  `json:"trials"`
+	// Means are those of all objectives and constraints, and Excess by how much it breaks the
+	// latter, as a part of their bounds, where more than one metric counts.
+	Means  map[string]float64 `json:"means,omitempty"`
+	Excess float64            `json:"excess,omitempty"`
+	Trials []Trial            `json:"trials"`
 }
 
 // Trial is one experiment with one seed.
@@ -213,7 +224,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	st := s.Created.Study
 	r := &Results{
 		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
-		Objective: st.Objective, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: search.Importances(s),
+		Objective: st.Objective, Objectives: st.Objectives, Constraints: st.Constraints, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: search.Importances(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Retried: s.Retried, Environment: environment, Journal: head,
 		Usage: Totals{
@@ -227,12 +238,12 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		r.Review = []research.Check{}
 	}
 	for _, x := range s.Experiments {
-		r.experiment(st, x, s.Began)
+		r.experiment(s, x)
 	}
 	for _, h := range s.Hypotheses {
 		r.Hypotheses = append(r.Hypotheses, hypothesis(s, h))
 	}
-	r.Best = best(s)
+	r.Best, r.Front = best(s), frontOf(s)
 	for _, g := range s.Gates {
 		r.Gates = append(r.Gates, Gate{g.Gate, g.Passed, g.Why})
 	}
@@ -248,11 +259,12 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	return r
 }
 
-func (r *Results) experiment(st *study.Study, x *research.Experiment, began time.Time) {
+func (r *Results) experiment(s *research.State, x *research.Experiment) {
 	e := Experiment{ID: x.Experiment, Parent: x.Parent, Arm: x.Arm, Parameters: x.Parameters, Repeats: x.Repeats, Value: x.Value, Trials: []Trial{}}
 	if x.By != nil {
 		e.Method = x.By.Method
 	}
+	e.weigh(s, x)
 	for _, t := range x.Trials {
 		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
 		if trial.Metrics == nil {
@@ -265,7 +277,7 @@ func (r *Results) experiment(st *study.Study, x *research.Experiment, began time
 			}
 		}
 		e.Trials = append(e.Trials, trial)
-		r.failures(st, x, t, began)
+		r.failures(s.Created.Study, x, t, s.Began)
 	}
 	r.Experiments = append(r.Experiments, e)
 }
@@ -351,9 +363,12 @@ func best(s *research.State) *Best {
 	if x == nil {
 		return nil
 	}
-	b := &Best{Experiment: id, ByModel: s.Chosen != nil, Parameters: x.Parameters, Metrics: s.BestMetrics(), Seeds: []int64{}, Search: x.Means, Evidence: []Evidence{}}
+	b := &Best{Experiment: id, ByModel: s.Chosen != nil && !s.Created.Study.Several(), Parameters: x.Parameters, Metrics: s.BestMetrics(), Seeds: []int64{}, Search: x.Means, Evidence: []Evidence{}}
 	if b.Metrics == nil {
 		b.Metrics = map[string]float64{}
+	}
+	if s.Designed != nil {
+		b.Kept = stats.KeptBy(s, id)
 	}
 	for _, t := range x.Trials {
 		if t.Purpose == research.ForValidation && t.Outcome == research.Succeeded {

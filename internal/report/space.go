@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"image/color"
 	"math"
 	"slices"
@@ -85,6 +86,8 @@ func valued(r *Results) (out []Experiment) {
 	}
 	slices.SortStableFunc(out, func(a, b Experiment) int {
 		switch {
+		case a.Excess != b.Excess:
+			return cmp.Compare(b.Excess, a.Excess)
 		case r.Objective.Better(*a.Value, *b.Value):
 			return 1
 		case r.Objective.Better(*b.Value, *a.Value):

@@ -58,6 +58,7 @@ func (w *writer) tables(r *Results) {
 	}
 	w.table("tables/hypotheses", hypotheses)
 	w.table("tables/pairs", pairs)
+	w.frontTable(r)
 }
 
 // columns are the names of all parameters and metrics, sorted.

@@ -36,14 +36,14 @@ const mostEvidence = 8 << 20
 // all it speaks of.
 func Write(dir string, r *Results, src Sources) error {
 	w := &writer{dir: dir}
-	svg, curves, cuts := w.plots(r, src.Objects)
+	of := w.plots(r, src.Objects)
 	w.bytes("study.yaml", src.Study)
 	w.bytes("environment.json", r.Environment)
 	w.json("checkpoints/index.json", src.Checkpoints)
 	w.tables(r)
 	w.evidence(r, src.Objects)
-	left, more := w.artifacts(r, src.Objects)
-	of := shown{Plots: svg, Curves: curves, Slices: cuts, Artifacts: left, More: more, Pictures: w.pictures(left, r, src.Objects)}
+	of.Artifacts, of.More = w.artifacts(r, src.Objects)
+	of.Pictures = w.pictures(of.Artifacts, r, src.Objects)
 	w.bytes("report.md", markdown(r, of))
 	w.page("report.html", r, of)
 	w.json("results.json", r)

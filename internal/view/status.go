@@ -38,6 +38,10 @@ type Status struct {
 	// BestExperiment and BestParameters are what Best was measured with.
 	BestExperiment string       `json:"best_experiment,omitempty"`
 	BestParameters study.Params `json:"best_parameters,omitempty"`
+	// Objectives are the metrics of all objectives where there are several, and Front the
+	// experiments that the search has on the Pareto front, with their means.
+	Objectives []string     `json:"objectives,omitempty"`
+	Front      []FrontPoint `json:"front,omitempty"`
 	// Expected is what the search expects of another experiment; nil: it has no model, or is over.
 	Expected *search.Expectation  `json:"expected,omitempty"`
 	Began    time.Time            `json:"began"`
@@ -55,6 +59,13 @@ type Status struct {
 	Refused []ledger.Refusal `json:"refused,omitempty"`
 	// CostLimit bounds what its model calls may cost; 0: nothing does.
 	CostLimit study.Money `json:"cost_limit,omitempty"`
+}
+
+// FrontPoint is an experiment of a Pareto front.
+type FrontPoint struct {
+	Experiment string       `json:"experiment"`
+	Parameters study.Params `json:"parameters"`
+	Means      []float64    `json:"means"` // of the objectives, over the search's seeds
 }
 
 // StatusOf is where a run stands, and whether it is driven now.
@@ -105,6 +116,18 @@ func folded(s *research.State) Status {
 	if best := s.Best(); best != nil {
 		d.Best, d.BestExperiment, d.BestParameters = best.Value, best.Experiment, best.Parameters
 	}
+	if s.Created.Study.Several() {
+		for _, o := range s.Created.Study.Goals() {
+			d.Objectives = append(d.Objectives, o.Metric)
+		}
+		for _, x := range search.Front(s) {
+			p := FrontPoint{Experiment: x.Experiment, Parameters: x.Parameters}
+			for _, name := range d.Objectives {
+				p.Means = append(p.Means, x.Means[name])
+			}
+			d.Front = append(d.Front, p)
+		}
+	}
 	if s.Stage == research.Experimentation {
 		d.Expected = search.Expected(s)
 	}
@@ -139,7 +162,7 @@ func (d Status) Ended() bool { return research.Status(d.Status).Ended() }
 // What is kept of a status; see history.ReadFold. The form changes with Status.
 const (
 	statusFile = "status"
-	statusForm = 2
+	statusForm = 3
 )
 
 // Damaged is the status of a run that cannot be read; Why says why.
