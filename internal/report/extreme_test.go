@@ -13,6 +13,7 @@ import (
 
 	"ratchet/internal/forecast"
 	"ratchet/internal/research"
+	"ratchet/internal/search"
 	"ratchet/internal/stats"
 	"ratchet/study"
 )
@@ -36,6 +37,13 @@ func TestExtremeValues(t *testing.T) {
 			Validation: study.Validation{Seeds: 7, Alpha: 0.05, Correction: "holm"}, Search: study.Search{Experiments: 4, Seeds: 2},
 			Parameters: []study.Parameter{{Name: "k", Kind: study.Categorical, Values: []any{"a", "b"}}, {Name: "x", Kind: study.Float, Low: -1e300, High: 1e300}},
 			Hypotheses: []study.Hypothesis{{ID: "h", Claim: "c", A: study.Params{"k": "a"}, B: study.Params{"k": "b"}, Expect: study.Greater, By: rapid.SampledFrom([]float64{0, 1e-300, 1e300}).Draw(rt, "by")}},
+		}
+		several := rapid.Bool().Draw(rt, "several")
+		if several {
+			bound := value.Draw(rt, "bound")
+			st.Objectives = []study.Objective{st.Objective, {Metric: "other", Goal: rapid.SampledFrom([]string{study.Maximize, study.Minimize}).Draw(rt, "goal")}}
+			st.Constraints = []study.Constraint{{Metric: "m", AtMost: &bound}}
+			st.Validation.Front = 3
 		}
 		apply(research.RunCreated{Run: "r", Study: st, Seed: 1, Draw: research.DrawnByHMAC})
 		apply(research.HypothesisStated{Hypothesis: st.Hypotheses[0]})
@@ -64,8 +72,14 @@ func TestExtremeValues(t *testing.T) {
 				measure(x, seed, research.ForSearch)
 			}
 		}
-		apply(research.ValidationDesigned{Best: "e0001", Seeds: plan.Fresh, Comparisons: []research.Comparison{{Hypothesis: "h", A: st.Hypotheses[0].A, B: st.Hypotheses[0].B, ExperimentA: "e0001", ExperimentB: "e0002", TunedOver: 2}}})
-		for _, x := range []string{"e0001", "e0002"} {
+		best, front := "e0001", []string(nil)
+		if several {
+			if best, front = search.Choose(s); len(front) == 0 {
+				best, front = "", []string{"e0001"}
+			}
+		}
+		apply(research.ValidationDesigned{Best: best, Front: front, Seeds: plan.Fresh, Comparisons: []research.Comparison{{Hypothesis: "h", A: st.Hypotheses[0].A, B: st.Hypotheses[0].B, ExperimentA: "e0001", ExperimentB: "e0002", TunedOver: 2}}})
+		for _, x := range s.Validated() {
 			for _, seed := range plan.Fresh {
 				measure(x, seed, research.ForValidation)
 			}

@@ -62,11 +62,18 @@ echo '<svg onload="alert(3)"/>' > "$RATCHET_OUTPUT/pictures/no.png"
 echo iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg== | base64 -d > "$RATCHET_OUTPUT/pictures/\"onerror=alert(4) dot.png"
 `
 
-// published runs the hostile study and returns its output folder.
-func published(t *testing.T) (string, *report.Results) {
+// hostileFront is the hostile study with several objectives.
+var hostileFront = strings.NewReplacer(
+	"objective: {metric: \"<b>score</b>\", goal: maximize}", `objectives: [{metric: "<b>score</b>", goal: maximize}, {metric: "</script><script>alert(2)</script>", goal: minimize}]
+constraints: [{metric: "=HYPERLINK(1)", at_most: 1e9}]`,
+	"method: grid, experiments: 3", "method: nsga, experiments: 3",
+).Replace(hostileStudy)
+
+// published runs a hostile study and returns its output folder.
+func published(t *testing.T, text string) (string, *report.Results) {
 	t.Helper()
 	dir := t.TempDir()
-	for name, text := range map[string]string{"study.yaml": hostileStudy, "x.sh": hostileProgram} {
+	for name, text := range map[string]string{"study.yaml": text, "x.sh": hostileProgram} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -78,7 +85,7 @@ func published(t *testing.T) (string, *report.Results) {
 	defer e.Close()
 	out := filepath.Join(dir, "out")
 	ctx := context.Background()
-	run, err := e.Create(ctx, filepath.Join(dir, "study.yaml"), []byte(hostileStudy), engine.RunOptions{Output: out})
+	run, err := e.Create(ctx, filepath.Join(dir, "study.yaml"), []byte(text), engine.RunOptions{Output: out})
 	if err == nil {
 		_, err = e.Drive(ctx, run, engine.DriveOptions{})
 	}
@@ -102,12 +109,12 @@ func read(t *testing.T, parts ...string) []byte {
 }
 
 func TestReport(t *testing.T) {
-	out, r := published(t)
+	out, r := published(t, hostileStudy)
 	t.Run("results.json is by its schema", func(t *testing.T) { bySchema(t, read(t, out, "results.json")) })
 	t.Run("the page has no element of a program", func(t *testing.T) { harmlessPage(t, read(t, out, "report.html")) })
 	t.Run("every link leads somewhere", func(t *testing.T) { links(t, out) })
-	t.Run("Markdown is plain text", func(t *testing.T) { harmlessMarkdown(t, string(read(t, out, "report.md"))) })
-	t.Run("plots are pictures", func(t *testing.T) { pictures(t, filepath.Join(out, "plots")) })
+	t.Run("Markdown is plain text", func(t *testing.T) { harmlessMarkdown(t, string(read(t, out, "report.md")), "## Best configuration", "plots/progress.svg") })
+	t.Run("plots are pictures", func(t *testing.T) { pictures(t, filepath.Join(out, "plots"), 5) })
 	t.Run("what programs left has its own names", func(t *testing.T) { gallery(t, out) })
 	t.Run("LaTeX is text", func(t *testing.T) { latex(t, out) })
 	t.Run("tables are tables", func(t *testing.T) { tables(t, out, r) })
@@ -121,6 +128,27 @@ func TestReport(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestReportOfFront: the same holds of several objectives.
+func TestReportOfFront(t *testing.T) {
+	out, r := published(t, hostileFront)
+	bySchema(t, read(t, out, "results.json"))
+	harmlessPage(t, read(t, out, "report.html"))
+	links(t, out)
+	harmlessMarkdown(t, string(read(t, out, "report.md")), "## Pareto front", "## Best compromise", "plots/front.svg", "plots/hypervolume.svg")
+	pictures(t, filepath.Join(out, "plots"), 6)
+	latex(t, out)
+	f := r.Front
+	if f == nil || len(f.Search) != 1 || f.Fresh == nil || len(f.Fresh.Members) != 2 || f.Hypervolume[2] <= 0 || r.Best.Experiment != f.Search[0] {
+		t.Fatalf("the front is %+v, the best %+v", f, r.Best)
+	}
+	if m := f.Fresh.Members[0]; !m.Found || m.N != 6 || m.Kept[0].Verdict != "supported" || *m.Values[1].Mean != 1 {
+		t.Errorf("%+v", m)
+	}
+	if table := string(read(t, out, "tables", "front.csv")); !strings.HasPrefix(table, "experiment,found_by_search,place") {
+		t.Errorf("the table is %q", table)
+	}
 }
 
 func bySchema(t *testing.T, b []byte) {
@@ -230,7 +258,7 @@ func links(t *testing.T, out string) {
 	}
 }
 
-func harmlessMarkdown(t *testing.T, text string) {
+func harmlessMarkdown(t *testing.T, text string, parts ...string) {
 	if tag := regexp.MustCompile(`(^|[^\\])<[a-z/]`).FindString(text); tag != "" {
 		t.Errorf("there is a tag, %q", tag)
 	}
@@ -240,7 +268,7 @@ func harmlessMarkdown(t *testing.T, text string) {
 	if strings.ContainsRune(text, 0x1b) {
 		t.Error("an escape sequence came through")
 	}
-	for _, want := range []string{"# hostile", "## Hypotheses", "## Best configuration", "## Gates", "## Failures", "plots/progress.svg"} {
+	for _, want := range append(parts, "# hostile", "## Hypotheses", "## Gates", "## Failures") {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q", want)
 		}
@@ -248,9 +276,9 @@ func harmlessMarkdown(t *testing.T, text string) {
 }
 
 // pictures: every plot is well-formed XML without a script.
-func pictures(t *testing.T, dir string) {
+func pictures(t *testing.T, dir string, n int) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.svg"))
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != n {
 		t.Fatalf("plots %v (%v)", files, err)
 	}
 	for _, f := range files {

@@ -37,6 +37,12 @@ func drawStudy(t *rapid.T) *study.Study {
 		Retries:    study.Retries{Max: rapid.IntRange(0, 3).Draw(t, "retries")},
 		Executor:   "local", Parallel: rapid.IntRange(1, 4).Draw(t, "parallel"),
 	}
+	if rapid.IntRange(0, 3).Draw(t, "several") == 0 {
+		most := 2.0
+		st.Objectives = []study.Objective{st.Objective, {Metric: "cost", Goal: study.Minimize}}
+		st.Constraints = []study.Constraint{{Metric: "cost", AtMost: &most}}
+		st.Validation.Front = 2
+	}
 	if rapid.Bool().Draw(t, "build") {
 		st.Program.Build = []string{"make"}
 	}
@@ -153,6 +159,14 @@ func (w *world) outcome(a research.Action) []research.Payload {
 			p["size"] = float64(a.Index%5 + 1)
 		}
 		return []research.Payload{research.ExperimentProposed{Action: a.ID, Experiment: fmt.Sprintf("e%04d", a.Index+1), Parameters: p}}
+	case research.Choose:
+		var front []string
+		for _, x := range w.s.Experiments {
+			if x.Value != nil && w.s.Excess(x) == 0 && len(front) < 2 {
+				front = append(front, x.Experiment)
+			}
+		}
+		return []research.Payload{research.BestChosen{Action: a.ID, Experiment: append(front, "")[0], Front: front}}
 	case research.Judge:
 		var out []research.Payload
 		for _, h := range w.s.Hypotheses {
@@ -167,7 +181,7 @@ func (w *world) outcome(a research.Action) []research.Payload {
 	}).Draw(w.t, "class")
 	if at.Class == research.Succeeded {
 		rate, _ := w.s.Experiment(a.Experiment).Parameters["rate"].(float64)
-		at.Metrics = map[string]float64{"score": rate + math.Sin(float64(a.Seed))/10}
+		at.Metrics = map[string]float64{"score": rate + math.Sin(float64(a.Seed))/10, "cost": float64(a.Seed % 4)}
 	} else {
 		at.Exit, at.Message = 1, rapid.SampledFrom([]string{"boom", "bang"}).Draw(w.t, "message")
 	}

@@ -223,11 +223,14 @@ func (s *State) Best() *Experiment {
 	return nil
 }
 
+// mostExcess is the most that breaking one constraint counts.
+const mostExcess = 1e9
+
 // Excess is by how much the means of an experiment break the study's constraints, each as a
 // part of its bound; 0: it keeps to all of them.
 func (s *State) Excess(x *Experiment) (sum float64) {
 	for _, c := range s.Created.Study.Constraints {
-		sum += c.Excess(x.Means[c.Metric]) / c.Scale()
+		sum += min(c.Excess(x.Means[c.Metric])/c.Scale(), mostExcess)
 	}
 	return sum
 }
