@@ -35,6 +35,15 @@ var weighings = []weighing{
 		return fonseca(study.Params{"x0": t, "x1": t, "x2": t})
 	})},
 	{"DTLZ2, 3 objectives, 6 parameters", box(0, 1, 6), dtlz2(3), nil, []float64{1.1, 1.1, 1.1}, sphere},
+	{"DTLZ7, 3 objectives, 6 parameters", box(0, 1, 6), dtlz7, nil, []float64{1, 1, 6.5}, func() (out [][]float64) {
+		const n = 100
+		for i := range n + 1 {
+			for j := range n + 1 {
+				out = append(out, dtlz7(study.Params{"x0": float64(i) / n, "x1": float64(j) / n, "x2": 0.0, "x3": 0.0, "x4": 0.0, "x5": 0.0}))
+			}
+		}
+		return out
+	}},
 	{"choices and conditions", []study.Parameter{
 		number("t", 0, 1), choice("opt", "sgd", "adam", "rms"), logarithmic("lr", 1e-6, 1),
 		when(number("mom", 0, 0.999), "opt", "sgd"), whole("width", 8, 1024, true),
@@ -116,6 +125,18 @@ func dtlz2(m int) func(study.Params) []float64 {
 		}
 		return out
 	}
+}
+
+func dtlz7(p study.Params) []float64 {
+	g := 1.0
+	for i := 2; i < len(p); i++ {
+		g += 9 * x(p, i) / float64(len(p)-2)
+	}
+	h := 3.0
+	for i := range 2 {
+		h -= x(p, i) / (1 + g) * (1 + math.Sin(3*math.Pi*x(p, i)))
+	}
+	return []float64{x(p, 0), x(p, 1), (1 + g) * h}
 }
 
 func binh(p study.Params) []float64 {

@@ -179,8 +179,11 @@ func (q query) start() []study.Params {
 }
 
 // startup is how many outcomes a model needs before it proposes: fewer where it learns from
-// earlier ones.
+// earlier ones. A population needs a quarter of all experiments, and no more than it holds.
 func (q query) startup() int {
+	if q.method() == study.NSGA {
+		return min(mostParents, max(10, q.s.Plan.Experiments/4))
+	}
 	if len(q.s.Prior) > 0 {
 		return 3
 	}

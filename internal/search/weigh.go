@@ -133,6 +133,7 @@ const (
 	mostOfFront = 100 // points of a front of two objectives, from which a model expects more
 	mostOfDeep  = 40  // of more than two
 	nearFront   = 10  // points of it, near which a proposal is looked for
+	nearBehind  = 4   // points behind it
 	gainSamples = 128
 )
 
@@ -190,6 +191,7 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 	var near [][]float64
 	var reference []float64
 	if len(front) > 0 {
+		near = nextBest(front, at)
 		front, at = picked(front, at, pareto.Front(front))
 		reference = pareto.NewScale(all, all).Reference
 		most := mostOfFront
@@ -199,7 +201,8 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 		if len(front) > most {
 			front, at = picked(front, at, pareto.Spread(front, reference, most))
 		}
-		_, near = picked(front, at, pareto.Spread(front, reference, nearFront))
+		_, members := picked(front, at, pareto.Spread(front, reference, nearFront))
+		near = append(members, near...)
 	} else {
 		near = q.nearest(w)
 	}
@@ -209,6 +212,19 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 		by.Gain = q.gain(w, m, limits, x)
 	}
 	return p, ok
+}
+
+// nextBest are some points behind the front, the best of them: between them a model often errs.
+func nextBest(values, at [][]float64) (near [][]float64) {
+	ranks := pareto.Ranks(values, make([]float64, len(values)))
+	for rank := 1; len(near) < nearBehind && rank <= slices.Max(ranks); rank++ {
+		for i, r := range ranks {
+			if r == rank && len(near) < nearBehind {
+				near = append(near, at[i])
+			}
+		}
+	}
+	return near
 }
 
 func picked(a, b [][]float64, at []int) (pa, pb [][]float64) {
