@@ -104,13 +104,22 @@ func (p *parsing) checkSides() {
 	}
 	for _, h := range p.s.Hypotheses {
 		for what, side := range map[string]Params{"compare.a": h.A, "compare.b": h.B} {
-			for name := range side {
-				d, _ := p.s.Parameter(name)
-				for on, values := range d.When {
-					if v, fixed := side[on]; fixed && !slices.Contains(values, v) {
-						p.Complain(p.at["side "+h.ID+what+" "+name], fmt.Sprintf("%q does not exist where %s is %s", name, on, FormatValue(v)), "remove it from this side")
-					}
-				}
+			p.checkExist(side, "side "+h.ID+what+" ", "remove it from this side")
+		}
+	}
+	for i, start := range p.s.Search.Start {
+		p.checkExist(start, fmt.Sprintf("search.start[%d] ", i), "remove it from this configuration")
+	}
+}
+
+// checkExist complains about parameters that do not exist beside the others. at is how the
+// places of their values begin.
+func (p *parsing) checkExist(side Params, at, remedy string) {
+	for name := range side {
+		d, _ := p.s.Parameter(name)
+		for on, values := range d.When {
+			if v, fixed := side[on]; fixed && !slices.Contains(values, v) {
+				p.Complain(p.at[at+name], fmt.Sprintf("%q does not exist where %s is %s", name, on, FormatValue(v)), "%s", remedy)
 			}
 		}
 	}

@@ -225,6 +225,7 @@ type later struct {
 func (p *parsing) some(n ast.Node, where, what string) Params {
 	out := Params{}
 	for _, e := range p.Mapping(n, where) {
+		p.at[where+" "+e.Key] = e.Value
 		if v, ok := p.value(e.Value, where+"."+e.Key); ok {
 			out[e.Key] = v
 			p.pending = append(p.pending, later{e, v, what})

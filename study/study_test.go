@@ -268,6 +268,7 @@ func TestMistakes(t *testing.T) {
 		{"error of halving", "search: {method: halving, error: 0.1}", `5:9: error is of the rule that extrapolates curves`},
 		{"enough without a model", "search: {method: random, enough: 0.1}", `5:9: enough goes by what a model expects, and random has none`},
 		{"a start with nothing", "parameters: {a: [x, y]}\nsearch: {start: [{aa: x}]}", `6:19: the search starts with "aa", which is not a parameter; did you mean "a"?`},
+		{"a start that cannot be", "parameters: {a: [x, y], k: {int: [1, 2], when: {a: x}}}\nsearch: {start: [{a: x, k: 1}, {a: y, k: 1}]}", `6:42: "k" does not exist where a is y`},
 		{"a start out of range", "parameters: {a: {int: [1, 5]}}\nsearch: {start: [{a: 2}, {a: 9}]}", `6:30: "a" is never 9; it is a number from 1 to 5`},
 		{"a gate that nobody reads", "gates: [success_rate >]", `5:9: the gate "success_rate >" cannot be read`},
 		{"a gate of nothing", "gates: [sucess_rate > 0.5]", `cannot be read`},

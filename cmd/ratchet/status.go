@@ -126,15 +126,7 @@ func (a *app) printStatus(d ratchet.Status) {
 		row(map[bool]string{true: "front"}[i == 0], "%s", line)
 	}
 	if e := d.Expected; e != nil {
-		what, amount := "improves "+d.Objective+" by", report.Number
-		if len(d.Objectives) > 0 {
-			what, amount = "adds to the hypervolume", func(v float64) string { return report.Number(100*v) + " %" }
-		}
-		text := fmt.Sprintf("another experiment %s %s", what, amount(e.Gain))
-		if e.Hours > 0 {
-			text += fmt.Sprintf(", %s an hour of its trials", amount(e.Gain/e.Hours))
-		}
-		row("expected", "%s", text)
+		row("expected", "%s", e.Text(d.Objective, len(d.Objectives) > 0))
 	}
 	if d.Models != nil {
 		row("models", "%s", modelsText(d.Models, d.CostLimit))

@@ -50,6 +50,9 @@ func markdown(r *Results, of shown) []byte {
 	if how := r.HowSearched(); how != "" {
 		p("* %s", how)
 	}
+	if text := r.ExpectedText(); text != "" {
+		p("* Expected: %s", escape(text))
+	}
 	p("* %d experiments, %d trials, %d attempts; %s of processor time, %s from start to end", r.Usage.Experiments, r.Usage.Trials, r.Usage.Attempts, Span(r.Usage.CPU), Span(r.Usage.Elapsed))
 	for _, c := range r.Code() {
 		p("* Code of %s: %s", map[bool]string{true: "the study", false: "`" + c.Folder + "`"}[c.Folder == "."], escape(c.Text()))
@@ -87,6 +90,14 @@ func (r *Results) HowSearched() string {
 		return ""
 	}
 	return fmt.Sprintf("Searched by %s: %s", r.Plan.Search.Method, r.Plan.Search.Why)
+}
+
+// ExpectedText says what the search expected of another experiment; "": it had no model.
+func (r *Results) ExpectedText() string {
+	if r.Expected == nil {
+		return ""
+	}
+	return r.Expected.Text(r.Objective.Metric, r.Front != nil)
 }
 
 // mostNoted is how many notes on trials the report in Markdown has.

@@ -113,7 +113,9 @@ func TestReport(t *testing.T) {
 	t.Run("results.json is by its schema", func(t *testing.T) { bySchema(t, read(t, out, "results.json")) })
 	t.Run("the page has no element of a program", func(t *testing.T) { harmlessPage(t, read(t, out, "report.html")) })
 	t.Run("every link leads somewhere", func(t *testing.T) { links(t, out) })
-	t.Run("Markdown is plain text", func(t *testing.T) { harmlessMarkdown(t, string(read(t, out, "report.md")), "## Best configuration", "plots/progress.svg") })
+	t.Run("Markdown is plain text", func(t *testing.T) {
+		harmlessMarkdown(t, string(read(t, out, "report.md")), "## Best configuration", "plots/progress.svg")
+	})
 	t.Run("plots are pictures", func(t *testing.T) { pictures(t, filepath.Join(out, "plots"), 5) })
 	t.Run("what programs left has its own names", func(t *testing.T) { gallery(t, out) })
 	t.Run("LaTeX is text", func(t *testing.T) { latex(t, out) })

@@ -34,13 +34,16 @@ type Results struct {
 	Question  string           `json:"question"`
 	Objective study.Objective  `json:"objective"`
 	// Objectives are all where there are several; the first is Objective.
-	Objectives   []study.Objective      `json:"objectives,omitempty"`
-	Constraints  []study.Constraint     `json:"constraints,omitempty"`
-	Hypotheses   []Hypothesis           `json:"hypotheses"`
-	Best         *Best                  `json:"best"`
-	Front        *Front                 `json:"front,omitempty"` // where there are several objectives
-	Experiments  []Experiment           `json:"experiments"`
-	Importance   []search.Importance    `json:"importance"`
+	Objectives  []study.Objective   `json:"objectives,omitempty"`
+	Constraints []study.Constraint  `json:"constraints,omitempty"`
+	Hypotheses  []Hypothesis        `json:"hypotheses"`
+	Best        *Best               `json:"best"`
+	Front       *Front              `json:"front,omitempty"` // where there are several objectives
+	Experiments []Experiment        `json:"experiments"`
+	Importance  []search.Importance `json:"importance"`
+	// Expected is what the search expected of another experiment when it ended; nil: it had
+	// no model.
+	Expected     *search.Expectation    `json:"expected,omitempty"`
 	Gates        []Gate                 `json:"gates"`
 	Review       []research.Check       `json:"review"`
 	Reproduction *research.Reproduction `json:"reproduction"`
@@ -224,7 +227,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	st := s.Created.Study
 	r := &Results{
 		Schema: Schema, Run: s.Created.Run, Origin: s.Origin, Name: st.Name, Status: s.Status, Why: s.Why, Question: research.Harmless(st.Question),
-		Objective: st.Objective, Objectives: st.Objectives, Constraints: st.Constraints, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: search.Importances(s),
+		Objective: st.Objective, Objectives: st.Objectives, Constraints: st.Constraints, Hypotheses: []Hypothesis{}, Experiments: []Experiment{}, Importance: search.Importances(s), Expected: search.Expected(s),
 		Gates: []Gate{}, Review: s.Review, Reproduction: s.Again, Failures: []Failure{}, Stages: []Stage{},
 		Plan: s.Plan, Validation: st.Validation, Seed: s.Created.Seed, InputChanges: s.Accepted, Retried: s.Retried, Environment: environment, Journal: head,
 		Usage: Totals{
@@ -385,7 +388,7 @@ func (r *Results) digest() string {
 	c.Origin = nil
 	c.Run, c.Why, c.Environment, c.Journal, c.Usage, c.Digest = "", "", nil, Journal{}, Totals{}, ""
 	c.Failures, c.Stages, c.Review, c.Importance, c.Retried = nil, nil, nil, nil, nil
-	c.Plan, c.Outlook, c.Cost = nil, nil, Cost{} // retries cost, replays do not
+	c.Plan, c.Outlook, c.Expected, c.Cost = nil, nil, nil, Cost{} // retries cost, replays do not
 	c.Hypotheses = append([]Hypothesis{}, r.Hypotheses...)
 	for i := range c.Hypotheses {
 		c.Hypotheses[i].Evidence, c.Hypotheses[i].Earlier, c.Hypotheses[i].Replications = nil, nil, nil

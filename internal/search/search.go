@@ -112,9 +112,25 @@ func Enough(s *research.State, index int) string {
 
 // Expectation is what a search expects of another experiment.
 type Expectation struct {
-	Gain float64 `json:"gain"` // improvement of the objective, in its units
+	// Gain is the improvement of the objective, in its units; of several, the share that is
+	// added to the hypervolume.
+	Gain float64 `json:"gain"`
 	// Hours is what an experiment took lately: hours of its attempts, times their GPUs.
 	Hours float64 `json:"hours,omitempty"`
+}
+
+// Text is the expectation in words: of a metric, or of the hypervolume of several.
+func (e *Expectation) Text(metric string, several bool) string {
+	amount := func(v float64) string { return fmt.Sprintf("%.3g", v) }
+	text := fmt.Sprintf("another experiment improves %s by %s", metric, amount(e.Gain))
+	if several {
+		amount = func(v float64) string { return fmt.Sprintf("%.2g %%", 100*v) }
+		text = fmt.Sprintf("another experiment adds %s to the hypervolume", amount(e.Gain))
+	}
+	if e.Hours > 0 {
+		text += fmt.Sprintf(", %s an hour of its trials", amount(e.Gain/e.Hours))
+	}
+	return text
 }
 
 // recent is how many experiments say what one takes.
