@@ -8,6 +8,7 @@ import (
 
 	"gonum.org/v1/gonum/optimize"
 
+	"ratchet/internal/search/gp"
 	"ratchet/study"
 )
 
@@ -186,38 +187,31 @@ func (q acquisition) ascend(from []float64) []float64 {
 		return nil
 	}
 	x := slices.Clone(from)
-	slopes, gradient := make([]float64, len(x)), make([]float64, len(moving))
-	last := 0.0
-	var lastAt []float64
-	loss := func(theta []float64) float64 {
-		if lastAt != nil && slices.Equal(lastAt, theta) {
-			return last
-		}
-		// x = (1 - cos θ)/2 keeps a coordinate in its range, and reaches its ends.
+	slopes := make([]float64, len(x))
+	// x = (1 - cos θ)/2 keeps a coordinate in its range, and reaches its ends.
+	move := func(theta []float64) {
 		for i, j := range moving {
 			x[j] = (1 - math.Cos(theta[i])) / 2
 		}
-		v := q.of.slope(x, slopes)
-		for i, j := range moving {
-			gradient[i] = -slopes[j] * math.Sin(theta[i]) / 2
-		}
-		lastAt, last = append(lastAt[:0], theta...), -v
-		return -v
 	}
 	start := make([]float64, len(moving))
 	for i, j := range moving {
 		start[i] = math.Acos(1 - 2*min(max(from[j], 0.002), 0.998)) // at an end the gradient is 0
 	}
-	// An error says that it got no further.
-	result, _ := optimize.Minimize(optimize.Problem{
-		Func: loss, Grad: func(g, theta []float64) { loss(theta); copy(g, gradient) },
-	}, start, &optimize.Settings{
-		FuncEvaluations: climbSteps, GradEvaluations: climbSteps, GradientThreshold: 1e-5,
+	end := gp.Minimize(func(theta, gradient []float64) float64 {
+		move(theta)
+		v := q.of.slope(x, slopes)
+		for i, j := range moving {
+			gradient[i] = -slopes[j] * math.Sin(theta[i]) / 2
+		}
+		return -v
+	}, start, optimize.Settings{
+		FuncEvaluations: climbSteps, GradientThreshold: 1e-5,
 		Converger: &optimize.FunctionConverge{Absolute: 1e-6, Iterations: 4},
-	}, &optimize.BFGS{})
-	if result == nil {
+	})
+	if end == nil {
 		return nil
 	}
-	loss(result.X)
+	move(end)
 	return x
 }

@@ -1,7 +1,6 @@
 package search_test
 
 import (
-	"math"
 	"slices"
 	"testing"
 
@@ -45,7 +44,7 @@ func TestFrontsGrow(t *testing.T) {
 			if size < -2 {
 				size = -2
 			}
-			sum += least - math.Pow(size+2, 2)
+			sum += least - (size+2)*(size+2)
 		}
 		return sum
 	}

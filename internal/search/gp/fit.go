@@ -226,13 +226,7 @@ func (l *Likelihood) negative(h Hyper, gradient []float64) float64 {
 func (l *Likelihood) Fit(z []float64, start Hyper, evaluations int) (Hyper, float64) {
 	l.z = z
 	best, bestLoss := start, math.Inf(1)
-	gradient := make([]float64, len(start))
-	var memo []float64
-	memoLoss := 0.0
-	eval := func(x []float64) float64 {
-		if memo != nil && slices.Equal(memo, x) {
-			return memoLoss
-		}
+	Minimize(func(x, gradient []float64) float64 {
 		bounded := make(Hyper, len(x))
 		out := 0.0
 		for i, v := range x {
@@ -245,19 +239,39 @@ func (l *Likelihood) Fit(z []float64, start Hyper, evaluations int) (Hyper, floa
 				gradient[i] = 2 * d
 			}
 		}
-		memo, memoLoss = append(memo[:0], x...), loss
 		if loss < bestLoss {
 			best, bestLoss = bounded, loss
 		}
 		return loss
-	}
-	problem := optimize.Problem{Func: eval, Grad: func(g, x []float64) { eval(x); copy(g, gradient) }}
-	// An error says that it got no further.
-	_, _ = optimize.Minimize(problem, start, &optimize.Settings{
-		FuncEvaluations: evaluations, GradEvaluations: evaluations, GradientThreshold: 1e-3,
+	}, start, optimize.Settings{
+		FuncEvaluations: evaluations, GradientThreshold: 1e-3,
 		Converger: &optimize.FunctionConverge{Absolute: 1e-4, Iterations: 3},
-	}, &optimize.BFGS{})
+	})
 	return best, -bestLoss
+}
+
+// Minimize follows the gradient of a function down from a point, by BFGS, and gives where it
+// ends; nil where it could not begin. f gives the function's value and sets its gradient; it is
+// asked FuncEvaluations times at most.
+func Minimize(f func(x, gradient []float64) float64, start []float64, settings optimize.Settings) []float64 {
+	// The value and the gradient of a point are asked for one after the other.
+	var at []float64
+	value, gradient := 0.0, make([]float64, len(start))
+	eval := func(x []float64) float64 {
+		if at == nil || !slices.Equal(at, x) {
+			at, value = append(at[:0], x...), f(x, gradient)
+		}
+		return value
+	}
+	settings.GradEvaluations = settings.FuncEvaluations
+	// An error says that it got no further.
+	result, _ := optimize.Minimize(optimize.Problem{
+		Func: eval, Grad: func(g, x []float64) { eval(x); copy(g, gradient) },
+	}, start, &settings, &optimize.BFGS{})
+	if result == nil {
+		return nil
+	}
+	return result.X
 }
 
 // Logarithms of parameters beyond these are taken for these.
