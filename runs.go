@@ -182,19 +182,22 @@ func (e *Engine) ResultsAt(ctx context.Context, run string, at int64) (*Results,
 }
 
 // Request journals a person's wish, for the process that drives the run: a PauseRequested, a
-// CancelRequested or an AlertsSilenced. It is durable on return. A run that has ended
+// CancelRequested or an AlertsSilenced; of an open run a NoteMade, an ExperimentVetoed or a
+// CloseRequested. It is durable on return. A run that has ended
 // takes none. A rule that there is not is an UnknownRuleError.
 func (e *Engine) Request(ctx context.Context, run string, wish Payload) error {
 	switch wish := wish.(type) {
 	case PauseRequested, CancelRequested:
 		return e.engine.Request(ctx, run, wish)
+	case NoteMade, ExperimentVetoed, CloseRequested:
+		return e.engine.Word(ctx, run, wish)
 	case AlertsSilenced:
 		if err := watching.CheckRule(wish.Rule); err != nil {
 			return err
 		}
 		return e.engine.Request(ctx, run, wish)
 	}
-	return fmt.Errorf("%s is no wish: request a PauseRequested, a CancelRequested or an AlertsSilenced", wish.Type())
+	return fmt.Errorf("%s is no wish: see Request", wish.Type())
 }
 
 // Checkpoints are the named positions of a run, those that were rolled back

@@ -214,4 +214,8 @@ type (
 	TrialsRetried       = research.TrialsRetried
 	PriorLearned        = research.PriorLearned
 	BestChosen          = research.BestChosen
+	ExperimentWeighed   = research.ExperimentWeighed
+	NoteMade            = research.NoteMade
+	ExperimentVetoed    = research.ExperimentVetoed
+	CloseRequested      = research.CloseRequested
 )

@@ -22,6 +22,7 @@ func (p *parsing) check(top ast.Node, seen map[string]bool) {
 	p.checkWritten()
 	p.checkEvaluation(seen)
 	p.checkObjectives(seen)
+	p.checkOpen()
 	if !seen["gates"] {
 		p.s.Gates = []Gate{DefaultGate}
 	}

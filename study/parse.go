@@ -89,6 +89,7 @@ func (p *parsing) study(top ast.Node) {
 		"parameters":  p.parameters,
 		"hypotheses":  p.hypotheses,
 		"search":      p.search,
+		"keep":        p.keep,
 		"validation":  p.validation,
 		"gates":       p.gates,
 		"limits":      p.limits,
@@ -149,6 +150,12 @@ func (p *parsing) program(n ast.Node) {
 		"files": func(n ast.Node) {
 			for _, item := range p.List(n, "program.files") {
 				g.Files = append(g.Files, p.inside(item, p.Text(item, "a file"), "a program's file"))
+			}
+		},
+		"editable": func(n ast.Node) {
+			p.at["editable"] = n
+			for _, item := range p.List(n, "program.editable") {
+				g.Editable = append(g.Editable, p.inside(item, p.Text(item, "a file"), "a program's file"))
 			}
 		},
 		"inputs": func(n ast.Node) { g.Inputs = p.inputs(n, "program.inputs") },
@@ -246,9 +253,9 @@ func (p *parsing) metrics(n ast.Node) {
 func (p *parsing) search(n ast.Node) {
 	s := &p.s.Search
 	p.at["search"] = n
-	p.Fields(n, "search", map[string]func(ast.Node){
+	seen := p.Fields(n, "search", map[string]func(ast.Node){
 		"method": func(n ast.Node) {
-			s.Method = p.Choice(n, "search.method", Auto, GP, TPE, CMA, NSGA, Halving, Random, LatinHypercube, Sobol, Grid, Tree)
+			s.Method = p.Choice(n, "search.method", Auto, GP, TPE, CMA, NSGA, Halving, Random, LatinHypercube, Sobol, Grid, Tree, Open)
 		},
 		"experiments": func(n ast.Node) { s.Experiments = p.Whole(n, "search.experiments", 1, 1_000_000) },
 		"seeds":       func(n ast.Node) { s.Seeds = p.Whole(n, "search.seeds", 1, 1000) },
@@ -265,10 +272,13 @@ func (p *parsing) search(n ast.Node) {
 			}
 		},
 	})
-	if models := []string{Auto, GP, TPE, Halving}; len(s.LearnFrom) > 0 && !slices.Contains(models, s.Method) {
+	for key := range seen {
+		p.s.asked["search."+key] = true
+	}
+	if models := []string{Auto, GP, TPE, Halving, Open}; len(s.LearnFrom) > 0 && !slices.Contains(models, s.Method) {
 		p.Complain(n, fmt.Sprintf("%s learns from nothing", s.Method), "set method to auto, gp, tpe or halving, or remove learn_from")
 	}
-	if models := []string{Auto, GP, Halving}; s.Enough != 0 && !slices.Contains(models, s.Method) {
+	if models := []string{Auto, GP, Halving, Open}; s.Enough != 0 && !slices.Contains(models, s.Method) {
 		p.Complain(n, fmt.Sprintf("enough goes by what a model expects, and %s has none", s.Method), "set method to auto, gp or halving, or remove it")
 	}
 	switch stops := s.Stops(); {

@@ -147,6 +147,7 @@ func (p *parsing) when(n ast.Node, where string) map[string]Values {
 }
 
 func (p *parsing) hypotheses(n ast.Node) {
+	p.at["hypotheses"] = n
 	for _, item := range p.List(n, "hypotheses") {
 		h := Hypothesis{}
 		seen := p.Fields(item, "a hypothesis", map[string]func(ast.Node){

@@ -41,10 +41,12 @@ type Study struct {
 	Parameters  []Parameter        `json:"parameters,omitempty"`
 	Hypotheses  []Hypothesis       `json:"hypotheses,omitempty"`
 	Search      Search             `json:"search"`
-	Validation  Validation         `json:"validation"`
-	Gates       []Gate             `json:"gates"`
-	Limits      Limits             `json:"limits"`
-	Retries     Retries            `json:"retries"`
+	// Keep is the rule of an open run; nil: it is none.
+	Keep       *Keep      `json:"keep,omitempty"`
+	Validation Validation `json:"validation"`
+	Gates      []Gate     `json:"gates"`
+	Limits     Limits     `json:"limits"`
+	Retries    Retries    `json:"retries"`
 	// OnResource changes what an attempt gets after one that ran out of
 	// memory, disk or the like; nil: nothing.
 	OnResource *OnResource `json:"on_resource,omitempty"`
@@ -113,6 +115,8 @@ type Program struct {
 	// Files are copied into each attempt's working folder; paths relative to
 	// the study file, below its folder.
 	Files []string `json:"files,omitempty"`
+	// Editable are those of them that proposals to an open run may change.
+	Editable []string `json:"editable,omitempty"`
 	// Inputs are seen read-only where the key says; never copied.
 	Inputs []Input `json:"inputs,omitempty"`
 	// Render are files made for each trial from templates, and Config files of which
@@ -246,6 +250,7 @@ const (
 	NSGA           = "nsga"
 	Halving        = "halving"
 	Tree           = "tree"
+	Open           = "open" // proposals come from outside
 )
 
 // Validation says how hypotheses are judged.

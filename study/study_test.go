@@ -539,7 +539,7 @@ func asJSON(t *testing.T, text []byte) any {
 // the schema refuses too; and both know the same keys.
 func TestSchema(t *testing.T) {
 	schema := schemaOf(t)
-	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated), []byte(choices), []byte(weighed)}
+	good := [][]byte{[]byte(whole), []byte(least), []byte(evaluated), []byte(choices), []byte(weighed), []byte(open)}
 	examples, err := filepath.Glob("../examples/*/study.yaml")
 	if err != nil || len(examples) == 0 {
 		t.Fatalf("examples %v, %v", examples, err)
@@ -577,6 +577,7 @@ func TestSchema(t *testing.T) {
 	// Halving goes together with neither an evaluation nor several objectives.
 	maps.Copy(have, asJSON(t, []byte(evaluated)).(map[string]any))
 	maps.Copy(have, asJSON(t, []byte(weighed)).(map[string]any))
+	maps.Copy(have, asJSON(t, []byte(open)).(map[string]any))
 	for key := range top.Properties {
 		if _, ok := have[key]; !ok {
 			t.Errorf("the schema has the key %q, which the test of every key does not", key)
@@ -590,6 +591,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(least))
 	f.Add([]byte(weighed))
+	f.Add([]byte(open))
 	f.Add([]byte("a: &a [*a]\n<<: *a\n? [x]\n: y\n- z"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s, err := study.Parse("study.yaml", b)

@@ -90,36 +90,43 @@ func (a *app) runCommand() *cobra.Command {
 	return c
 }
 
-// detach goes on in a process of its own session.
+// detach goes on in the background, and says so.
 func (a *app) detach(e *ratchet.Engine, run string) error {
-	self, err := os.Executable()
+	pid, log, err := a.background(e, run)
 	if err != nil {
 		return err
 	}
+	if a.json {
+		a.printJSON(map[string]any{"run": run, "pid": pid, "log": log})
+		return nil
+	}
+	a.printf("run %s goes on in process %d; `ratchet status %s` shows how far it is\n", run, pid, run)
+	return nil
+}
+
+// background has a run driven by a process of its own session, and gives its number and the
+// file that it writes to.
+func (a *app) background(e *ratchet.Engine, run string) (pid int, name string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return 0, "", err
+	}
 	if err := os.MkdirAll(e.RunFolder(run), 0o700); err != nil {
-		return err
+		return 0, "", err
 	}
 	log, err := os.OpenFile(filepath.Join(e.RunFolder(run), "engine.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return err
+		return 0, "", err
 	}
 	defer log.Close()
 	cmd := exec.Command(self, "resume", run, "--home", e.Folder())
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("going on in the background: %w", err)
+		return 0, "", fmt.Errorf("going on in the background: %w", err)
 	}
-	pid := cmd.Process.Pid
-	if err := cmd.Process.Release(); err != nil {
-		return err
-	}
-	if a.json {
-		a.printJSON(map[string]any{"run": run, "pid": pid, "log": log.Name()})
-		return nil
-	}
-	a.printf("run %s goes on in process %d; `ratchet status %s` shows how far it is\n", run, pid, run)
-	return nil
+	pid = cmd.Process.Pid
+	return pid, log.Name(), cmd.Process.Release()
 }
 
 func (a *app) resumeCommand() *cobra.Command {

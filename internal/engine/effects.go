@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 	"ratchet/internal/sandbox"
 	"ratchet/internal/search"
 	"ratchet/internal/shim"
+	"ratchet/internal/stats"
 	"ratchet/study"
 )
 
@@ -54,6 +56,8 @@ func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 		case research.Choose:
 			best, front := search.Choose(d.state)
 			return []research.Payload{research.BestChosen{Action: a.ID, Experiment: best, Front: front}}, nil
+		case research.Weigh:
+			return []research.Payload{research.ExperimentWeighed{Action: a.ID, Weighing: stats.Weigh(d.state, a.Experiment)}}, nil
 		case research.Judge:
 			return d.judge(ctx, a)
 		}
@@ -82,7 +86,7 @@ func (d *driver) job(a research.Action) (executor.Job, error) {
 	if err != nil {
 		return executor.Job{}, err
 	}
-	job := d.sandboxed(a.ID, command, d.state.Snapshot)
+	job := d.sandboxed(a.ID, command, cmp.Or(x.Code, d.state.Snapshot))
 	job.Experiment, job.Trial, job.Attempt = a.Experiment, a.Trial, a.Attempt
 	job.Parameters, job.Seed = parameters, a.Seed
 	job.Wanted = c.Study.Program.Wanted()

@@ -17,6 +17,7 @@ const (
 	CheckEvaluation ActionKind = "check-evaluation"
 	Propose         ActionKind = "propose" // ask the search for the next configuration
 	Try             ActionKind = "try"     // execute an attempt of a trial
+	Weigh           ActionKind = "weigh"   // ask the statistics whether an experiment is kept
 	Choose          ActionKind = "choose"  // ask the search which experiment is the best
 	Judge           ActionKind = "judge"   // ask the statistics for the verdicts
 )
@@ -27,7 +28,7 @@ type Action struct {
 	ID         string     `json:"id"`
 	Kind       ActionKind `json:"kind"`
 	Index      int        `json:"index,omitempty"`      // Propose: of the experiment, from 0
-	Experiment string     `json:"experiment,omitempty"` // Try
+	Experiment string     `json:"experiment,omitempty"` // Try, Weigh
 	Trial      string     `json:"trial,omitempty"`      // Try
 	Seed       int64      `json:"seed,omitempty"`       // Try
 	Purpose    string     `json:"purpose,omitempty"`    // Try

@@ -53,6 +53,9 @@ func Decide(s *State, now time.Time) []Payload {
 	case Planning:
 		return s.plan()
 	case Experimentation:
+		if s.Created.Study.Open() {
+			return s.openSearch(now)
+		}
 		return s.experiment(now)
 	case Validation:
 		return s.validate(now)
@@ -117,7 +120,7 @@ func (s *State) ideate() []Payload {
 	for _, h := range st.Hypotheses[min(len(s.Hypotheses), len(st.Hypotheses)):] {
 		out = append(out, HypothesisStated{Hypothesis: h})
 	}
-	if len(st.Hypotheses) == 0 {
+	if len(st.Hypotheses) == 0 && !st.Open() {
 		for _, d := range st.Parameters {
 			stated := slices.ContainsFunc(s.Hypotheses, func(h *Hypothesis) bool { return h.Derived == d.Name })
 			if d.Kind != study.Categorical || len(d.Values) < 2 || stated {

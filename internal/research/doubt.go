@@ -17,6 +17,9 @@ const subjectAlike = "alike"
 // the first trials to be complete, of different configurations, have all failed
 // alike, in a way that will not go away by itself.
 func (s *State) doubt() string {
+	if s.Created.Study.Open() {
+		return "" // whoever proposes is told
+	}
 	if s.Doubted || s.Tally.Succeeded > 0 || s.Tally.Failed < enoughAlike {
 		return ""
 	}

@@ -118,6 +118,11 @@ func samples() []research.Payload {
 		research.ExperimentProposed{Action: "propose-3", Experiment: "e0003", Parameters: study.Params{"kind": "x"}, Repeats: "e0001", Seeds: []int64{5}, By: &research.Proposer{Method: "gp", Model: []float64{0.5, -1}, Gain: &one}},
 		research.SearchExhausted{Action: "propose-4", Why: "enough"},
 		research.BestChosen{Action: "choose", Experiment: "e0001"},
+		research.BestChosen{Action: "choose", Experiment: "e0001", Front: []string{"e0001", "e0002"}},
+		research.ValidationDesigned{Best: "e0001", Front: []string{"e0001"}, Seeds: []int64{5}},
+		research.ExperimentProposed{Experiment: "e0002", Parent: "e0001", Parameters: study.Params{}, Seeds: []int64{5}, Code: "d", Why: "w", Hypothesis: "h", Who: "b", Changes: []research.Change{{File: "f", Added: 1, Removed: 2}}},
+		research.ExperimentWeighed{Action: "weigh-e0002-2", Weighing: research.Weighing{Experiment: "e0002", Against: "e0001", N: 2, Gain: &one, Interval: &[2]float64{0, 2}, P: &p, Evidence: 3, Verdict: research.Kept, Why: "w", Seeds: []int64{6}}},
+		research.NoteMade{By: "b", Text: "t", Experiment: "e0002"}, research.ExperimentVetoed{Experiment: "e0002", By: "b", Why: "w"}, research.CloseRequested{By: "b"},
 	}
 }
 

@@ -96,8 +96,24 @@ func (s *State) apply(e Event) error {
 		s.NullTests = &d
 		return s.settle(d.Action)
 	case ExperimentProposed:
+		if d.Action == "" && d.Experiment != s.NextExperiment() {
+			return fmt.Errorf("experiment %s is not the next", d.Experiment)
+		}
 		s.proposed(d)
+		if d.Action != "" {
+			return s.settle(d.Action)
+		}
+	case ExperimentWeighed:
+		if err := s.weigh(d); err != nil {
+			return err
+		}
 		return s.settle(d.Action)
+	case NoteMade:
+		s.Notes = append(s.Notes, Note{d, e.Seq, e.Time})
+	case ExperimentVetoed:
+		return s.veto(d)
+	case CloseRequested:
+		s.Closing = d.By
 	case SearchExhausted:
 		s.Exhausted, s.Enough = true, d.Why
 		return s.settle(d.Action)
@@ -272,14 +288,16 @@ func (s *State) proposed(d ExperimentProposed) {
 	x := &Experiment{ExperimentProposed: d, Index: len(s.Experiments)}
 	s.Experiments = append(s.Experiments, x)
 	s.experiments[d.Experiment] = x
-	if s.First(d.Parameters) == "" {
-		s.tried[d.Parameters.Key()] = d.Experiment
+	if key := d.key(); s.tried[key] == "" {
+		s.tried[key] = d.Experiment
 	}
 	s.perArm[d.Arm]++
 	seeds := s.Plan.Seeds
 	if d.Repeats != "" {
 		seeds = d.Seeds
 		s.repeats[d.Repeats] = append(s.repeats[d.Repeats], x)
+	} else if len(d.Seeds) > 0 {
+		seeds = d.Seeds
 	}
 	for _, seed := range seeds {
 		s.open(x, s.TrialID(d.Experiment, seed), seed, ForSearch)

@@ -13,7 +13,7 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	st := c.Study
 	p := Plan{Experiments: st.Search.Experiments, Arms: []study.Params{{}}}
 	size := spaceSize(st.Parameters)
-	covered := size > 0 && size <= p.Experiments // then every side is tried whole
+	covered := !st.Open() && size > 0 && size <= p.Experiments // then every side is tried whole
 	if covered {
 		p.Experiments = size
 	}
@@ -27,7 +27,11 @@ func design(c RunCreated, hypotheses []*Hypothesis) Plan {
 	if st.Search.Method == study.Auto {
 		p.Search = searchPlan(st, p.Experiments, covered)
 	}
-	p.Seeds, p.Fresh = c.draw(st.Search.Seeds, st.Validation.Seeds)
+	seeds := st.Search.Seeds
+	if st.Open() {
+		seeds = st.Keep.Seeds
+	}
+	p.Seeds, p.Fresh = c.draw(seeds, st.Validation.Seeds)
 	seen := map[string]bool{"{}": true}
 	sides := 0
 	for _, h := range hypotheses {

@@ -1,11 +1,15 @@
 package research
 
-import "ratchet/study"
+import (
+	"fmt"
 
-// ExperimentProposed is the outcome of a Propose action.
+	"ratchet/study"
+)
+
+// ExperimentProposed is the outcome of a Propose action, or a proposal from outside.
 type ExperimentProposed struct {
 	v1
-	Action     string       `json:"action"`
+	Action     string       `json:"action,omitempty"` // empty: it was proposed from outside
 	Experiment string       `json:"experiment"`
 	Arm        int          `json:"arm"` // 0 is the free search; others are sides of hypotheses
 	Parent     string       `json:"parent,omitempty"`
@@ -16,9 +20,40 @@ type ExperimentProposed struct {
 	Seeds   []int64 `json:"seeds,omitempty"`
 	// Rungs are where successive halving stops a trial that falls behind.
 	Rungs []Rung `json:"rungs,omitempty"`
+	// Code is the digest of the manifest of the program's files, where they are not the
+	// study's. Why, Hypothesis and Who are its proposer's words, and who that is.
+	Code       string `json:"code,omitempty"`
+	Why        string `json:"why,omitempty"`
+	Hypothesis string `json:"hypothesis,omitempty"`
+	Who        string `json:"who,omitempty"`
+	// Changes are the files in which its code differs from its parent's.
+	Changes []Change `json:"changes,omitempty"`
 	// By is how it was found; nil in runs of earlier releases.
 	By *Proposer `json:"by,omitempty"`
 }
+
+// Change is how many lines of a file a proposal adds and removes.
+type Change struct {
+	File    string `json:"file"`
+	Added   int    `json:"added"`
+	Removed int    `json:"removed"`
+}
+
+// key tells configurations, with their code, apart.
+func (d ExperimentProposed) key() string {
+	if d.Code == "" {
+		return d.Parameters.Key()
+	}
+	return d.Code + " " + d.Parameters.Key()
+}
+
+// TriedAs is the experiment that has a configuration with that code already; "": none has.
+func (s *State) TriedAs(p study.Params, code string) string {
+	return s.tried[ExperimentProposed{Parameters: p, Code: code}.key()]
+}
+
+// NextExperiment is the id of the next experiment.
+func (s *State) NextExperiment() string { return fmt.Sprintf("e%04d", len(s.Experiments)+1) }
 
 // Proposer is how the search found a configuration.
 type Proposer struct {

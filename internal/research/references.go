@@ -35,6 +35,8 @@ func references(p Payload) []Reference {
 		add("the record of the inputs of trials that were tried again", d.Inputs, false)
 	case RunForked:
 		add("its changed study file", d.StudyFile, false)
+	case ExperimentProposed:
+		add("the code of experiment "+d.Experiment, d.Code, true)
 	case ProgramBuilt:
 		add("its built program", d.Snapshot, true)
 		add("the log of its build", d.Log, false)

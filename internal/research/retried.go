@@ -45,6 +45,7 @@ func (s *State) retried(d TrialsRetried) error {
 			x.waiting++
 			x.Value, x.Means = nil, nil
 			s.Frontier = min(s.Frontier, x.Index)
+			s.unweigh(x.Index)
 			stage = Experimentation
 		}
 	}

@@ -61,8 +61,8 @@ func (s *State) Restored(open []string) error {
 	s.tried, s.perArm, s.repeats = make(map[string]string, len(s.Experiments)), map[int]int{}, map[string][]*Experiment{}
 	for _, x := range s.Experiments {
 		s.experiments[x.Experiment] = x
-		if s.First(x.Parameters) == "" {
-			s.tried[x.Parameters.Key()] = x.Experiment
+		if key := x.key(); s.tried[key] == "" {
+			s.tried[key] = x.Experiment
 		}
 		s.perArm[x.Arm]++
 		if x.Repeats != "" {

@@ -84,10 +84,15 @@ type State struct {
 	Exhausted   bool          // the search found nothing more to try
 	Enough      string        `json:",omitempty"` // why it ended before every configuration was tried
 	Chosen      *BestChosen   `json:",omitempty"` // nil: by the means alone, or not yet
-	Designed    *ValidationDesigned
-	Again       *Reproduction
-	Gates       []GateEvaluated
-	Review      []Check
+	// Weighed is how many experiments of an open run have a verdict, Closing who has closed
+	// it, and Notes what people and agents said.
+	Weighed  int    `json:",omitempty"`
+	Closing  string `json:",omitempty"`
+	Notes    []Note `json:",omitempty"`
+	Designed *ValidationDesigned
+	Again    *Reproduction
+	Gates    []GateEvaluated
+	Review   []Check
 
 	// Pending are the decided actions without an outcome, in their order.
 	Pending []Action
@@ -178,6 +183,9 @@ type Experiment struct {
 	// Outside: a fork has changed the parameters' ranges, and its configuration is in them no
 	// more. It stands for nothing.
 	Outside bool `json:",omitempty"`
+	// Weighing is of an open run: how it compares with the best before it; nil: not yet.
+	Weighing *Weighing         `json:",omitempty"`
+	Vetoed   *ExperimentVetoed `json:",omitempty"`
 	// Learned is what the remedies of the search trials of this experiment and
 	// of those before it did, by class and remedy; nil: nothing yet.
 	Learned map[string]RemedyStats `json:",omitempty"`
@@ -210,6 +218,9 @@ func (s *State) Proposed(arm int) int { return s.perArm[arm] }
 // BestOf. nil: none keeps to the constraints, or there are several objectives and nothing was
 // chosen yet.
 func (s *State) Best() *Experiment {
+	if s.Created.Study.Open() {
+		return s.Standing()
+	}
 	if s.Chosen != nil {
 		return s.experiments[s.Chosen.Experiment]
 	}

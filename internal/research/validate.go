@@ -16,7 +16,13 @@ func (s *State) validate(now time.Time) []Payload {
 		return out
 	}
 	if s.Designed == nil {
-		return []Payload{s.designValidation()}
+		v := s.designValidation()
+		if !s.Created.Study.Open() {
+			return []Payload{v}
+		}
+		stated, comparisons := s.openComparisons()
+		v.Comparisons = comparisons
+		return append(stated, v)
 	}
 	cut := s.stageOver(now)
 	if cut == "" {

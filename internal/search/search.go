@@ -61,6 +61,10 @@ func Propose(s *research.State, index int) (Proposal, bool) {
 		}
 	}
 	method := q.method()
+	if method == study.Open { // the start; the others come from outside
+		p := q.axes.sobol(s.Created.Seed, index, nil)
+		return Proposal{Parameters: p, By: research.Proposer{Method: Start}}, true
+	}
 	switch method {
 	case study.GP, study.TPE, study.Halving:
 		if st.Weighs() {

@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/aymanbagabas/go-udiff"
+
+	"ratchet/internal/objects"
+	"ratchet/internal/research"
+)
+
+// mostDiffed is the largest file of which lines are compared, in bytes.
+const mostDiffed = 1 << 20
+
+// changes are the files in which two manifests differ.
+func (e *Engine) changes(from, to string) (out []research.Change, err error) {
+	err = e.differing(from, to, func(name string, before, after []byte) {
+		c := research.Change{File: name}
+		for line := range strings.Lines(udiff.Unified("a", "b", string(before), string(after))) {
+			switch {
+			case strings.HasPrefix(line, "+++"), strings.HasPrefix(line, "---"):
+			case line[0] == '+':
+				c.Added++
+			case line[0] == '-':
+				c.Removed++
+			}
+		}
+		out = append(out, c)
+	})
+	return out, err
+}
+
+// Patch is a unified diff from one manifest of a program's files to another.
+func (e *Engine) Patch(from, to string) (string, error) {
+	var b strings.Builder
+	err := e.differing(from, to, func(name string, before, after []byte) {
+		a, z := "a/"+name, "b/"+name
+		if before == nil {
+			a = "/dev/null"
+		}
+		if after == nil {
+			z = "/dev/null"
+		}
+		b.WriteString("diff --git a/" + name + " b/" + name + "\n")
+		b.WriteString(udiff.Unified(a, z, string(before), string(after)))
+	})
+	return b.String(), err
+}
+
+// differing calls f with each file in which two manifests differ, in their order; a file that
+// one of them does not have is nil there. What is too large or no text is given as empty.
+func (e *Engine) differing(from, to string, f func(name string, before, after []byte)) error {
+	if from == to {
+		return nil
+	}
+	a, err := e.Objects.Tree(objects.Digest(from))
+	if err != nil {
+		return err
+	}
+	b, err := e.Objects.Tree(objects.Digest(to))
+	if err != nil {
+		return err
+	}
+	read := func(file *objects.File) ([]byte, error) {
+		if file == nil {
+			return nil, nil
+		}
+		if file.Size > mostDiffed {
+			return []byte{}, nil
+		}
+		content, err := e.Objects.Get(file.Digest)
+		if err != nil || bytes.IndexByte(content, 0) >= 0 {
+			return []byte{}, err
+		}
+		return append([]byte{}, content...), nil
+	}
+	visit := func(x, y *objects.File) error {
+		before, err := read(x)
+		if err != nil {
+			return err
+		}
+		after, err := read(y)
+		if err != nil {
+			return err
+		}
+		name := ""
+		if x != nil {
+			name = x.Path
+		} else {
+			name = y.Path
+		}
+		f(name, before, after)
+		return nil
+	}
+	for len(a) > 0 || len(b) > 0 {
+		switch {
+		case len(b) == 0 || len(a) > 0 && a[0].Path < b[0].Path:
+			if err := visit(&a[0], nil); err != nil {
+				return err
+			}
+			a = a[1:]
+		case len(a) == 0 || b[0].Path < a[0].Path:
+			if err := visit(nil, &b[0]); err != nil {
+				return err
+			}
+			b = b[1:]
+		default:
+			if a[0].Digest != b[0].Digest {
+				if err := visit(&a[0], &b[0]); err != nil {
+					return err
+				}
+			}
+			a, b = a[1:], b[1:]
+		}
+	}
+	return nil
+}

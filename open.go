@@ -1,0 +1,48 @@
+package ratchet
+
+import (
+	"context"
+
+	"ratchet/internal/engine"
+	"ratchet/internal/research"
+	"ratchet/internal/view"
+)
+
+// Proposing to a run whose study has `search: {method: open}`.
+type (
+	Proposal      = engine.Proposal // an experiment that somebody proposes
+	ProposalError = engine.ProposalError
+	Told          = engine.Told // what became of a proposal when it was told
+	Ask           = view.Ask    // what whoever proposes needs to know
+	Answer        = view.Answer // what became of a proposal
+)
+
+// What becomes of a proposal.
+const (
+	Kept     = research.Kept
+	Reverted = research.Reverted
+	Pending  = view.Pending
+)
+
+// Tell proposes an experiment to an open run. It is durable on return, and is measured when
+// the run is driven. One that was proposed before changes nothing, and gives the earlier
+// experiment. What the run does not take is a ProposalError.
+func (e *Engine) Tell(ctx context.Context, run string, p Proposal) (Told, error) {
+	return e.engine.Tell(ctx, run, p)
+}
+
+// Ask is what is known in an open run, for whoever proposes next.
+func (e *Engine) Ask(ctx context.Context, run string) (Ask, error) {
+	return view.AskOf(ctx, e.engine, run)
+}
+
+// Answer is what became of a proposal so far.
+func (e *Engine) Answer(ctx context.Context, run, experiment string) (Answer, error) {
+	return view.AnswerOf(ctx, e.engine, run, experiment)
+}
+
+// Patch is what the code of an experiment changes in that of another, as a unified diff; against
+// is the start where it is empty.
+func (e *Engine) Patch(ctx context.Context, run, experiment, against string) (string, error) {
+	return view.PatchOf(ctx, e.engine, run, experiment, against)
+}
