@@ -8,9 +8,10 @@ import (
 	"ratchet/internal/view"
 )
 
-// Proposing to a run whose study has `search: {method: open}`.
+// What is proposed to a run whose study has `search: {method: open}`, and what comes of it.
 type (
-	Proposal      = engine.Proposal // an experiment that somebody proposes
+	// A Proposal is an experiment that somebody proposes.
+	Proposal      = engine.Proposal
 	ProposalError = engine.ProposalError
 	Told          = engine.Told // what became of a proposal when it was told
 	Ask           = view.Ask    // what whoever proposes needs to know

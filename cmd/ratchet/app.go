@@ -83,7 +83,7 @@ func statusOf(err error) int {
 		return silent.status
 	case errors.Is(err, ratchet.ErrInterrupted):
 		return exitInterrupted
-	case errors.Is(err, ratchet.ErrBackupLocked), errors.Is(err, fs.ErrNotExist), is[usageError](err), is[study.Problems](err),
+	case errors.Is(err, ratchet.ErrBackupLocked), errors.Is(err, fs.ErrNotExist), is[usageError](err), is[*ratchet.ProposalError](err), is[study.Problems](err),
 		is[*ratchet.SettingsError](err), is[*ratchet.UnknownRunError](err), is[*ratchet.UnknownTrialError](err), is[*ratchet.UnknownRuleError](err),
 		is[*ratchet.NeverDrivenError](err), is[*ratchet.NotYetError](err), is[*ratchet.PositionError](err), is[*ratchet.AmendError](err),
 		is[*ratchet.SecretError](err), is[*ratchet.KeysError](err), is[*ratchet.VariableError](err), is[*ratchet.InputsError](err), is[*ratchet.ArrivedError](err), is[*ratchet.DrivenError](err),

@@ -278,7 +278,7 @@ const mostPatch = 8 << 20
 func readPatch(name string) ([]byte, error) {
 	var from io.Reader = os.Stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := os.Open(name) //nolint:forbidigo // a person names it
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -84,13 +85,7 @@ func (e *Engine) differing(from, to string, f func(name string, before, after []
 		if err != nil {
 			return err
 		}
-		name := ""
-		if x != nil {
-			name = x.Path
-		} else {
-			name = y.Path
-		}
-		f(name, before, after)
+		f(cmp.Or(x, y).Path, before, after)
 		return nil
 	}
 	for len(a) > 0 || len(b) > 0 {

@@ -127,6 +127,15 @@ func refusedFile(st *study.Study, path string) error {
 	return &ProposalError{fmt.Sprintf("it changes %s, which proposals may not", path), "they may change " + strings.Join(st.Program.Editable, ", ")}
 }
 
+// unprefixed is a name of a patch without what diffs put in front of it, unless a file is
+// called so.
+func unprefixed(tree objects.Tree, name string) string {
+	if slices.ContainsFunc(tree, func(f objects.File) bool { return f.Path == name }) {
+		return name
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(name, "a/"), "b/")
+}
+
 // codeOfPatch applies a unified diff to a tree.
 func (e *Engine) codeOfPatch(st *study.Study, tree objects.Tree, patch []byte) (objects.Tree, error) {
 	if len(patch) > mostCode {
@@ -140,6 +149,7 @@ func (e *Engine) codeOfPatch(st *study.Study, tree objects.Tree, patch []byte) (
 		return nil, &ProposalError{"the patch changes nothing", "give a unified diff, as `git diff` or `diff -u` write it"}
 	}
 	for _, f := range files {
+		f.OldName, f.NewName = unprefixed(tree, f.OldName), unprefixed(tree, f.NewName)
 		for _, name := range []string{f.OldName, f.NewName} {
 			if name != "" && (!fs.ValidPath(name) || !st.Program.Edits(name)) {
 				return nil, refusedFile(st, name)

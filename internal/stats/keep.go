@@ -59,7 +59,7 @@ func Weigh(s *research.State, id string) research.Weighing {
 		return w
 	}
 	var d []float64
-	constant := true
+	constant, largest := true, 0.0
 	var first research.Pair
 	for _, seed := range s.Plan.Seeds {
 		a, okA := searchValue(s, id, seed)
@@ -71,6 +71,7 @@ func Weigh(s *research.State, id string) research.Weighing {
 			first = research.Pair{A: a, B: b}
 		}
 		constant = constant && a == first.A && b == first.B
+		largest = max(largest, math.Abs(a), math.Abs(b))
 		diff := a - b
 		if st.Objective.Goal == study.Minimize {
 			diff = -diff
@@ -78,7 +79,7 @@ func Weigh(s *research.State, id string) research.Weighing {
 		d = append(d, diff)
 	}
 	rule := *st.Keep
-	weighDifferences(&w, d, rule, constant)
+	weighDifferences(&w, d, rule, constant, largest*sameness)
 	if w.Verdict == "" {
 		w.Seeds = next(s, w.N)
 	}
@@ -89,7 +90,9 @@ func Weigh(s *research.State, id string) research.Weighing {
 }
 
 // weighDifferences applies the rule to differences, above zero where the experiment is better.
-func weighDifferences(w *research.Weighing, d []float64, rule study.Keep, constant bool) {
+// constant: no seed changes either side. Differences that are within same of each other differ
+// by rounding alone.
+func weighDifferences(w *research.Weighing, d []float64, rule study.Keep, constant bool, same float64) {
 	w.N = len(d)
 	if len(d) < 2 {
 		return
@@ -108,7 +111,7 @@ func weighDifferences(w *research.Weighing, d []float64, rule study.Keep, consta
 		}
 		return
 	}
-	if !sample.Varies() {
+	if !sample.Varies() || slices.Max(d)-slices.Min(d) <= same {
 		if last {
 			w.Verdict, w.Why = research.Reverted, "all differences are the same, so nothing can be inferred"
 			if sample.Mean > rule.By {
@@ -196,7 +199,9 @@ func logLikelihoodRatio(x []float64, size float64) float64 {
 		sum += v
 		squares += v * v
 	}
-	return logMoment(n, size*sum/math.Sqrt(squares)) - logMoment(n, 0) - n*size*size/2
+	gamma, _ := math.Lgamma(n / 2)
+	none := (n/2-1)*math.Ln2 + gamma // the integral for b = 0
+	return logMoment(n, size*sum/math.Sqrt(squares)) - none - n*size*size/2
 }
 
 // logMoment is the logarithm of the integral of v^(n-1)·exp(-v²/2 + b·v) over v > 0, by

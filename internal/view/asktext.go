@@ -119,15 +119,15 @@ func (a Ask) head() string {
 }
 
 func canBe(d study.Parameter) string {
-	text := ""
-	switch {
-	case d.Kind == study.Categorical:
+	var text string
+	switch d.Kind {
+	case study.Categorical:
 		var values []string
 		for _, v := range d.Values {
 			values = append(values, study.FormatValue(v))
 		}
 		text = "one of " + strings.Join(values, ", ")
-	case d.Kind == study.Int:
+	case study.Int:
 		text = fmt.Sprintf("a whole number from %s to %s", study.FormatValue(d.Low), study.FormatValue(d.High))
 	default:
 		text = fmt.Sprintf("a number from %s to %s", study.FormatValue(d.Low), study.FormatValue(d.High))
