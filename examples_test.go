@@ -3,10 +3,13 @@ package ratchet_test
 import (
 	"context"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"ratchet"
 	"ratchet/internal/proof"
@@ -24,6 +27,7 @@ func TestExamples(t *testing.T) {
 		"weighing":       {"one-is-not-enough": "supported"},
 	}
 	folders, err := filepath.Glob("examples/*/study.yaml")
+	folders = slices.DeleteFunc(folders, func(file string) bool { return file == "examples/open/study.yaml" }) // see TestOpenExample
 	if err != nil || len(folders) != len(want) {
 		t.Fatalf("examples %v (%v)", folders, err)
 	}
@@ -61,6 +65,31 @@ func TestExamples(t *testing.T) {
 				t.Error("a verdict has not all of its evidence")
 			}
 		})
+	}
+}
+
+// TestOpenExample: the agent of a few rules proposes to an open run until it has no more ideas,
+// and what it found holds on fresh seeds.
+func TestOpenExample(t *testing.T) {
+	if !proof.All() {
+		t.Skip("a part of `make proof`")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "build", "-o", filepath.Join(dir, "bin", "ratchet"), "./cmd/ratchet").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(dir, "examples"), os.DirFS("examples")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, "sh", "examples/open/overnight.sh")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"e0008 ", "supported  The best that was kept", "completed"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Fatalf("%v, and no %q in\n%s", err, want, out)
+		}
 	}
 }
 

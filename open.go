@@ -8,15 +8,22 @@ import (
 	"ratchet/internal/view"
 )
 
-// What is proposed to a run whose study has `search: {method: open}`, and what comes of it.
-type (
-	// A Proposal is an experiment that somebody proposes.
-	Proposal      = engine.Proposal
-	ProposalError = engine.ProposalError
-	Told          = engine.Told // what became of a proposal when it was told
-	Ask           = view.Ask    // what whoever proposes needs to know
-	Answer        = view.Answer // what became of a proposal
-)
+// Proposal is an experiment that somebody proposes to a run whose study has
+// `search: {method: open}`.
+type Proposal = engine.Proposal
+
+// ProposalError says why a proposal, or a word on an open run, is refused, and what would be
+// right. Nothing was changed.
+type ProposalError = engine.ProposalError
+
+// Told is what became of a proposal when it was told.
+type Told = engine.Told
+
+// Ask is what whoever proposes needs to know.
+type Ask = view.Ask
+
+// Answer is what became of a proposal.
+type Answer = view.Answer
 
 // What becomes of a proposal.
 const (

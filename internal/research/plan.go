@@ -157,9 +157,22 @@ func (s *State) PlannedTrials() int {
 		return 0
 	case s.Created.Study.Once():
 		return 1
+	case s.Designed == nil && s.Created.Study.Open():
+		return s.Tally.Trials + len(s.Open)
 	case s.Designed == nil:
 		return s.Plan.SearchTrials + s.Plan.ValidationTrials
 	}
 	// More than that have run where trials were tried again and others came out best.
+	if s.Created.Study.Open() {
+		fresh := 0
+		for _, id := range s.Validated() {
+			for _, t := range s.experiments[id].Trials {
+				if t.Purpose == ForValidation {
+					fresh++
+				}
+			}
+		}
+		return s.Tally.Trials + len(s.Open) + len(s.Validated())*len(s.Plan.Fresh) - fresh + 1
+	}
 	return max(len(s.Experiments)*len(s.Plan.Seeds)+len(s.Validated())*len(s.Plan.Fresh)+1, s.Tally.Trials+len(s.Open))
 }
