@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"ratchet/internal/journal"
+	"ratchet/internal/patch"
 	"ratchet/internal/research"
 	"ratchet/study"
 )
@@ -122,7 +123,7 @@ func (e *Engine) proposed(s *research.State, p Proposal) (event research.Experim
 	if code != s.Snapshot {
 		event.Code = code
 	}
-	event.Changes, err = e.changes(base, code)
+	event.Changes, err = patch.Changes(e.Objects, base, code)
 	return event, err
 }
 

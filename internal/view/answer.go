@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"ratchet/internal/engine"
+	"ratchet/internal/patch"
 )
 
 // Answer is what became of a proposal: `ratchet tell --json`.
@@ -80,5 +81,5 @@ func PatchOf(ctx context.Context, e *engine.Engine, run, experiment, against str
 			code[i] = cmp.Or(x.Code, s.Snapshot)
 		}
 	}
-	return e.Patch(code[0], code[1])
+	return patch.Unified(e.Objects, code[0], code[1])
 }

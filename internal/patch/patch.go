@@ -1,8 +1,10 @@
-package engine
+// Package patch says how two manifests of files differ, as unified diffs.
+package patch
 
 import (
 	"bytes"
 	"cmp"
+	"io"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -11,12 +13,18 @@ import (
 	"ratchet/internal/research"
 )
 
+// Store gives the content of objects.
+type Store interface {
+	Open(objects.Digest) (io.ReadCloser, error)
+	Tree(objects.Digest) (objects.Tree, error)
+}
+
 // mostDiffed is the largest file of which lines are compared, in bytes.
 const mostDiffed = 1 << 20
 
-// changes are the files in which two manifests differ.
-func (e *Engine) changes(from, to string) (out []research.Change, err error) {
-	err = e.differing(from, to, func(name string, before, after []byte) {
+// Changes are the files in which two manifests differ.
+func Changes(store Store, from, to string) (out []research.Change, err error) {
+	err = differing(store, from, to, func(name string, before, after []byte) {
 		c := research.Change{File: name}
 		for line := range strings.Lines(udiff.Unified("a", "b", string(before), string(after))) {
 			switch {
@@ -32,10 +40,10 @@ func (e *Engine) changes(from, to string) (out []research.Change, err error) {
 	return out, err
 }
 
-// Patch is a unified diff from one manifest of a program's files to another.
-func (e *Engine) Patch(from, to string) (string, error) {
+// Unified is a unified diff, as git writes it, from one manifest to another.
+func Unified(store Store, from, to string) (string, error) {
 	var b strings.Builder
-	err := e.differing(from, to, func(name string, before, after []byte) {
+	err := differing(store, from, to, func(name string, before, after []byte) {
 		a, z := "a/"+name, "b/"+name
 		if before == nil {
 			a = "/dev/null"
@@ -51,15 +59,15 @@ func (e *Engine) Patch(from, to string) (string, error) {
 
 // differing calls f with each file in which two manifests differ, in their order; a file that
 // one of them does not have is nil there. What is too large or no text is given as empty.
-func (e *Engine) differing(from, to string, f func(name string, before, after []byte)) error {
+func differing(store Store, from, to string, f func(name string, before, after []byte)) error {
 	if from == to {
 		return nil
 	}
-	a, err := e.Objects.Tree(objects.Digest(from))
+	a, err := store.Tree(objects.Digest(from))
 	if err != nil {
 		return err
 	}
-	b, err := e.Objects.Tree(objects.Digest(to))
+	b, err := store.Tree(objects.Digest(to))
 	if err != nil {
 		return err
 	}
@@ -70,7 +78,14 @@ func (e *Engine) differing(from, to string, f func(name string, before, after []
 		if file.Size > mostDiffed {
 			return []byte{}, nil
 		}
-		content, err := e.Objects.Get(file.Digest)
+		r, err := store.Open(file.Digest)
+		if err != nil {
+			return nil, err
+		}
+		content, err := io.ReadAll(r)
+		if again := r.Close(); err == nil {
+			err = again
+		}
 		if err != nil || bytes.IndexByte(content, 0) >= 0 {
 			return []byte{}, err
 		}
