@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -166,6 +167,21 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 				p("\n![Both sides of %s](plots/hypothesis-%s.svg)", h.ID, h.ID)
 			}
 			p("")
+		}
+	}
+	if r.Open() {
+		p("## Proposals\n")
+		p("Of %s, %s. A gain is over what was the best then, on the same seeds.\n", research.Counted(len(r.Experiments)-1, "proposal"), r.Counts())
+		p("| experiment | from | verdict | gain | changes | why |\n|---|---|---|---|---|---|")
+		for _, x := range r.Experiments {
+			p("| `%s` | %s | %s | %s | %s | %s |", x.ID, x.Parent, cmp.Or(x.Proposal.Verdict, "none yet"), x.Proposal.Gain(), escape(x.Proposal.Changed()), escape(cmp.Or(x.Proposal.Why, "the start")))
+		}
+		p("")
+		if len(of.Plots["tree"]) > 0 {
+			p("![What was proposed, each behind its parent](plots/tree.svg)\n")
+		}
+		if r.Best != nil {
+			p("The code of the best is in [code/best](code/best), and as a patch in [code/best.patch](code/best.patch).\n")
 		}
 	}
 	if r.Front != nil {

@@ -60,6 +60,7 @@ func (w *writer) plots(r *Results, store Store) (of shown) {
 			of.Fronts = append(of.Fronts, name)
 		}
 	}
+	add("tree", treePlot(r), 18*vg.Centimeter, 9*vg.Centimeter)
 	add("hypervolume", volumePlot(r), 18*vg.Centimeter, 7*vg.Centimeter)
 	add("importance", importancePlot(r), 18*vg.Centimeter, vg.Length(2+float64(len(r.Importance)))*vg.Centimeter)
 	add("parallel", parallelPlot(r), 18*vg.Centimeter, 8*vg.Centimeter)
@@ -145,8 +146,8 @@ func newPlot(x, y string) *plot.Plot {
 // so far, and which experiments have no value since they failed.
 func progressPlot(r *Results) *plot.Plot {
 	var all, best, broken, failed plotter.XYs
-	if r.Front != nil {
-		return nil // its hypervolume says more
+	if r.Front != nil || r.Open() {
+		return nil // the hypervolume, or the tree, says more
 	}
 	for i, x := range r.Experiments {
 		if x.Value == nil {

@@ -53,7 +53,10 @@ type Results struct {
 	// Outlook is what the search said of what validation could show.
 	Outlook    *stats.Outlook   `json:"outlook,omitempty"`
 	Validation study.Validation `json:"validation"`
-	Seed       int64            `json:"seed"`
+	// Program is, of an open run, the digest of the manifest of the study's own files.
+	Program string `json:"program,omitempty"`
+
+	Seed int64 `json:"seed"`
 	// InputChanges are changes of inputs that were accepted, before
 	// anything that counts was measured.
 	InputChanges []string `json:"input_changes,omitempty"`
@@ -147,6 +150,8 @@ type Experiment struct {
 	Means  map[string]float64 `json:"means,omitempty"`
 	Excess float64            `json:"excess,omitempty"`
 	Trials []Trial            `json:"trials"`
+	// Proposal is of an open run.
+	Proposal *Proposal `json:"proposal,omitempty"`
 }
 
 // Trial is one experiment with one seed.
@@ -247,6 +252,9 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 		r.Hypotheses = append(r.Hypotheses, hypothesis(s, h))
 	}
 	r.Best, r.Front = best(s), frontOf(s)
+	if st.Open() {
+		r.Program = s.Snapshot
+	}
 	for _, g := range s.Gates {
 		r.Gates = append(r.Gates, Gate{g.Gate, g.Passed, g.Why})
 	}
@@ -268,6 +276,7 @@ func (r *Results) experiment(s *research.State, x *research.Experiment) {
 		e.Method = x.By.Method
 	}
 	e.weigh(s, x)
+	e.propose(s, x)
 	for _, t := range x.Trials {
 		trial := Trial{ID: t.ID, Seed: t.Seed, Purpose: t.Purpose, Attempts: len(t.Attempts), Outcome: string(t.Outcome), Metrics: t.Metrics()}
 		if trial.Metrics == nil {

@@ -59,6 +59,7 @@ func (w *writer) tables(r *Results) {
 	w.table("tables/hypotheses", hypotheses)
 	w.table("tables/pairs", pairs)
 	w.frontTable(r)
+	w.proposalsTable(r)
 }
 
 // columns are the names of all parameters and metrics, sorted.

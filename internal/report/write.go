@@ -42,6 +42,7 @@ func Write(dir string, r *Results, src Sources) error {
 	w.json("checkpoints/index.json", src.Checkpoints)
 	w.tables(r)
 	w.evidence(r, src.Objects)
+	w.code(r, src.Objects)
 	of.Artifacts, of.More = w.artifacts(r, src.Objects)
 	of.Pictures = w.pictures(of.Artifacts, r, src.Objects)
 	w.bytes("report.md", markdown(r, of))
