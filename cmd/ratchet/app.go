@@ -179,7 +179,7 @@ never lost and never done twice: ` + "`ratchet resume`" + ` goes on.`,
 		a.demoCommand(), a.healthCommand(), a.metricsCommand(), a.alertsCommand(), a.silenceCommand(), a.costCommand(),
 		a.eventsCommand(), a.reportCommand(), a.checkpointsCommand(), a.checkpointCommand(),
 		a.rollbackCommand(), a.forkCommand(), a.retryCommand(), a.gcCommand(), a.backupCommand(), a.verifyCommand(), a.attemptCommand(), a.validateCommand(), a.schemaCommand(),
-		a.openCommand(), a.askCommand(), a.tellCommand(), a.noteCommand(), a.vetoCommand(), a.closeCommand(), a.initCommand(), a.trustCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
+		a.openCommand(), a.askCommand(), a.tellCommand(), a.noteCommand(), a.vetoCommand(), a.closeCommand(), a.mcpCommand(), a.initCommand(), a.trustCommand(), a.doctorCommand(), a.pauseCommand(), a.cancelCommand(), a.configCommand(), a.versionCommand(),
 	)
 	for _, c := range root.Commands() {
 		wrapArgs(c)

@@ -140,6 +140,9 @@ func (a *app) whileDriven(ctx context.Context, e *ratchet.Engine, run string, ho
 	}
 }
 
+// askBudget is about how many tokens what "ask" says may have, unless it is said.
+const askBudget = 8000
+
 func (a *app) askCommand() *cobra.Command {
 	var budget int
 	var wait bool
@@ -185,7 +188,7 @@ func (a *app) askCommand() *cobra.Command {
 		},
 	}
 	f := c.Flags()
-	f.IntVar(&budget, "budget", 8000, "about how many tokens of a language model the text may have")
+	f.IntVar(&budget, "budget", askBudget, "about how many tokens of a language model the text may have")
 	f.BoolVar(&wait, "wait", false, "wait until there is a new verdict or note")
 	f.Int64Var(&since, "since", 0, "with --wait: answer at once if there are records after this one")
 	return c
