@@ -161,7 +161,7 @@ func ExampleEngine_Request() {
 	fmt.Println(engine.Request(context.Background(), run, ratchet.RunCompleted{}))
 	// Output:
 	// cancelled
-	// run.completed is no wish: request a PauseRequested, a CancelRequested or an AlertsSilenced
+	// run.completed is no wish: see Request
 }
 
 // Where runs stand, at a glance.

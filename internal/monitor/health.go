@@ -65,6 +65,7 @@ type Facts struct {
 	LastBackup  time.Time
 	LastEvent   time.Time
 	InFlight    int
+	Waits       bool   // for proposals, as it should
 	Leak        string // what the engine seems to lose; empty: nothing
 	Blocked     string // what a person has to mend; empty: nothing
 }
@@ -176,7 +177,7 @@ func (f Facts) resources(lose func(string, int, float64, string, ...any), critic
 }
 
 func (f Facts) ages(lose func(string, int, float64, string, ...any)) {
-	if f.InFlight == 0 && !f.LastEvent.IsZero() {
+	if f.InFlight == 0 && !f.Waits && !f.LastEvent.IsZero() {
 		idle := f.Now.Sub(f.LastEvent)
 		lose("age", ofAge, (idle.Minutes()-5)/25, "nothing was journaled for %s, and nothing runs", idle.Round(time.Second))
 	}

@@ -102,6 +102,11 @@ func (s *State) Taking() string {
 	return ""
 }
 
+// Waits reports whether an open run has nothing to do until somebody proposes.
+func (s *State) Waits() bool {
+	return s.Taking() == "" && len(s.Pending) == 0 && len(s.Open) == 0 && s.unweighed() == nil
+}
+
 // FirstSeeds are the seeds that an experiment of an open run begins with.
 func (s *State) FirstSeeds() []int64 {
 	n := min(len(s.Plan.Seeds), max(2, s.Created.Study.Parallel))

@@ -128,6 +128,9 @@ func folded(s *research.State) Status {
 			d.Front = append(d.Front, p)
 		}
 	}
+	if s.Waits() {
+		d.Waiting = "proposals"
+	}
 	if s.Stage == research.Experimentation {
 		d.Expected = search.Expected(s)
 	}
@@ -143,7 +146,9 @@ func (d *Status) now(e *engine.Engine) {
 		return
 	}
 	if w, err := e.Watched(d.Run); err == nil && w != nil && w.PID == d.Driven.PID {
-		d.Health, d.Waiting = &w.Health, w.WaitingFor
+		if d.Health = &w.Health; w.WaitingFor != "" {
+			d.Waiting = w.WaitingFor
+		}
 	}
 }
 

@@ -97,6 +97,7 @@ type seen struct {
 	inFlight int
 	last     time.Time
 	blocked  string
+	waits    bool // for proposals
 	silent   map[string]time.Time
 	progress progress
 	risk     *forecast.Risk
@@ -156,6 +157,7 @@ func (w *Watcher) Committed(s *research.State, events []research.Payload) {
 	now := &w.seen
 	now.recent = append([]bool(nil), s.Tally.Recent...)
 	now.inFlight, now.last, now.blocked, now.silent = len(s.Pending), s.Time, s.Blocked, s.Silent
+	now.waits = s.Waits()
 	now.progress = progressOf(s)
 	now.stall = time.Duration(s.Created.Study.Limits.Attempt.Stall) / 2
 	if now.stall == 0 {
@@ -326,7 +328,7 @@ func (w *Watcher) judge(slowest time.Duration) []research.Payload {
 	w.last.Dependencies, w.last.Recovery = w.run.Deps.States(), recovery.Seconds()
 	f := monitor.Facts{
 		Now: w.last.Sample.Time, Limits: w.run.Node.Limits(), Sample: w.last.Sample, Outcomes: seen.recent, SlowestAppend: slowest, StallAfter: seen.stall,
-		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked,
+		LastEvent: seen.last, InFlight: seen.inFlight, Leak: w.trace.leak(), Blocked: seen.blocked, Waits: seen.waits,
 	}
 	if w.run.LastBackup != nil {
 		var last time.Time
