@@ -22,6 +22,9 @@ type Told = engine.Told
 // Ask is what whoever proposes needs to know.
 type Ask = view.Ask
 
+// Tried is an experiment in Ask.
+type Tried = view.AskTried
+
 // Answer is what became of a proposal.
 type Answer = view.Answer
 
