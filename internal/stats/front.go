@@ -84,7 +84,7 @@ func FrontOf(s *research.State) *Front {
 			if i == j {
 				continue
 			}
-			dominates, better := weigh(s, a, b)
+			dominates, better := compare(s, a, b)
 			claims, dominance = append(claims, claim{i, j}), append(dominance, dominates)
 			places[i] = max(places[i], better)
 		}
@@ -175,9 +175,9 @@ func estimate(metric string, values []float64, alpha float64) Estimate {
 	return e
 }
 
-// weigh gives the p values of two claims: that a dominates b, and that a is better than b in
+// compare gives the p values of two claims: that a dominates b, and that a is better than b in
 // some objective. 1 where nothing can be inferred.
-func weigh(s *research.State, a, b string) (dominates, better float64) {
+func compare(s *research.State, a, b string) (dominates, better float64) {
 	better = 1
 	strict, tests := false, 0
 	for _, o := range s.Created.Study.Goals() {
