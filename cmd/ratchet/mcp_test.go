@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/mcp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
 // TestMCP: a client of the Model Context Protocol asks and tells over standard input and output.
@@ -87,6 +88,25 @@ func TestMCP(t *testing.T) {
 	}
 	if text, failed = call("validate_study", map[string]any{"file": filepath.Join(dir, "study.yaml")}); failed || !strings.Contains(text, `"valid": true`) {
 		t.Errorf("validate_study says %s", text)
+	}
+	for _, args := range [][]string{{"ask"}, {"tell", "--parent", "e0001", "--why", "again", "--code", dir}} {
+		var said, schema any
+		for to, args := range map[*any][]string{&said: append(args, "--json"), &schema: {"schema", args[0]}} {
+			out, err := ratchet(args...).Output()
+			if err == nil {
+				err = json.Unmarshal(out, to)
+			}
+			if err != nil {
+				t.Fatalf("%v: %v", args, err)
+			}
+		}
+		c := jsonschema.NewCompiler()
+		if err := c.AddResource("it.json", schema); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := c.Compile("it.json"); err != nil || s.Validate(said) != nil {
+			t.Errorf("what %s prints is not by its schema: %v, %v", args[0], err, s.Validate(said))
+		}
 	}
 	if out, err := ratchet("close", "-q").CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, out)

@@ -61,14 +61,20 @@ func (a *app) validateCommand() *cobra.Command {
 
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:       "schema [study|results]",
-		Short:     "Print the JSON Schema of the study file, or of results.json",
+		Use:       "schema [study|results|ask|tell]",
+		Short:     "Print the JSON Schema of the study file, of results.json, or of what ask and tell print",
 		Args:      cobra.MatchAll(cobra.MaximumNArgs(1), cobra.OnlyValidArgs),
-		ValidArgs: []string{"study", "results"},
+		ValidArgs: []string{"study", "results", "ask", "tell"},
 		RunE: func(_ *cobra.Command, args []string) error {
 			schema := study.JSONSchema
 			if len(args) > 0 && args[0] == "results" {
 				schema = report.JSONSchema
+			}
+			if len(args) > 0 && proposalSchemas[args[0]] != nil {
+				var err error
+				if schema, err = proposalSchemas[args[0]](); err != nil {
+					return err
+				}
 			}
 			_, err := a.out.Write(schema)
 			return err

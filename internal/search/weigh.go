@@ -154,40 +154,8 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 	}
 	goals, limits := m.models[:len(w.goals)], q.limits(m, len(w.goals))
 
-	// What the models have of the experiments of this arm, those under way included: what
-	// noise made of them does not count. An arm of which nothing is known has all experiments,
-	// made to fit it.
+	all, front, at := q.standing(w, goals, limits)
 	acq := acquisition{axes: q.axes, fixed: q.fixed, tried: q.s.Tried, r: q.r}
-	var all, front, at [][]float64
-	add := func(x []float64, kept bool) {
-		p := make([]float64, len(goals))
-		for k, g := range goals {
-			p[k] = g.Mean(x)
-		}
-		if all = append(all, p); kept {
-			front, at = append(front, p), append(at, x)
-		}
-	}
-	likely := func(x []float64) bool {
-		return !slices.ContainsFunc(limits, func(l limit) bool { return l.sign*l.m.Mean(x) > l.sign*l.bound })
-	}
-	for i, x := range w.experiments {
-		if x.Parameters.Matches(q.fixed) {
-			add(w.points[i], q.s.Excess(x) == 0)
-		}
-	}
-	for _, x := range q.pending { // of which it must not look at the outcome
-		if at := q.axes.point(x.Parameters); x.Parameters.Matches(q.fixed) {
-			add(at, likely(at))
-		}
-	}
-	if len(all) == 0 {
-		for _, x := range w.points {
-			own := slices.Clone(x)
-			acq.settle(own)
-			add(own, likely(own))
-		}
-	}
 	var near [][]float64
 	var reference []float64
 	if len(front) > 0 {
@@ -212,6 +180,43 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 		by.Gain = q.gain(w, m, limits, x)
 	}
 	return p, ok
+}
+
+// standing is what the models have of the experiments of the arm, those under way included:
+// what noise made of them does not count. all are their objectives, kept those of what keeps
+// to the constraints, which lies at the points at. An arm of which nothing is known has all
+// experiments, made to fit it.
+func (q query) standing(w weighed, goals []*gp.Model, limits []limit) (all, kept, at [][]float64) {
+	add := func(x []float64, keeps bool) {
+		p := make([]float64, len(goals))
+		for k, g := range goals {
+			p[k] = g.Mean(x)
+		}
+		if all = append(all, p); keeps {
+			kept, at = append(kept, p), append(at, x)
+		}
+	}
+	likely := func(x []float64) bool {
+		return !slices.ContainsFunc(limits, func(l limit) bool { return l.sign*l.m.Mean(x) > l.sign*l.bound })
+	}
+	for i, x := range w.experiments {
+		if x.Parameters.Matches(q.fixed) {
+			add(w.points[i], q.s.Excess(x) == 0)
+		}
+	}
+	for _, x := range q.pending { // of which it must not look at the outcome
+		if at := q.axes.point(x.Parameters); x.Parameters.Matches(q.fixed) {
+			add(at, likely(at))
+		}
+	}
+	if len(all) == 0 {
+		for _, x := range w.points {
+			own := slices.Clone(x)
+			acquisition{axes: q.axes, fixed: q.fixed, r: q.r}.settle(own)
+			add(own, likely(own))
+		}
+	}
+	return all, kept, at
 }
 
 // nextBest are some points behind the front, the best of them: between them a model often errs.
