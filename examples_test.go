@@ -86,7 +86,7 @@ func TestOpenExample(t *testing.T) {
 	cmd := exec.CommandContext(ctx, "sh", "examples/open/overnight.sh")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "PATH="+filepath.Join(dir, "bin")+":"+os.Getenv("PATH"))
 	out, err := cmd.CombinedOutput()
-	for _, want := range []string{"e0008 ", "supported  The best that was kept", "completed"} {
+	for _, want := range []string{"e0008 ", "supported  The best that was kept", "The best needs the change of e0004", "completed"} {
 		if err != nil || !strings.Contains(string(out), want) {
 			t.Fatalf("%v, and no %q in\n%s", err, want, out)
 		}

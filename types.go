@@ -218,4 +218,5 @@ type (
 	NoteMade            = research.NoteMade
 	ExperimentVetoed    = research.ExperimentVetoed
 	CloseRequested      = research.CloseRequested
+	AblationsMade       = research.AblationsMade
 )

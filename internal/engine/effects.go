@@ -58,6 +58,8 @@ func (d *driver) computed(ctx context.Context) ([]research.Payload, error) {
 			return []research.Payload{research.BestChosen{Action: a.ID, Experiment: best, Front: front}}, nil
 		case research.Weigh:
 			return []research.Payload{research.ExperimentWeighed{Action: a.ID, Weighing: stats.Weigh(d.state, a.Experiment)}}, nil
+		case research.Ablate:
+			return d.ablate(a)
 		case research.Judge:
 			return d.judge(ctx, a)
 		}

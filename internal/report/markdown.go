@@ -180,8 +180,11 @@ func comparisons(p func(string, ...any), r *Results, of shown) {
 		if len(of.Plots["tree"]) > 0 {
 			p("![What was proposed, each behind its parent](plots/tree.svg)\n")
 		}
+		for _, line := range r.Stuck() {
+			p("* %s", escape(line))
+		}
 		if r.Best != nil {
-			p("The code of the best is in [code/best](code/best), and as a patch in [code/best.patch](code/best.patch).\n")
+			p("\nThe code of the best is in [code/best](code/best), and as a patch in [code/best.patch](code/best.patch).\n")
 		}
 	}
 	if r.Front != nil {

@@ -89,6 +89,16 @@ func (r *Results) Counts() string {
 	return fmt.Sprintf("%d were kept, %d reverted, %d failed", n[research.Kept], n[research.Reverted], n[research.FailedVerdict])
 }
 
+// Stuck are the changes that could not be taken back alone, and why.
+func (r *Results) Stuck() (out []string) {
+	for _, a := range r.Ablations {
+		if a.Experiment == "" {
+			out = append(out, fmt.Sprintf("The change of %s: %s.", a.Of, a.Why))
+		}
+	}
+	return out
+}
+
 // code writes the best code of an open run: as a patch against the study's, and as a folder.
 func (w *writer) code(r *Results, store Store) {
 	if !r.Open() || r.Best == nil || r.Program == "" || w.err != nil {

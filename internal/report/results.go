@@ -55,6 +55,8 @@ type Results struct {
 	Validation study.Validation `json:"validation"`
 	// Program is, of an open run, the digest of the manifest of the study's own files.
 	Program string `json:"program,omitempty"`
+	// Ablations are, of an open run, its best without each of its changes.
+	Ablations []research.Ablation `json:"ablations,omitempty"`
 
 	Seed int64 `json:"seed"`
 	// InputChanges are changes of inputs that were accepted, before
@@ -253,7 +255,7 @@ func Build(s *research.State, head Journal, environment json.RawMessage) *Result
 	}
 	r.Best, r.Front = best(s), frontOf(s)
 	if st.Open() {
-		r.Program = s.Snapshot
+		r.Program, r.Ablations = s.Snapshot, s.Ablations
 	}
 	for _, g := range s.Gates {
 		r.Gates = append(r.Gates, Gate{g.Gate, g.Passed, g.Why})

@@ -18,6 +18,7 @@ const (
 	Propose         ActionKind = "propose" // ask the search for the next configuration
 	Try             ActionKind = "try"     // execute an attempt of a trial
 	Weigh           ActionKind = "weigh"   // ask the statistics whether an experiment is kept
+	Ablate          ActionKind = "ablate"  // take changes back from the best, one by one
 	Choose          ActionKind = "choose"  // ask the search which experiment is the best
 	Judge           ActionKind = "judge"   // ask the statistics for the verdicts
 )

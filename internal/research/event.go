@@ -386,6 +386,7 @@ var decoders = func() map[form]func(json.RawMessage) (Payload, error) {
 	decodes[NoteMade](m)
 	decodes[ExperimentVetoed](m)
 	decodes[CloseRequested](m)
+	decodes[AblationsMade](m)
 	decodes[ValidationDesigned](m)
 	decodes[HypothesisJudged](m)
 	decodes[ReproductionChecked](m)

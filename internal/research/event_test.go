@@ -123,6 +123,7 @@ func samples() []research.Payload {
 		research.ExperimentProposed{Experiment: "e0002", Parent: "e0001", Parameters: study.Params{}, Seeds: []int64{5}, Code: "d", Why: "w", Hypothesis: "h", Who: "b", Changes: []research.Change{{File: "f", Added: 1, Removed: 2}}},
 		research.ExperimentWeighed{Action: "weigh-e0002-2", Weighing: research.Weighing{Experiment: "e0002", Against: "e0001", N: 2, Gain: &one, Interval: &[2]float64{0, 2}, P: &p, Evidence: 3, Verdict: research.Kept, Why: "w", Seeds: []int64{6}}},
 		research.NoteMade{By: "b", Text: "t", Experiment: "e0002"}, research.ExperimentVetoed{Experiment: "e0002", By: "b", Why: "w"}, research.CloseRequested{By: "b"},
+		research.AblationsMade{Action: "ablate", Ablations: []research.Ablation{{Of: "e0002", Experiment: "e0004", Parameters: study.Params{"kind": "x"}, Code: "d", Changes: []research.Change{{File: "f"}}, Why: "w"}}},
 	}
 }
 

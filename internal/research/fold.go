@@ -108,6 +108,9 @@ func (s *State) apply(e Event) error {
 			return err
 		}
 		return s.settle(d.Action)
+	case AblationsMade:
+		s.ablate(d)
+		return s.settle(d.Action)
 	case NoteMade:
 		s.Notes = append(s.Notes, Note{d, e.Seq, e.Time})
 	case ExperimentVetoed:
@@ -284,7 +287,8 @@ func (s *State) open(x *Experiment, id string, seed int64, purpose string) *Tria
 	return t
 }
 
-func (s *State) proposed(d ExperimentProposed) {
+// add adds an experiment that has no trials yet.
+func (s *State) add(d ExperimentProposed) *Experiment {
 	x := &Experiment{ExperimentProposed: d, Index: len(s.Experiments)}
 	s.Experiments = append(s.Experiments, x)
 	s.experiments[d.Experiment] = x
@@ -292,6 +296,11 @@ func (s *State) proposed(d ExperimentProposed) {
 		s.tried[key] = d.Experiment
 	}
 	s.perArm[d.Arm]++
+	return x
+}
+
+func (s *State) proposed(d ExperimentProposed) {
+	x := s.add(d)
 	seeds := s.Plan.Seeds
 	if d.Repeats != "" {
 		seeds = d.Seeds

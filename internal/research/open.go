@@ -164,6 +164,9 @@ func (s *State) openSearch(now time.Time) []Payload {
 	if len(s.Pending) > 0 || cut == "" && (len(s.Open) > 0 || s.Closing == "" || s.unweighed() != nil) {
 		return nil
 	}
+	if s.Ablations == nil && cut == "" && len(s.Changed()) > 1 {
+		return []Payload{ActionDecided{Action: Action{ID: string(Ablate), Kind: Ablate}}}
+	}
 	return []Payload{StageCompleted{Stage: Experimentation, Cut: cut}}
 }
 
@@ -248,6 +251,12 @@ func (s *State) openComparisons() (out []Payload, comparisons []Comparison) {
 			continue
 		}
 		state(x.Experiment, x.claim(), x, against)
+	}
+	for _, a := range s.Ablations {
+		// Where the last change is taken back, that is what it was kept against: asked already.
+		if without := s.experiments[a.Experiment]; without != nil && without != start && a.Experiment != best.against() {
+			state("without-"+a.Of, fmt.Sprintf("The best needs the change of %s: it is better with it than without", a.Of), best, without)
+		}
 	}
 	return out, comparisons
 }

@@ -109,9 +109,13 @@ func (s *State) checklist() []Check {
 			cut = r.Name + ": " + r.Cut
 		}
 	}
+	planned := s.Plan.Experiments
+	if s.Created.Study.Open() { // those that were proposed
+		planned = len(s.Experiments)
+	}
 	checks := []Check{
-		{"every planned experiment was run", s.Frontier == len(s.Experiments) && cut == "" && (s.Exhausted || len(s.Experiments) == s.Plan.Experiments),
-			fmt.Sprintf("%d of %d%s", s.Frontier, s.Plan.Experiments, s.whyExhausted())},
+		{"every planned experiment was run", s.Frontier == len(s.Experiments) && cut == "" && (s.Exhausted || s.Created.Study.Open() || len(s.Experiments) == s.Plan.Experiments),
+			fmt.Sprintf("%d of %d%s", s.Frontier, planned, s.whyExhausted())},
 		{"no trial failed", s.Tally.Failed == 0, fmt.Sprintf("%d of %d failed", s.Tally.Failed, s.Tally.Trials)},
 		{"every hypothesis is decided", decided == len(s.Hypotheses), fmt.Sprintf("%d of %d", decided, len(s.Hypotheses))},
 		{"every comparison has all its pairs", whole, gaps},

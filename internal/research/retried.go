@@ -98,6 +98,7 @@ func (s *State) reopen(stage string) {
 	s.Hypotheses = hypotheses
 	if stage == Experimentation {
 		s.Designed, s.Chosen = nil, nil
+		s.Ablations = nil
 	}
 }
 

@@ -86,13 +86,15 @@ type State struct {
 	Chosen      *BestChosen   `json:",omitempty"` // nil: by the means alone, or not yet
 	// Weighed is how many experiments of an open run have a verdict, Closing who has closed
 	// it, and Notes what people and agents said.
-	Weighed  int    `json:",omitempty"`
-	Closing  string `json:",omitempty"`
-	Notes    []Note `json:",omitempty"`
-	Designed *ValidationDesigned
-	Again    *Reproduction
-	Gates    []GateEvaluated
-	Review   []Check
+	Weighed int    `json:",omitempty"`
+	Closing string `json:",omitempty"`
+	Notes   []Note `json:",omitempty"`
+	// Ablations are the best without each of its changes; nil: none were made.
+	Ablations []Ablation `json:",omitempty"`
+	Designed  *ValidationDesigned
+	Again     *Reproduction
+	Gates     []GateEvaluated
+	Review    []Check
 
 	// Pending are the decided actions without an outcome, in their order.
 	Pending []Action

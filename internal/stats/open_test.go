@@ -47,6 +47,12 @@ func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *r
 					apply(research.ExperimentProposed{Action: a.ID, Experiment: "e0001", Parameters: study.Params{"i": 0.0}})
 				case research.Weigh:
 					apply(research.ExperimentWeighed{Action: a.ID, Weighing: stats.Weigh(s, a.Experiment)})
+				case research.Ablate:
+					made := research.AblationsMade{Action: a.ID}
+					for i, x := range s.Changed() {
+						made.Ablations = append(made.Ablations, research.Ablation{Of: x.Experiment, Experiment: fmt.Sprintf("e%04d", len(s.Experiments)+1+i), Parameters: study.Params{"i": float64(50 + i)}})
+					}
+					apply(made)
 				case research.Judge:
 					for _, j := range stats.Judge(s, nil) {
 						apply(research.HypothesisJudged{Action: a.ID, Judgment: j})
@@ -63,7 +69,7 @@ func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *r
 				r := rand.New(rand.NewPCG(uint64(a.Seed), 1)) // shared by both sides
 				own := rand.New(rand.NewPCG(uint64(a.Seed), uint64(len(a.Trial))+uint64(a.Experiment[4])))
 				gain := 0.0
-				if i := s.Experiment(a.Experiment).Index; i > 0 {
+				if i := s.Experiment(a.Experiment).Index; i > 0 && i <= len(gains) {
 					gain = gains[i-1]
 				}
 				at := research.Attempt{ID: a.ID, Trial: a.Trial, Number: a.Attempt, Class: research.Succeeded, Metrics: map[string]float64{"m": gain + r.NormFloat64() + 0.3*own.NormFloat64()}}
@@ -104,6 +110,12 @@ func TestOpenRuns(t *testing.T) {
 			y := second.Experiments[i]
 			if diff := cmp.Diff(x.Weighing, y.Weighing); diff != "" || x.Verdict() == "" {
 				t.Fatalf("%s: %s", x.Experiment, diff)
+			}
+			if i > len(gains) {
+				if x.Verdict() != research.Ablated {
+					t.Fatalf("%s is %s", x.Experiment, x.Verdict())
+				}
+				continue
 			}
 			if want := i > 0 && gains[i-1] > 100; (x.Verdict() == research.FailedVerdict) != want {
 				t.Fatalf("%s is %s", x.Experiment, x.Verdict())
