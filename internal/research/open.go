@@ -115,10 +115,16 @@ func (s *State) FirstSeeds() []int64 {
 
 // unweighed is the first experiment without a verdict; nil: there is none.
 func (s *State) unweighed() *Experiment {
-	for _, x := range s.Experiments[s.Weighed:] {
-		return x
+	if s.Weighed < len(s.Experiments) {
+		return s.Experiments[s.Weighed]
 	}
 	return nil
+}
+
+// pass counts an experiment as weighed, and those behind it that are not weighed at all.
+func (s *State) pass() {
+	for s.Weighed++; s.Weighed < len(s.Experiments) && s.Experiments[s.Weighed].Verdict() == Ablated; s.Weighed++ {
+	}
 }
 
 // Standing is the best so far of an open run: the last that was kept, and not vetoed; nil:
@@ -187,7 +193,7 @@ func (s *State) weigh(d ExperimentWeighed) error {
 	}
 	x.Weighing, x.sum = &d.Weighing, nil
 	if d.Verdict != "" {
-		s.Weighed++
+		s.pass()
 		return nil
 	}
 	for _, side := range []*Experiment{x, s.experiments[d.Against]} {
@@ -207,7 +213,7 @@ func (s *State) weigh(d ExperimentWeighed) error {
 // unweigh takes back what became of an experiment of an open run and of those behind it.
 func (s *State) unweigh(index int) {
 	for _, x := range s.Experiments[min(index, s.Weighed):] {
-		if x.Weighing != nil {
+		if x.Weighing != nil && x.Verdict() != Ablated {
 			x.Weighing, x.sum = nil, nil
 		}
 	}

@@ -96,6 +96,9 @@ func (s *State) reopen(stage string) {
 		hypotheses[i] = &open
 	}
 	s.Hypotheses = hypotheses
+	if stage == Experimentation && s.Created.Study.Open() {
+		s.Hypotheses = nil // they are stated when the run has been weighed anew
+	}
 	if stage == Experimentation {
 		s.Designed, s.Chosen = nil, nil
 		s.Ablations = nil

@@ -16,8 +16,8 @@ import (
 
 // openRun carries a run with proposals to its end: pick says which of the things that can
 // happen next does. gains are by how much the proposals are better than the start; one beyond
-// 100 fails.
-func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *research.State {
+// 100 fails; with retry, the trials that failed are tried again in the end, and succeed.
+func openRun(t *rapid.T, parallel int, gains []float64, retry bool, pick func(n int) int) *research.State {
 	st := &study.Study{
 		Objective: study.Objective{Metric: "m", Goal: study.Maximize}, Parameters: []study.Parameter{{Name: "i", Kind: study.Int, Low: 0, High: 100}},
 		Search: study.Search{Method: study.Open, Experiments: 50}, Keep: &study.Keep{Seeds: 6, Alpha: 0.1}, Validation: study.Validation{Seeds: 3, Alpha: 0.05, Correction: "holm"},
@@ -33,7 +33,7 @@ func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *r
 		}
 	}
 	apply(research.RunCreated{Run: "r", Study: st, Seed: 1, Draw: research.DrawnByHMAC})
-	told := 0
+	told, mended := 0, !retry
 	for range 10_000 {
 		for {
 			events := research.Decide(s, now)
@@ -61,6 +61,15 @@ func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *r
 			}
 		}
 		if s.Ended() {
+			if failed := s.Failed(); !mended && len(failed) > 0 { // what made them fail is mended
+				mended = true
+				var ids []string
+				for _, t := range failed {
+					ids = append(ids, t.ID)
+				}
+				apply(research.TrialsRetried{Trials: ids, By: "b"})
+				continue
+			}
 			return s
 		}
 		var next []func()
@@ -73,7 +82,7 @@ func openRun(t *rapid.T, parallel int, gains []float64, pick func(n int) int) *r
 					gain = gains[i-1]
 				}
 				at := research.Attempt{ID: a.ID, Trial: a.Trial, Number: a.Attempt, Class: research.Succeeded, Metrics: map[string]float64{"m": gain + r.NormFloat64() + 0.3*own.NormFloat64()}}
-				if gain > 100 {
+				if gain > 100 && (!retry || !mended) {
 					at.Class, at.Certain, at.Metrics = research.ProgramFault, true, nil
 				}
 				apply(research.AttemptEnded{Action: a.ID, Attempt: at})
@@ -104,8 +113,8 @@ func TestOpenRuns(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		gains := rapid.SliceOfN(rapid.SampledFrom([]float64{0, 0.2, 0.5, 1, 3, -1, 1000}), 1, 8).Draw(t, "gains")
 		parallel := rapid.IntRange(1, 4).Draw(t, "parallel")
-		first := openRun(t, parallel, gains, func(int) int { return 0 })
-		second := openRun(t, parallel, gains, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") })
+		first := openRun(t, parallel, gains, false, func(int) int { return 0 })
+		second := openRun(t, parallel, gains, false, func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") })
 		for i, x := range first.Experiments {
 			y := second.Experiments[i]
 			if diff := cmp.Diff(x.Weighing, y.Weighing); diff != "" || x.Verdict() == "" {
@@ -119,6 +128,19 @@ func TestOpenRuns(t *testing.T) {
 			}
 			if want := i > 0 && gains[i-1] > 100; (x.Verdict() == research.FailedVerdict) != want {
 				t.Fatalf("%s is %s", x.Experiment, x.Verdict())
+			}
+		}
+		again := openRun(t, parallel, gains, true, func(int) int { return 0 })
+		ids := map[string]bool{}
+		for _, h := range again.Hypotheses {
+			if ids[h.ID] || h.Judgment == nil {
+				t.Fatalf("after trials were tried again, the hypothesis %s is there twice, or not judged", h.ID)
+			}
+			ids[h.ID] = true
+		}
+		for _, x := range again.Experiments {
+			if x.Verdict() == "" || x.Index > len(gains) && x.Verdict() != research.Ablated {
+				t.Fatalf("after trials were tried again, %s is %q", x.Experiment, x.Verdict())
 			}
 		}
 		best := first.Standing()
