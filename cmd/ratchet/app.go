@@ -323,11 +323,14 @@ func atFlag(c *cobra.Command, at *string) {
 }
 
 // interruptible gives a context that the first Ctrl-C, SIGTERM or hang-up
-// ends; the second ends the process at once.
+// ends; the second ends the process at once. A hang-up that is ignored stays so.
 func (a *app) interruptible(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup has it ignored
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	stop := make(chan struct{})
 	finished := make(chan struct{})
 	go func() {
