@@ -36,7 +36,9 @@ func TestMCP(t *testing.T) {
 	client := mcp.NewClient(&mcp.Implementation{Name: "tester", Version: "1"}, &mcp.ClientOptions{
 		ProgressNotificationHandler: func(_ context.Context, r *mcp.ProgressNotificationClientRequest) { steps <- r.Params.Message },
 	})
-	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: ratchet("mcp")}, nil)
+	server := ratchet("mcp")
+	server.Stderr = os.Stderr
+	session, err := client.Connect(ctx, &mcp.CommandTransport{Command: server}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

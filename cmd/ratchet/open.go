@@ -92,8 +92,9 @@ func (a *app) whileDriven(ctx context.Context, e *ratchet.Engine, run string, ho
 	if err != nil {
 		return err
 	}
+	from := status.Seq + 1
 	go func() {
-		for _, err := range e.Subscribe(changed, run, status.Seq+1) {
+		for _, err := range e.Subscribe(changed, run, from) {
 			tell(err)
 			if err != nil {
 				return
