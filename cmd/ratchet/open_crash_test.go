@@ -170,12 +170,17 @@ func TestOpenCrashes(t *testing.T) {
 	kills := 0
 	for kills < want && laps < 60 && !t.Failed() {
 		c := lap()
-		answers, got := c.openRun(1, true)
-		if kills += c.kills; got != digest || fmt.Sprint(verdicts(answers[0])) != fmt.Sprint(verdicts(alone[0])) {
-			t.Errorf("after %d kills the digest is %s and the verdicts are %v, undisturbed %s and %v", c.kills, got, verdicts(answers[0]), digest, verdicts(alone[0]))
+		if proof.All() || kills == 0 {
+			answers, got := c.openRun(1, true)
+			if kills += c.kills; got != digest || fmt.Sprint(verdicts(answers[0])) != fmt.Sprint(verdicts(alone[0])) {
+				t.Errorf("after %d kills the digest is %s and the verdicts are %v, undisturbed %s and %v", c.kills, got, verdicts(answers[0]), digest, verdicts(alone[0]))
+			}
+			if !proof.All() && kills >= want {
+				break
+			}
+			c = lap()
 		}
-		c = lap()
-		answers, _ = c.openRun(3, true)
+		answers, _ := c.openRun(3, true)
 		kills += c.kills
 		ids := map[string]bool{}
 		for i := range answers {
