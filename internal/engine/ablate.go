@@ -101,7 +101,7 @@ func (e *Engine) takeBack(first, second, on string) (string, error) {
 		return f, "", nil
 	}
 	out := trees[2]
-	for _, path := range differing(trees[0], trees[1]) {
+	for _, path := range patch.Paths(trees[0], trees[1]) {
 		was, before, err := read(trees[0], path)
 		if err != nil {
 			return "", err
@@ -134,23 +134,4 @@ func (e *Engine) takeBack(first, second, on string) (string, error) {
 	}
 	d, err := e.Objects.PutTree(out)
 	return string(d), err
-}
-
-// differing are the paths of which two manifests have different content.
-func differing(a, b objects.Tree) (paths []string) {
-	digests := map[string]objects.Digest{}
-	for _, f := range a {
-		digests[f.Path] = f.Digest
-	}
-	for _, f := range b {
-		if digests[f.Path] != f.Digest {
-			paths = append(paths, f.Path)
-		}
-		delete(digests, f.Path)
-	}
-	for path := range digests {
-		paths = append(paths, path)
-	}
-	slices.Sort(paths)
-	return paths
 }

@@ -178,7 +178,7 @@ func (e *Engine) codeOfPatch(st *study.Study, tree objects.Tree, patch []byte) (
 		}
 		var after bytes.Buffer
 		if err := gitdiff.Apply(&after, bytes.NewReader(before), f); err != nil {
-			return nil, &ProposalError{fmt.Sprintf("the patch does not apply to %s: %v", f.OldName, err), "make it against the parent's code, which `ratchet show` gives with --code"}
+			return nil, &ProposalError{fmt.Sprintf("the patch does not apply to %s: %v", f.OldName, err), "make it against the parent's code"}
 		}
 		d, err := e.Objects.PutBytes(after.Bytes())
 		if err != nil {

@@ -3,8 +3,8 @@ package patch
 
 import (
 	"bytes"
-	"cmp"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/aymanbagabas/go-udiff"
@@ -89,40 +89,43 @@ func differing(store Store, from, to string, f func(name string, before, after [
 		if err != nil || bytes.IndexByte(content, 0) >= 0 {
 			return []byte{}, err
 		}
-		return append([]byte{}, content...), nil
+		return content, nil
 	}
-	visit := func(x, y *objects.File) error {
-		before, err := read(x)
-		if err != nil {
-			return err
+	find := func(t objects.Tree, path string) *objects.File {
+		if i := slices.IndexFunc(t, func(f objects.File) bool { return f.Path == path }); i >= 0 {
+			return &t[i]
 		}
-		after, err := read(y)
-		if err != nil {
-			return err
-		}
-		f(cmp.Or(x, y).Path, before, after)
 		return nil
 	}
-	for len(a) > 0 || len(b) > 0 {
-		switch {
-		case len(b) == 0 || len(a) > 0 && a[0].Path < b[0].Path:
-			if err := visit(&a[0], nil); err != nil {
-				return err
-			}
-			a = a[1:]
-		case len(a) == 0 || b[0].Path < a[0].Path:
-			if err := visit(nil, &b[0]); err != nil {
-				return err
-			}
-			b = b[1:]
-		default:
-			if a[0].Digest != b[0].Digest {
-				if err := visit(&a[0], &b[0]); err != nil {
-					return err
-				}
-			}
-			a, b = a[1:], b[1:]
+	for _, path := range Paths(a, b) {
+		before, err := read(find(a, path))
+		if err != nil {
+			return err
 		}
+		after, err := read(find(b, path))
+		if err != nil {
+			return err
+		}
+		f(path, before, after)
 	}
 	return nil
+}
+
+// Paths are those of which two manifests have different content, sorted.
+func Paths(a, b objects.Tree) (paths []string) {
+	digests := map[string]objects.Digest{}
+	for _, f := range a {
+		digests[f.Path] = f.Digest
+	}
+	for _, f := range b {
+		if digests[f.Path] != f.Digest {
+			paths = append(paths, f.Path)
+		}
+		delete(digests, f.Path)
+	}
+	for path := range digests {
+		paths = append(paths, path)
+	}
+	slices.Sort(paths)
+	return paths
 }

@@ -54,36 +54,50 @@ func fit(o observed, start gp.Hyper, scale func(*gp.Likelihood, []float64, gp.Hy
 	return fitted{h, w}
 }
 
-// posterior is the process that knows what was observed, with the observations that it has;
-// nil: there is none.
-func (q query) posterior() (fitted, observed, *gp.Model) {
-	f := fit(q.obs, q.last(), bestWarp)
-	obs := q.obs.thin(mostExact)
+// conditioned is a process that knows what was observed, with its parameters and the
+// observations that it has; nil: there is none.
+type conditioned struct {
+	fitted
+	obs observed
+	m   *gp.Model
+}
+
+// condition fits a process to observations, from where an earlier fit ended, on one of the
+// scales that scale gives.
+func condition(obs observed, start gp.Hyper, scale func(*gp.Likelihood, []float64, gp.Hyper) warp) conditioned {
+	f := fit(obs, start, scale)
+	obs = obs.thin(mostExact)
 	obs.vary(f.warp)
-	return f, obs, gp.Condition(q.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)
+	return conditioned{f, obs, gp.Condition(obs.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)}
+}
+
+// believe has the process take its own expectation for the outcomes of what is under way (the
+// kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is Well-Suited to
+// Parallelize Optimization", 2010).
+func (c *conditioned) believe(pending []*research.Experiment) {
+	if len(pending) == 0 {
+		return
+	}
+	x, z, noise := slices.Clone(c.obs.x), c.warp.all(c.obs.y), slices.Clone(c.obs.noise)
+	for _, p := range pending {
+		at := c.obs.axes.point(p.Parameters)
+		x, z, noise = append(x, at), append(z, c.m.Mean(at)), append(noise, 1)
+	}
+	if believing := gp.Condition(c.obs.axes.metric(), x, z, noise, c.h); believing != nil {
+		c.m, c.obs.x = believing, x
+	}
 }
 
 // bayes proposes what has the highest expected improvement under a Gaussian process.
-// pending are configurations under way: the model takes its own expectation for their
-// outcome (the kriging believer of Ginsbourger, Le Riche and Carraro, "Kriging Is
-// Well-Suited to Parallelize Optimization", 2010). What was learned in other arms counts.
-// by gets the parameters of the model, from which the next fit begins, and what is expected.
+// What was learned in other arms counts. by gets the parameters of the model, from which the
+// next fit begins, and what is expected.
 func (q query) bayes(by *research.Proposer) (study.Params, bool) {
-	f, obs, m := q.posterior()
-	if m == nil {
+	f := condition(q.obs, q.last(), bestWarp)
+	if f.m == nil {
 		return nil, false
 	}
-	if len(q.pending) > 0 {
-		x, z, noise := slices.Clone(obs.x), f.warp.all(obs.y), slices.Clone(obs.noise)
-		for _, p := range q.pending {
-			at := q.axes.point(p.Parameters)
-			mean, _ := m.At(at)
-			x, z, noise = append(x, at), append(z, mean), append(noise, 1)
-		}
-		if believing := gp.Condition(q.axes.metric(), x, z, noise, f.h); believing != nil {
-			m, obs.x = believing, x
-		}
-	}
+	f.believe(q.pending)
+	obs, m := f.obs, f.m
 	of := &improvement{m: m, noise: f.h.Noise()}
 	if of.noise < leastRepeated {
 		of.noise = 0
@@ -147,7 +161,8 @@ func chooseOne(s *research.State) string {
 		return id
 	}
 	q.obs = q.observe()
-	f, _, m := q.posterior()
+	f := condition(q.obs, q.last(), bestWarp)
+	m := f.m
 	if m == nil || f.h.Noise() < leastRepeated {
 		return id
 	}

@@ -28,14 +28,12 @@ func chooseFront(s *research.State) (chosen []string) {
 	q := whole(s)
 	w := q.weigh()
 	if len(w.experiments) >= q.startup() {
-		if m, ok := q.model(w); ok {
-			for k := range w.goals {
-				if m.fits[k].h.Noise() < leastRepeated {
-					continue
-				}
-				for i, x := range w.points {
-					w.values[i][k] = m.fits[k].warp.back(m.models[k].Mean(x))
-				}
+		for k, c := range q.model(w) {
+			if k >= len(w.goals) || c.h.Noise() < leastRepeated {
+				continue
+			}
+			for i, x := range w.points {
+				w.values[i][k] = c.warp.back(c.m.Mean(x))
 			}
 		}
 	}

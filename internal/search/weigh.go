@@ -80,17 +80,9 @@ func (w weighed) kept(s *research.State) (front []*research.Experiment, values [
 	return front, values
 }
 
-// modelled are the models of each metric: those of the objectives, then those of the
-// constraints.
-type modelled struct {
-	fits   []fitted
-	obs    []observed
-	models []*gp.Model
-}
-
-// model fits a Gaussian process to each metric; false where one cannot be had. The parameters
-// of each begin where those of the last proposal ended.
-func (q query) model(w weighed) (m modelled, ok bool) {
+// model fits a Gaussian process to each metric, the objectives' first; nil: one cannot be had.
+// The parameters of each begin where those of the last proposal ended.
+func (q query) model(w weighed) (out []conditioned) {
 	last := q.last()
 	size := len(q.axes.of) + 2
 	for k, obs := range slices.Concat(w.goals, w.limits) {
@@ -102,30 +94,13 @@ func (q query) model(w weighed) (m modelled, ok bool) {
 		if k >= len(w.goals) {
 			scale = plain
 		}
-		f := fit(obs, start, scale)
-		obs = obs.thin(mostExact)
-		obs.vary(f.warp)
-		model := gp.Condition(q.axes.metric(), obs.x, f.warp.all(obs.y), obs.noise, f.h)
-		if model == nil {
-			return m, false
+		c := condition(obs, start, scale)
+		if c.m == nil {
+			return nil
 		}
-		m.fits, m.obs, m.models = append(m.fits, f), append(m.obs, obs), append(m.models, model)
+		out = append(out, c)
 	}
-	return m, true
-}
-
-// believe takes the models' own expectations for outcomes that are under way; see bayes.
-func (q query) believe(m *modelled) {
-	for k, model := range m.models {
-		x, z, noise := slices.Clone(m.obs[k].x), m.fits[k].warp.all(m.obs[k].y), slices.Clone(m.obs[k].noise)
-		for _, p := range q.pending {
-			at := q.axes.point(p.Parameters)
-			x, z, noise = append(x, at), append(z, model.Mean(at)), append(noise, 1)
-		}
-		if believing := gp.Condition(q.axes.metric(), x, z, noise, m.fits[k].h); believing != nil {
-			m.models[k] = believing
-		}
-	}
+	return out
 }
 
 // Bounds on the work where there are several objectives.
@@ -141,18 +116,20 @@ const (
 // constraints. Where nothing does yet, it is what most likely will.
 func (q query) extend(by *research.Proposer) (study.Params, bool) {
 	w := q.weigh()
-	m, ok := q.model(w)
-	if !ok {
+	models := q.model(w)
+	if models == nil {
 		return nil, false
 	}
 	by.Model = nil
-	for _, f := range m.fits {
-		by.Model = append(by.Model, rounded(f.h)...)
+	for k := range models {
+		by.Model = append(by.Model, rounded(models[k].h)...)
+		models[k].believe(q.pending)
 	}
-	if len(q.pending) > 0 {
-		q.believe(&m)
+	var goals []*gp.Model
+	for _, c := range models[:len(w.goals)] {
+		goals = append(goals, c.m)
 	}
-	goals, limits := m.models[:len(w.goals)], q.limits(m, len(w.goals))
+	limits := q.limits(models[len(w.goals):])
 
 	all, front, at := q.standing(w, goals, limits)
 	acq := acquisition{axes: q.axes, fixed: q.fixed, tried: q.s.Tried, r: q.r}
@@ -177,7 +154,7 @@ func (q query) extend(by *research.Proposer) (study.Params, bool) {
 	acq.of = newVolumes(goals, limits, front, reference)
 	p, x, ok := acq.maximize(near)
 	if ok {
-		by.Gain = q.gain(w, m, limits, x)
+		by.Gain = q.gain(w, models, limits, x)
 	}
 	return p, ok
 }
@@ -242,14 +219,14 @@ func picked(a, b [][]float64, at []int) (pa, pb [][]float64) {
 // limits are the bounds of the constraints on the scales of their models, each side for
 // itself: that a value is between two bounds is taken to be as likely as that it keeps to the
 // one and, apart from it, to the other.
-func (q query) limits(m modelled, goals int) (out []limit) {
+func (q query) limits(models []conditioned) (out []limit) {
 	for i, c := range q.st.Constraints {
-		k := goals + i
+		m := models[i]
 		if c.AtMost != nil {
-			out = append(out, limit{m.models[k], 1, m.fits[k].warp.of(bounded(*c.AtMost))})
+			out = append(out, limit{m.m, 1, m.warp.of(bounded(*c.AtMost))})
 		}
 		if c.AtLeast != nil {
-			out = append(out, limit{m.models[k], -1, m.fits[k].warp.of(bounded(*c.AtLeast))})
+			out = append(out, limit{m.m, -1, m.warp.of(bounded(*c.AtLeast))})
 		}
 	}
 	return out
@@ -273,7 +250,7 @@ func (q query) nearest(w weighed) (near [][]float64) {
 // gain is what is expected of a point: of one objective the improvement in its units, of
 // several what it adds to the hypervolume, as a share of the space from the front's best values
 // to its reference point. nil: nothing keeps to the constraints yet.
-func (q query) gain(w weighed, m modelled, limits []limit, x []float64) *float64 {
+func (q query) gain(w weighed, models []conditioned, limits []limit, x []float64) *float64 {
 	_, kept := w.kept(q.s)
 	if len(kept) == 0 {
 		return nil
@@ -288,13 +265,13 @@ func (q query) gain(w weighed, m modelled, limits []limit, x []float64) *float64
 	mean, sd := make([]float64, goals), make([]float64, goals)
 	for k := range goals {
 		var variance float64
-		mean[k], variance = m.models[k].At(x)
+		mean[k], variance = models[k].m.At(x)
 		sd[k] = math.Sqrt(variance)
 	}
 	gain := 0.0
 	if goals == 1 {
 		least := slices.MinFunc(kept, slices.Compare)[0]
-		warp := m.fits[0].warp
+		warp := models[0].warp
 		gain = warp.gain(mean[0], sd[0], warp.of(least))
 	} else {
 		scale := pareto.NewScale(kept, w.values)
@@ -302,7 +279,7 @@ func (q query) gain(w weighed, m modelled, limits []limit, x []float64) *float64
 		for range gainSamples {
 			p := make([]float64, goals)
 			for k := range p {
-				p[k] = m.fits[k].warp.back(mean[k] + sd[k]*q.r.NormFloat64())
+				p[k] = models[k].warp.back(mean[k] + sd[k]*q.r.NormFloat64())
 			}
 			gain += (scale.Volume(append(kept[:len(kept):len(kept)], p)) - before) / gainSamples
 		}
